@@ -1,0 +1,3 @@
+module github.com/cloudsqlconn/cloudsqlconn
+
+go 1.26.0
