@@ -1,0 +1,90 @@
+package cloudsqlconn
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// conn is the connection that Dial returns.
+type conn struct {
+	tls       *tls.Conn
+	connector *connector
+	info      *admin.Info // what it was made with
+
+	heard  atomic.Bool // the first Read is over
+	closed atomic.Bool
+}
+
+// socketConn is a conn over a socket. A type of its own, since drivers take a
+// SyscallConn that fails for a dead connection.
+type socketConn struct {
+	*conn
+	socket syscall.Conn
+}
+
+// SyscallConn gives access to the socket, for drivers that look whether an
+// idle connection is still alive.
+func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+
+func newConn(tc *tls.Conn, c *connector, info *admin.Info) net.Conn {
+	c.open.Add(1)
+	conn := &conn{tls: tc, connector: c, info: info}
+	if socket, ok := tc.NetConn().(syscall.Conn); ok {
+		return &socketConn{conn, socket}
+	}
+	return conn
+}
+
+// Read reads from the server. Its first error can be that the server refuses
+// the client certificate.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.tls.Read(b)
+	if c.heard.Load() {
+		return n, err
+	}
+	switch {
+	case n > 0:
+		c.connector.accepted(c.info)
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+		return n, err
+	default:
+		err = c.connector.rejected(c.info, err)
+	}
+	c.heard.Store(true)
+	return n, err
+}
+
+// Write writes to the server.
+func (c *conn) Write(b []byte) (int, error) { return c.tls.Write(b) }
+
+// Close closes the connection. After the first call it returns net.ErrClosed.
+func (c *conn) Close() error {
+	if c.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	c.connector.open.Add(-1)
+	return c.tls.Close()
+}
+
+// CloseWrite tells the server that nothing more will be written.
+func (c *conn) CloseWrite() error { return c.tls.CloseWrite() }
+
+// ConnectionState tells what the handshake negotiated.
+func (c *conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
+
+// NetConn returns the connection under TLS. Reading from it or writing to it
+// breaks the session.
+func (c *conn) NetConn() net.Conn { return c.tls.NetConn() }
+
+func (c *conn) LocalAddr() net.Addr                { return c.tls.LocalAddr() }
+func (c *conn) RemoteAddr() net.Addr               { return c.tls.RemoteAddr() }
+func (c *conn) SetDeadline(t time.Time) error      { return c.tls.SetDeadline(t) }
+func (c *conn) SetReadDeadline(t time.Time) error  { return c.tls.SetReadDeadline(t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.tls.SetWriteDeadline(t) }

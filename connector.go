@@ -1,0 +1,226 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
+)
+
+// serverPort is where every instance's server-side proxy listens, whatever the
+// engine.
+const serverPort = "3307"
+
+// idleAfter is how long a connector is kept at least after its last Dial.
+const idleAfter = 15 * time.Minute
+
+// connector is everything about one instance: what is known about it, and how
+// to reach it.
+type connector struct {
+	name  Name
+	cache *refresh.Cache[admin.Info]
+
+	lastDial time.Time // guarded by Dialer.mu
+
+	refused atomic.Bool // a client certificate was refused since the last Read that went well
+	open    atomic.Int64
+}
+
+func newConnector(k key, client *admin.Client, cfg *config) *connector {
+	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
+	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
+		return client.Fetch(ctx, inst, k.iam)
+	}
+	policy := refresh.Policy{Lazy: cfg.lazy, Timeout: cfg.refreshTimeout, Judge: judge}
+	return &connector{name: k.name, cache: refresh.New(policy, fetch)}
+}
+
+// judge says what a failed refresh means for the next one.
+func judge(err error) refresh.Verdict {
+	return refresh.Verdict{Terminal: admin.Terminal(err), RetryAfter: admin.RetryAfter(err, time.Now())}
+}
+
+// idle reports whether nobody has dialled the instance for a long time. The
+// caller holds Dialer.mu.
+func (c *connector) idle() bool {
+	return time.Since(c.lastDial) > idleAfter && c.open.Load() == 0 && c.cache.Idle()
+}
+
+// dial connects, with a second try if the first fails and newer metadata can
+// be had.
+func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn, error) {
+	info, err := c.cache.Get(ctx)
+	if err != nil {
+		return nil, newError(opRefresh, c.name.String(), err)
+	}
+	conn, err := c.connect(ctx, info, n, dc, 1)
+	if err == nil || !c.blame(ctx, info, err) {
+		return conn, err
+	}
+	newer, nextErr := c.cache.Next(ctx, info)
+	switch {
+	case errors.Is(nextErr, refresh.ErrUnchanged) && ctx.Err() == nil && errors.Is(err, errShareUsed):
+		newer = info // it did not have all the time there was
+	case errors.Is(nextErr, refresh.ErrUnchanged):
+		return nil, err
+	case nextErr != nil:
+		return nil, err.because(nextErr)
+	}
+	conn, err = c.connect(ctx, newer, n, dc, 0)
+	if err != nil {
+		c.blame(ctx, newer, err)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// blame tells the cache what a failed attempt means for info, and reports
+// whether another attempt makes sense.
+func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool {
+	var unverified *tlsverify.Error
+	switch {
+	case errors.Is(err, ErrNoAddress):
+		return false
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDialTimeout):
+		return false // the caller has gone: that says nothing about the instance
+	case errors.As(err, &unverified), isAlert(err):
+		c.cache.Invalidate(info)
+	default:
+		c.cache.Refresh(info)
+	}
+	return ctx.Err() == nil
+}
+
+// errShareUsed marks a TCP attempt that was ended before the Dial's own time
+// was over, to leave some for others.
+var errShareUsed = fmt.Errorf("no answer in this attempt's share of the time: %w", context.DeadlineExceeded)
+
+// connect opens a connection to the first address that accepts one. Each gets
+// its share of the time left, with one more share for each of reserve.
+func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, reserve int) (net.Conn, error) {
+	hosts := hosts(info, dc.types)
+	if len(hosts) == 0 {
+		return nil, newError(opDial, c.name.String(), noAddress(info, dc.types))
+	}
+	var errs oneLine
+	for i, host := range hosts {
+		raw, err := dialTCP(ctx, host, dc, len(hosts)-i+reserve)
+		if err != nil {
+			errs = append(errs, err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		conn, err := c.handshake(ctx, raw, info, n)
+		if err != nil {
+			return nil, newError(opHandshake, c.name.String(), ended(ctx, err))
+		}
+		return conn, nil
+	}
+	return nil, newError(opDial, c.name.String(), ended(ctx, errs))
+}
+
+// dialTCP opens a TCP connection within the first of so many shares of the
+// time left.
+func dialTCP(ctx context.Context, host string, dc *dialConfig, shares int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && shares > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Until(deadline)/time.Duration(shares), errShareUsed)
+		defer cancel()
+	}
+	raw, err := dc.dialFunc(ctx, "tcp", net.JoinHostPort(host, serverPort))
+	if err != nil {
+		return nil, ended(ctx, err)
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		// An error means that the connection is dead; the handshake says so.
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: dc.keepAlive >= 0, Idle: dc.keepAlive, Interval: dc.keepAlive})
+	}
+	return raw, nil
+}
+
+// handshake makes raw a verified connection, or closes it.
+func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name) (net.Conn, error) {
+	tc := tls.Client(raw, info.TLS(n.domain))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	if !c.refused.Load() {
+		c.cache.Confirm(info)
+	}
+	return newConn(tc, c, info), nil
+}
+
+// accepted is told when the server has sent something over a connection made
+// with info: only then it has accepted the client certificate.
+func (c *connector) accepted(info *admin.Info) {
+	if c.refused.Swap(false) {
+		c.cache.Confirm(info)
+	}
+}
+
+// rejected is told the error of a first Read and returns what the caller is to
+// see. With TLS 1.3 the client's handshake is over before the server has
+// looked at the client certificate, so that a refusal comes only now: as an
+// alert, or as a cut connection when the alert was lost.
+func (c *connector) rejected(info *admin.Info, err error) error {
+	if !isAlert(err) {
+		c.cache.Refresh(info)
+		return err
+	}
+	c.refused.Store(true)
+	c.cache.Invalidate(info)
+	return &Error{
+		Op:       opHandshake,
+		Instance: c.name.String(),
+		Hint:     "Connect again: a new client certificate is being fetched. If that is refused too, compare the clocks of this machine and of the instance.",
+		Err:      fmt.Errorf("the server refuses the client certificate: %w", err),
+	}
+}
+
+// isAlert reports whether err is a TLS alert that the other side sent.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" // how crypto/tls marks them
+}
+
+// ended returns err, with the reason why ctx ended if it has.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() == nil || errors.Is(err, context.Cause(ctx)) {
+		return err
+	}
+	return oneLine{context.Cause(ctx), err}
+}
+
+// hosts are the instance's addresses of the wanted types, in that order.
+func hosts(info *admin.Info, types []IPType) []string {
+	if len(types) == 1 {
+		return info.Addrs[types[0].String()]
+	}
+	var hosts []string
+	for _, t := range types {
+		hosts = append(hosts, info.Addrs[t.String()]...)
+	}
+	return hosts
+}
+
+func noAddress(info *admin.Info, types []IPType) error {
+	var has []IPType
+	for _, t := range allIPTypes {
+		if len(info.Addrs[t.String()]) > 0 {
+			has = append(has, t)
+		}
+	}
+	slices.Sort(has)
+	return &causeError{ErrNoAddress, fmt.Errorf("the instance has no address of the types %v; it has %v", types, has)}
+}

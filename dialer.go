@@ -1,0 +1,244 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+)
+
+// version is this library's version, as the User-Agent tells it.
+const version = "0.1.0"
+
+// idleSweep is how many instances a Dialer holds before it looks for some that
+// nobody dials any more.
+const idleSweep = 64
+
+// Dialer connects to Cloud SQL instances. One Dialer serves a whole process
+// and any number of instances; its methods are safe for concurrent use.
+type Dialer struct {
+	cfg    config
+	admin  *admin.Client
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // counts the making of the client key
+
+	mu         sync.Mutex // guards everything below; never held over I/O
+	connectors map[key]*connector
+	sweepAt    int // number of connectors at which to look for idle ones
+	closed     bool
+}
+
+// key tells connectors apart: a certificate for IAM login is another one.
+type key struct {
+	name Name // without domain: two names of one instance share a connector
+	iam  bool
+}
+
+// NewDialer returns a Dialer. It does not use the network and reads no file:
+// credentials are looked up at the first Dial. The error names every option
+// that is wrong, and is ErrConfig. ctx is not kept and does not bound the
+// Dialer's life; Close ends that.
+func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	api, login := cfg.api, cfg.login
+	if api == nil && cfg.httpClient == nil {
+		api = auth.Default(auth.AdminScopes...)
+	}
+	if login == nil && cfg.api == nil {
+		login = auth.Default(auth.LoginScope)
+	}
+	makeKey := admin.ProcessKey
+	if cfg.key != nil {
+		makeKey = func() (crypto.Signer, error) { return cfg.key, nil }
+	}
+	client, err := admin.NewClient(admin.Config{
+		Endpoint:     cfg.endpoint,
+		HTTPClient:   cfg.httpClient,
+		UserAgent:    cfg.userAgent,
+		QuotaProject: cfg.quotaProject,
+		API:          api,
+		Login:        login,
+		Key:          makeKey,
+	})
+	if err != nil {
+		return nil, asConfigError([]error{err})
+	}
+	d := &Dialer{cfg: cfg, admin: client, connectors: map[key]*connector{}, sweepAt: idleSweep}
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if !cfg.lazy {
+		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
+	}
+	return d, nil
+}
+
+// Dial connects to an instance, named as project:region:instance. The
+// connection is encrypted, and the server has proved to be that instance; the
+// database protocol starts with the first byte.
+//
+// Dial returns when the connection is made, ctx ends or the dial timeout is
+// over ([WithDialTimeout]). It waits through transient failures of the Admin
+// API, and when the instance cannot be reached it tries once more with fresh
+// metadata. All errors are an [*Error]. The caller closes the connection;
+// closing the Dialer does not.
+func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.bound(ctx, dc.timeout)
+	defer cancel()
+	c, n, err := d.connector(ctx, name, dc.iam)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.dial(ctx, n, &dc)
+	if err != nil {
+		return nil, d.reason(c.name.String(), err)
+	}
+	return conn, nil
+}
+
+// Warmup gets an instance's metadata and certificate, so that the first Dial
+// with the same options need not wait for them.
+func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) error {
+	_, err := d.info(ctx, name, opts)
+	return err
+}
+
+// EngineVersion returns the instance's database engine and version, as the
+// Admin API spells them: POSTGRES_16, MYSQL_8_0, SQLSERVER_2022_STANDARD. New
+// ones can appear at any time; look at the prefix.
+func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOption) (string, error) {
+	info, err := d.info(ctx, name, opts)
+	if err != nil {
+		return "", err
+	}
+	return info.DatabaseVersion, nil
+}
+
+// IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
+// identity. Driver packages ask it to put the user's name into the right form.
+func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
+	dc, err := d.cfg.dial.with(opts)
+	return err == nil && dc.iam
+}
+
+// Close ends every refresh and every Dial in progress; they return
+// ErrDialerClosed, as all methods do from then on. Connections stay open. Close
+// returns when everything has ended; it can be called more than once.
+func (d *Dialer) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	connectors := d.connectors
+	d.connectors = nil
+	d.mu.Unlock()
+
+	d.cancel()
+	for _, c := range connectors {
+		c.cache.Close()
+	}
+	d.wg.Wait()
+	d.admin.Close()
+	return nil
+}
+
+func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*admin.Info, error) {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := d.bound(ctx, dc.timeout)
+	defer cancel()
+	c, _, err := d.connector(ctx, name, dc.iam)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.cache.Get(ctx)
+	if err != nil {
+		return nil, d.reason(c.name.String(), newError(opRefresh, c.name.String(), err))
+	}
+	return info, nil
+}
+
+// connector resolves name and returns what knows that instance, made at the
+// first use.
+func (d *Dialer) connector(ctx context.Context, name string, iam bool) (*connector, Name, error) {
+	if d.ctx.Err() != nil {
+		return nil, Name{}, d.reason(name, ErrDialerClosed)
+	}
+	n, err := d.cfg.resolver.Resolve(ctx, name)
+	if err != nil {
+		return nil, Name{}, d.reason(shorten(name), newError(opResolve, "", err))
+	}
+	if n.IsZero() {
+		return nil, Name{}, newError(opResolve, "", &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %q", shorten(name))})
+	}
+	k := key{name: n, iam: iam}
+	k.name.domain = ""
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, Name{}, d.reason(name, ErrDialerClosed)
+	}
+	c := d.connectors[k]
+	if c == nil {
+		d.sweepLocked()
+		c = newConnector(k, d.admin, &d.cfg)
+		d.connectors[k] = c
+	}
+	c.lastDial = time.Now()
+	return c, n, nil
+}
+
+// sweepLocked lets go of instances that nobody dials any more, now and then.
+func (d *Dialer) sweepLocked() {
+	if len(d.connectors) < d.sweepAt {
+		return
+	}
+	for k, c := range d.connectors {
+		if c.idle() {
+			c.cache.Close() // nothing is in flight: returns at once
+			delete(d.connectors, k)
+		}
+	}
+	d.sweepAt = max(idleSweep, 2*len(d.connectors))
+}
+
+// errDialTimeout is the cause of a context that the dial timeout ended.
+var errDialTimeout = fmt.Errorf("the dial timeout is over: %w", context.DeadlineExceeded)
+
+// bound returns ctx, ended also by the dial timeout and by Close.
+func (d *Dialer) bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, timeout, errDialTimeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(d.ctx, func() { cancel(ErrDialerClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		cancelTimeout()
+	}
+}
+
+// reason returns err, or ErrDialerClosed if that is why it came.
+func (d *Dialer) reason(instance string, err error) error {
+	if d.ctx.Err() == nil {
+		return err
+	}
+	op := opDial
+	var e *Error
+	if errors.As(err, &e) {
+		op = e.Op
+	}
+	return &Error{Op: op, Instance: shorten(instance), Err: ErrDialerClosed}
+}

@@ -1,0 +1,120 @@
+package cloudsqlconn
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/api/googleapi"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
+)
+
+// What errors.Is finds in the errors of a Dialer, beside context errors, net
+// errors and the *googleapi.Error of a refused API call.
+var (
+	// ErrDialerClosed is returned by all methods of a closed Dialer.
+	ErrDialerClosed = errors.New("dialer is closed")
+	// ErrBadName marks a name that is no instance connection name.
+	ErrBadName = errors.New("bad instance name")
+	// ErrNotFound marks an instance, or a project, that does not exist.
+	ErrNotFound = errors.New("instance not found")
+	// ErrPermission marks a call that the Admin API refused, or credentials
+	// that cannot be used.
+	ErrPermission = errors.New("not permitted")
+	// ErrNoAddress marks an instance without an address of the wanted types.
+	ErrNoAddress = errors.New("no such address")
+	// ErrUnverified marks a server that could not prove to be the instance.
+	ErrUnverified = errors.New("server not verified")
+	// ErrConfig marks options that are wrong, contradict each other, or do not
+	// fit the instance.
+	ErrConfig = errors.New("bad configuration")
+)
+
+// The steps of a Dial that an [Error] names.
+const (
+	opConfig    = "configure"
+	opResolve   = "resolve"
+	opRefresh   = "refresh"
+	opDial      = "dial"
+	opHandshake = "handshake"
+)
+
+// Error is the error of every failed step.
+type Error struct {
+	// Op is the step that failed: configure (options), resolve (the name),
+	// refresh (the Admin API), dial (TCP) or handshake (TLS).
+	Op string
+	// Instance is the name that was dialled, or "".
+	Instance string
+	// Hint is a sentence that says what to do, or "". It is not part of the
+	// error's text.
+	Hint string
+	// Err is the cause.
+	Err error
+}
+
+// Error is one line: the step, the instance, the cause.
+func (e *Error) Error() string {
+	if e.Instance == "" {
+		return fmt.Sprintf("cloudsqlconn: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("cloudsqlconn: %s %s: %v", e.Op, e.Instance, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// causeError is a cause that errors.Is also finds under a sentinel. Its text
+// is the cause's alone.
+type causeError struct {
+	sentinel error
+	error
+}
+
+func (e *causeError) Is(target error) bool { return target == e.sentinel }
+func (e *causeError) Unwrap() error        { return e.error }
+
+// oneLine is like errors.Join, in one line.
+type oneLine []error
+
+func (e oneLine) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e oneLine) Unwrap() []error { return e }
+
+// classify returns err under the sentinel that fits it.
+func classify(err error) error {
+	var (
+		api        *googleapi.Error
+		config     *admin.ConfigError
+		token      *admin.TokenError
+		unverified *tlsverify.Error
+	)
+	switch {
+	case errors.As(err, &unverified):
+		return &causeError{ErrUnverified, err}
+	case errors.As(err, &config):
+		return &causeError{ErrConfig, err}
+	case errors.As(err, &token) && admin.Terminal(err):
+		return &causeError{ErrPermission, err}
+	case errors.As(err, &api) && api.Code == http.StatusNotFound:
+		return &causeError{ErrNotFound, err}
+	case errors.As(err, &api) && (api.Code == http.StatusForbidden || api.Code == http.StatusUnauthorized):
+		return &causeError{ErrPermission, err}
+	}
+	return err
+}
+
+// newError returns the error of a step, with the hint that belongs to it.
+func newError(op, instance string, err error) *Error {
+	err = classify(err)
+	return &Error{Op: op, Instance: instance, Err: err, Hint: hint(op, err)}
+}

@@ -1,0 +1,47 @@
+package admin
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"google.golang.org/api/sqladmin/v1beta4"
+)
+
+// certificate is a client certificate, ready for use, and its end.
+type certificate struct {
+	tls    tls.Certificate
+	expiry time.Time
+}
+
+// newCertificate reads a certificate for key. It is useless once the login
+// token in it has expired; a token without expiry never does.
+func newCertificate(resp *sqladmin.GenerateEphemeralCertResponse, key crypto.Signer, login *oauth2.Token) (*certificate, error) {
+	const field = "generateEphemeralCert.ephemeralCert.cert"
+	if resp.EphemeralCert == nil || strings.TrimSpace(resp.EphemeralCert.Cert) == "" {
+		return nil, &ReplyError{Field: field, Problem: "is empty"}
+	}
+	block, _ := pem.Decode([]byte(resp.EphemeralCert.Cert))
+	if block == nil {
+		return nil, &ReplyError{Field: field, Problem: "is not PEM"}
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, &ReplyError{Field: field, Problem: "is not a certificate", Err: err}
+	}
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && !public.Equal(leaf.PublicKey) {
+		return nil, &ReplyError{Field: field, Problem: "is for another key than the one that was sent"}
+	}
+	c := &certificate{
+		tls:    tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
+		expiry: leaf.NotAfter,
+	}
+	if login != nil && !login.Expiry.IsZero() && login.Expiry.Before(c.expiry) {
+		c.expiry = login.Expiry
+	}
+	return c, nil
+}

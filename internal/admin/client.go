@@ -1,0 +1,218 @@
+// Package admin asks the SQL Admin API how to reach an instance: its metadata
+// (connectSettings) and a short-lived client certificate
+// (generateEphemeralCert), together an [Info].
+package admin
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"google.golang.org/api/option"
+	"google.golang.org/api/sqladmin/v1beta4"
+)
+
+// DefaultEndpoint is the root of the API.
+const DefaultEndpoint = "https://sqladmin.googleapis.com/"
+
+// maxRefreshes bounds the refreshes of one Client under way at once, so that
+// a thousand instances do not open a thousand connections.
+const maxRefreshes = 16
+
+// Config says how to reach the API, and as whom.
+type Config struct {
+	Endpoint     string       // root URL; empty: DefaultEndpoint
+	HTTPClient   *http.Client // nil: a client of its own
+	UserAgent    string
+	QuotaProject string // X-Goog-User-Project; empty: none
+
+	// API authorises the calls. Nil: HTTPClient does that by itself.
+	API oauth2.TokenSource
+
+	// Login gives the tokens that go into certificates for IAM login. It is
+	// asked at every refresh. Nil: Fetch refuses IAM.
+	Login oauth2.TokenSource
+
+	// Key signs the client's part of handshakes. Its public half goes into
+	// every certificate.
+	Key func() (crypto.Signer, error)
+}
+
+// Instance names one instance.
+type Instance struct {
+	Project, Region, ID string
+}
+
+// Client calls the API. Its methods are safe for concurrent use.
+type Client struct {
+	cfg     Config
+	service *sqladmin.Service
+	slots   chan struct{} // holds one element for each refresh under way
+	close   func()
+}
+
+// NewClient returns a client. It opens no connection.
+func NewClient(cfg Config) (*Client, error) {
+	if cfg.Endpoint == "" {
+		cfg.Endpoint = DefaultEndpoint
+	}
+	if !strings.HasSuffix(cfg.Endpoint, "/") {
+		cfg.Endpoint += "/"
+	}
+	c := &Client{cfg: cfg, slots: make(chan struct{}, maxRefreshes), close: func() {}}
+	if c.cfg.HTTPClient == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		c.cfg.HTTPClient = &http.Client{Transport: t}
+		c.close = t.CloseIdleConnections
+	}
+	var err error
+	c.service, err = sqladmin.NewService(context.Background(),
+		option.WithHTTPClient(c.cfg.HTTPClient), option.WithEndpoint(cfg.Endpoint))
+	if err != nil {
+		return nil, err
+	}
+	c.service.UserAgent = cfg.UserAgent
+	return c, nil
+}
+
+// Close closes idle connections to the API, unless the HTTP client is the
+// caller's. No Fetch may be running.
+func (c *Client) Close() { c.close() }
+
+// Fetch asks for metadata and certificate at the same time and returns them
+// with the time at which they expire: the earlier of the certificate's and,
+// for iam, the login token's. Transient failures of either half are retried
+// without repeating the other.
+func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, time.Time, error) {
+	fail := func(err error) (*Info, time.Time, error) { return nil, time.Time{}, err }
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return fail(ctx.Err())
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg       sync.WaitGroup
+		cert     *certificate
+		certErr  error
+		settings *sqladmin.ConnectSettings
+	)
+	wg.Go(func() {
+		if cert, certErr = c.certificate(ctx, inst, iam); certErr != nil {
+			cancel()
+		}
+	})
+	settings, err := c.settings(ctx, inst)
+	if err != nil {
+		cancel()
+	}
+	wg.Wait()
+	// The half that failed first cancelled the other; if both failed by
+	// themselves, the metadata's error says more.
+	if certErr != nil && (err == nil || isCanceled(err)) {
+		err = certErr
+	}
+	if err != nil {
+		return fail(err)
+	}
+
+	info, err := newInfo(inst, settings, cert.tls)
+	if err != nil {
+		return fail(err)
+	}
+	if iam && !info.SupportsIAM() {
+		return fail(&ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL, the instance runs %s", info.DatabaseVersion)})
+	}
+	return info, cert.expiry, nil
+}
+
+func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
+	return retry(ctx, func() (*sqladmin.ConnectSettings, error) {
+		call := c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
+		if err := c.authorize(ctx, call.Header()); err != nil {
+			return nil, err
+		}
+		return call.Do()
+	})
+}
+
+// certificate asks for a client certificate, with a login token in it for iam.
+func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*certificate, error) {
+	key, err := c.cfg.Key()
+	if err != nil {
+		return nil, &ConfigError{Problem: "no client key", Err: err}
+	}
+	public, err := publicPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	req := &sqladmin.GenerateEphemeralCertRequest{PublicKey: public}
+	var login *oauth2.Token
+	if iam {
+		if login, err = c.loginToken(ctx); err != nil {
+			return nil, err
+		}
+		req.AccessToken = login.AccessToken
+	}
+	resp, err := retry(ctx, func() (*sqladmin.GenerateEphemeralCertResponse, error) {
+		call := c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+		if err := c.authorize(ctx, call.Header()); err != nil {
+			return nil, err
+		}
+		return call.Do()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newCertificate(resp, key, login)
+}
+
+// loginToken returns the token to be embedded in a certificate.
+func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
+	if c.cfg.Login == nil {
+		return nil, &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
+	}
+	tok, err := retry(ctx, func() (*oauth2.Token, error) { return token(ctx, c.cfg.Login) })
+	if err != nil {
+		return nil, err
+	}
+	if !tok.Expiry.IsZero() && !time.Now().Before(tok.Expiry) {
+		return nil, &TokenError{Err: fmt.Errorf("the token source returned a login token that expired at %v", tok.Expiry.UTC().Format(time.RFC3339))}
+	}
+	return tok, nil
+}
+
+// authorize sets the headers that say who asks.
+func (c *Client) authorize(ctx context.Context, h http.Header) error {
+	if c.cfg.QuotaProject != "" {
+		h.Set("X-Goog-User-Project", c.cfg.QuotaProject)
+	}
+	if c.cfg.API == nil {
+		return nil
+	}
+	tok, err := token(ctx, c.cfg.API)
+	if err != nil {
+		return err
+	}
+	h.Set("Authorization", tok.Type()+" "+tok.AccessToken)
+	return nil
+}
+
+// publicPEM encodes the public half of key as the API wants it: PKIX, in PEM.
+func publicPEM(key crypto.Signer) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", &ConfigError{Problem: "client key", Err: err}
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), nil
+}

@@ -1,0 +1,82 @@
+package refresh
+
+import "time"
+
+// Policy says how a [Cache] behaves. Its zero value refreshes ahead of time.
+type Policy struct {
+	// Lazy refreshes only when somebody asks; no timer is armed.
+	Lazy bool
+
+	// Timeout bounds one fetch, its own retries included. Default: 60 s.
+	Timeout time.Duration
+
+	// Judge says what a failed fetch means for the next one. Default: every
+	// failure is transient.
+	Judge func(error) Verdict
+}
+
+// Verdict is what a failed fetch means for the next one. The zero value is a
+// transient failure.
+type Verdict struct {
+	// Terminal failures repeat until a person changes something: they are
+	// remembered, and answered from memory.
+	Terminal bool
+
+	// RetryAfter is how long the source asked to be left alone.
+	RetryAfter time.Duration
+}
+
+const (
+	defaultTimeout = time.Minute
+
+	maxMargin     = 30 * time.Second // a value is not served in this last part of its life
+	refreshLead   = 4 * time.Minute  // before expiry, the value is due
+	longLife      = time.Hour        // from here on a value is due at half its life
+	timerInterval = time.Minute      // between two fetches that a timer starts
+
+	transientGap  = time.Second // after the first failure, doubling
+	terminalGap   = 5 * time.Second
+	maxGap        = 30 * time.Second
+	maxUnattended = 15 * time.Minute // terminal failures, nobody asking
+
+	clockSlack = time.Second // wall and monotonic clock disagree by less than this
+	lateSlack  = 250 * time.Millisecond
+)
+
+// margin is how long before its expiry a value stops being served, so that it
+// outlives the handshake it is used for.
+func margin(life time.Duration) time.Duration {
+	return min(maxMargin, life/10)
+}
+
+// dueAfter is the age at which a value with this much life is due to be
+// replaced.
+func dueAfter(life time.Duration) time.Duration {
+	if life >= longLife {
+		return life / 2
+	}
+	return max(life-refreshLead, life*3/4)
+}
+
+// spread moves d by up to a tenth either way, but not beyond limit; r is a
+// random number in [0, 1).
+func spread(d, limit time.Duration, r float64) time.Duration {
+	return min(time.Duration(float64(d)*(0.9+0.2*r)), limit)
+}
+
+// gap is the pause after the n-th failure in a row.
+func gap(first, most time.Duration, n int) time.Duration {
+	d := first
+	for i := 1; i < n && d < most; i++ {
+		d *= 2
+	}
+	return min(d, most)
+}
+
+// suspended reports whether the process or the machine stood still during an
+// attempt: the two clocks say how long the attempt took, timeout how long it
+// was allowed to. A sleeping machine stops the monotonic clock, a stopped
+// process notices its timeout late.
+func suspended(wall, monotonic, timeout time.Duration) bool {
+	return wall-monotonic > clockSlack || monotonic > timeout+lateSlack
+}

@@ -1,0 +1,138 @@
+// Package tlsverify proves that a server certificate belongs to one Cloud SQL
+// instance. Its functions are pure.
+package tlsverify
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Identity is what the certificate of one instance must prove.
+type Identity struct {
+	// Anchors are the certificates that the Admin API names as the instance's
+	// server CA. In the legacy form one of them can be the leaf itself.
+	Anchors *x509.CertPool
+
+	// CommonName is project:instance. A certificate passes by it when none of
+	// the DNS names matches: older instances have no SAN, and metadata can
+	// name a DNS name that the certificate does not have yet.
+	CommonName string
+
+	// DNSNames are the names in the instance's metadata.
+	DNSNames []string
+
+	// CAMode is the metadata's serverCaMode. Only the error shows it.
+	CAMode string
+}
+
+// Error says why a certificate chain was refused.
+type Error struct {
+	Expected []string // DNS names and the common name, any of which would do
+	CAMode   string
+
+	CommonName string   // of the leaf
+	DNSNames   []string // SANs of the leaf
+
+	Err error // the chain's fault; nil if the chain is good and the names are not
+}
+
+// Error is one line with what was expected and what the certificate has.
+func (e *Error) Error() string {
+	problem := "is for another server"
+	if e.Err != nil {
+		problem = "does not lead to the instance's server CA: " + e.Err.Error()
+	}
+	return fmt.Sprintf("server certificate %s; expected one of %q, found common name %q and DNS names %q (CA mode %s)",
+		problem, e.Expected, e.CommonName, e.DNSNames, e.CAMode)
+}
+
+// Unwrap returns the error of crypto/x509, or nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+var errNoCertificate = errors.New("the server sent no certificate")
+
+// Verify checks the certificates of a handshake, leaf first, at the time now.
+// dialled is the DNS name that the caller asked for, or empty. All failures
+// are an [*Error].
+//
+// A certificate passes if it leads to an anchor, is valid now, may
+// authenticate a server, and has an expected DNS name as SAN (in any letter
+// case, with or without a trailing dot) or exactly the expected common name.
+func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.Time) error {
+	if len(certs) == 0 {
+		return &Error{Expected: id.expected(dialled), CAMode: id.caMode(), Err: errNoCertificate}
+	}
+	leaf := certs[0]
+	refuse := func(err error) error {
+		return &Error{
+			Expected:   id.expected(dialled),
+			CAMode:     id.caMode(),
+			CommonName: leaf.Subject.CommonName,
+			DNSNames:   leaf.DNSNames,
+			Err:        err,
+		}
+	}
+
+	intermediates := x509.NewCertPool()
+	for _, c := range certs[1:] {
+		intermediates.AddCert(c)
+	}
+	anchors := id.Anchors
+	if anchors == nil {
+		anchors = x509.NewCertPool() // nil would mean the system's roots
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots:         anchors,
+		Intermediates: intermediates,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		return refuse(err)
+	}
+
+	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
+	for i, san := range leaf.DNSNames {
+		sans.DNSNames[i] = normalize(san)
+	}
+	for _, name := range id.names(dialled) {
+		if sans.VerifyHostname(name) == nil {
+			return nil
+		}
+	}
+	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
+		return nil
+	}
+	return refuse(nil)
+}
+
+// names are the expected DNS names, normalised and without empty ones.
+func (id *Identity) names(dialled string) []string {
+	var names []string
+	for _, n := range append([]string{dialled}, id.DNSNames...) {
+		if n = normalize(n); n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func (id *Identity) expected(dialled string) []string {
+	return append(id.names(dialled), id.CommonName)
+}
+
+func (id *Identity) caMode() string {
+	if id.CAMode == "" {
+		return "not given"
+	}
+	return id.CAMode
+}
+
+// normalize is the form in which names are compared: real certificates have
+// SANs with a trailing dot, which crypto/x509 matches only to the letter.
+func normalize(name string) string {
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}

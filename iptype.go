@@ -1,0 +1,34 @@
+package cloudsqlconn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// IPType is a kind of address that an instance can have.
+type IPType string
+
+// The types of address.
+const (
+	PublicIP  IPType = admin.Public  // reachable from the internet
+	PrivateIP IPType = admin.Private // reachable inside a VPC network, by private services access
+	PSC       IPType = admin.PSC     // a Private Service Connect endpoint, reached by its DNS name
+)
+
+var allIPTypes = []IPType{PublicIP, PrivateIP, PSC}
+
+// ParseIPType reads PUBLIC, PRIVATE or PSC in any letter case.
+func ParseIPType(s string) (IPType, error) {
+	if t := IPType(strings.ToUpper(s)); t.valid() {
+		return t, nil
+	}
+	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %q; want one of %v", shorten(s), allIPTypes)}
+}
+
+// String returns PUBLIC, PRIVATE or PSC.
+func (t IPType) String() string { return string(t) }
+
+func (t IPType) valid() bool { return slices.Contains(allIPTypes, t) }

@@ -1,0 +1,86 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Name is an instance connection name, project:region:instance. It is
+// comparable; its zero value names nothing.
+type Name struct {
+	project, region, instance string
+	domain                    string
+}
+
+// nameForm is one instance connection name. It is strict on characters and
+// lenient on lengths: some old project IDs are shorter than today's rules.
+// Sources: the documentation of project IDs (letters, digits and hyphens, with
+// a domain and a colon before them in domain-scoped projects) and of instance
+// IDs (letters, digits and hyphens).
+var nameForm = regexp.MustCompile(`^((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*):([a-z][a-z0-9-]*):([a-z][a-z0-9-]*)$`)
+
+const wantName = `want project:region:instance, such as "my-project:europe-west1:my-db", in lower case and without spaces`
+
+// ParseName reads an instance connection name, project:region:instance or
+// domain.tld:project:region:instance. It is strict: nothing is trimmed and
+// case matters. All errors are ErrBadName and show the expected form.
+func ParseName(s string) (Name, error) {
+	m := nameForm.FindStringSubmatch(s)
+	if m == nil {
+		return Name{}, &causeError{ErrBadName, fmt.Errorf("%q is not an instance connection name; %s", shorten(s), wantName)}
+	}
+	return Name{project: m[1], region: m[2], instance: m[3]}, nil
+}
+
+// Project returns the project ID, with its domain in domain-scoped projects.
+func (n Name) Project() string { return n.project }
+
+// Region returns the region.
+func (n Name) Region() string { return n.region }
+
+// Instance returns the instance ID, without project and region.
+func (n Name) Instance() string { return n.instance }
+
+// Domain returns the DNS name under which the instance was asked for, or "".
+func (n Name) Domain() string { return n.domain }
+
+// WithDomain returns n as the answer for a DNS name. A [Resolver] uses it, so
+// that a server certificate for that DNS name is accepted as well.
+func (n Name) WithDomain(domain string) Name {
+	n.domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	return n
+}
+
+// IsZero reports whether n names nothing.
+func (n Name) IsZero() bool { return n == Name{} }
+
+// String returns project:region:instance, or "" for the zero value.
+func (n Name) String() string {
+	if n.project == "" {
+		return ""
+	}
+	return n.project + ":" + n.region + ":" + n.instance
+}
+
+// Resolver turns what a caller passes to Dial into the name of an instance.
+// Resolve is called at every Dial, from many goroutines at once; it must
+// return soon after ctx ends.
+type Resolver interface {
+	Resolve(ctx context.Context, name string) (Name, error)
+}
+
+// nameResolver is the default: it takes instance connection names only.
+type nameResolver struct{}
+
+func (nameResolver) Resolve(_ context.Context, name string) (Name, error) { return ParseName(name) }
+
+// shorten keeps an error readable whatever was passed as a name.
+func shorten(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}
