@@ -61,23 +61,27 @@ func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn,
 	if err != nil {
 		return nil, newError(opRefresh, c.name.String(), err)
 	}
-	conn, err := c.connect(ctx, info, n, dc, 1)
-	if err == nil || !c.blame(ctx, info, err) {
-		return conn, err
+	conn, failed := c.connect(ctx, info, n, dc, 1)
+	if failed == nil {
+		return conn, nil
 	}
-	newer, nextErr := c.cache.Next(ctx, info)
+	if !c.blame(ctx, info, failed) {
+		return nil, failed
+	}
+	newer, err := c.cache.Next(ctx, info)
 	switch {
-	case errors.Is(nextErr, refresh.ErrUnchanged) && ctx.Err() == nil && errors.Is(err, errShareUsed):
-		newer = info // it did not have all the time there was
-	case errors.Is(nextErr, refresh.ErrUnchanged):
-		return nil, err
-	case nextErr != nil:
-		return nil, err.because(nextErr)
+	case errors.Is(err, refresh.ErrUnchanged) && ctx.Err() == nil && errors.Is(failed, errShareUsed):
+		newer = info // the attempt did not have all the time there was
+	case errors.Is(err, refresh.ErrUnchanged):
+		return nil, failed
+	case err != nil:
+		failed.Err = oneLine{failed.Err, err}
+		return nil, failed
 	}
-	conn, err = c.connect(ctx, newer, n, dc, 0)
-	if err != nil {
-		c.blame(ctx, newer, err)
-		return nil, err
+	conn, failed = c.connect(ctx, newer, n, dc, 0)
+	if failed != nil {
+		c.blame(ctx, newer, failed)
+		return nil, failed
 	}
 	return conn, nil
 }
@@ -105,7 +109,7 @@ var errShareUsed = fmt.Errorf("no answer in this attempt's share of the time: %w
 
 // connect opens a connection to the first address that accepts one. Each gets
 // its share of the time left, with one more share for each of reserve.
-func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, reserve int) (net.Conn, error) {
+func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, reserve int) (net.Conn, *Error) {
 	hosts := hosts(info, dc.types)
 	if len(hosts) == 0 {
 		return nil, newError(opDial, c.name.String(), noAddress(info, dc.types))

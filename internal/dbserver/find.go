@@ -1,14 +1,12 @@
 package dbserver
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -20,11 +18,9 @@ var ErrNotInstalled = errors.New("dbserver: not installed")
 // find returns the path of the program, from binDir alone if that is not
 // empty.
 func find(e *engine, program, binDir string) (string, error) {
-	places, dirs := e.places, []string{binDir}
+	places, dirs := e.places, folders(e.places)
 	if binDir != "" {
-		places = []string{binDir}
-	} else {
-		dirs = folders(e.places)
+		places, dirs = []string{binDir}, []string{binDir}
 	}
 	for _, dir := range dirs {
 		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
@@ -35,26 +31,16 @@ func find(e *engine, program, binDir string) (string, error) {
 		ErrNotInstalled, program, strings.Join(places, ", "), e.install)
 }
 
-// folders expands the patterns in order, the newest version of each first, and
-// "$PATH".
-func folders(patterns []string) []string {
+// folders expands the places of an engine, the newest version first.
+func folders(places []string) []string {
 	var all []string
-	for _, pattern := range patterns {
-		if pattern == "$PATH" {
-			all = append(all, filepath.SplitList(os.Getenv("PATH"))...)
-			continue
+	for _, place := range places {
+		dirs, _ := filepath.Glob(place)
+		slices.Reverse(dirs) // sorted by name, so by version: all have two digits
+		if place == "$PATH" {
+			dirs = filepath.SplitList(os.Getenv("PATH"))
 		}
-		dirs, _ := filepath.Glob(pattern)
-		slices.SortFunc(dirs, func(a, b string) int { return cmp.Compare(folderVersion(b), folderVersion(a)) })
 		all = append(all, dirs...)
 	}
 	return all
-}
-
-// folderVersion returns 17 for /usr/lib/postgresql/17/bin and for
-// /usr/local/opt/postgresql@17/bin, and 0 for a folder without a version.
-func folderVersion(bin string) float64 {
-	name := filepath.Base(filepath.Dir(bin))
-	version, _ := strconv.ParseFloat(name[strings.LastIndexAny(name, "@-")+1:], 64)
-	return version
 }

@@ -28,11 +28,19 @@ var mariadb = engine{
 	places:  []string{"$PATH", "/usr/sbin", "/usr/libexec", "/opt/homebrew/opt/mariadb/bin", "/usr/local/opt/mariadb/bin"},
 	install: "apt-get install mariadb-server-core mariadb-client-core, or brew install mariadb",
 	socket:  func(int) string { return "mariadb.sock" },
-	setupArgs: func(s *Server) []string {
-		return append(mariadbArgs(s), "--auth-root-authentication-method=normal", "--skip-test-db")
+	prepare: func(ctx context.Context, s *Server, installDB string) error {
+		args := append(mariadbArgs(s), "--auth-root-authentication-method=normal", "--skip-test-db")
+		if _, err := s.run(ctx, installDB, args...); err != nil {
+			return err
+		}
+		file := filepath.Join(s.dir, "init.sql")
+		if err := os.WriteFile(file, []byte(mariadbInit), 0o644); err != nil {
+			return err
+		}
+		return os.Chmod(file, 0o644) // the server, another user, must read it whatever the umask
 	},
 	serverArgs: func(s *Server) []string {
-		return append(mariadbArgs(s),
+		return append(mariadbArgs(s), "--init-file="+filepath.Join(s.dir, "init.sql"),
 			"--bind-address=127.0.0.1", "--port="+strconv.Itoa(s.port), "--socket="+s.SocketAddr(),
 			"--character-set-server=utf8mb4")
 	},
@@ -45,6 +53,14 @@ var mariadb = engine{
 	ready:       mariadbReady,
 	stopSignals: []os.Signal{syscall.SIGTERM, syscall.SIGKILL},
 }
+
+// mariadbInit removes what could log in without a password: anonymous users,
+// and the other three root users that mariadb-install-db creates. It runs at
+// every start, so it spares the users created since, all of which have an
+// authentication_string.
+const mariadbInit = `DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost' AND JSON_VALUE(Priv, '$.authentication_string') IS NULL);
+FLUSH PRIVILEGES;
+`
 
 func mariadbArgs(s *Server) []string {
 	return []string{

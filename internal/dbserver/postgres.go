@@ -35,11 +35,11 @@ var postgres = engine{
 	},
 	install: "apt-get install postgresql, or brew install postgresql@18",
 	socket:  func(port int) string { return fmt.Sprintf(".s.PGSQL.%d", port) },
-	setupArgs: func(s *Server) []string {
-		return []string{
-			"-D", filepath.Join(s.dir, "data"), "--username=postgres", "--encoding=UTF8", "--locale=C",
-			"--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync",
-		}
+	prepare: func(ctx context.Context, s *Server, initdb string) error {
+		_, err := s.run(ctx, initdb, "-D", filepath.Join(s.dir, "data"), "--no-sync",
+			"--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256",
+			"--encoding=UTF8", "--locale=C")
+		return err
 	},
 	serverArgs: func(s *Server) []string {
 		return []string{

@@ -74,8 +74,8 @@ type engine struct {
 	places                []string // patterns of the folders they are in, or "$PATH"
 	install               string   // how to install them
 
-	socket      func(port int) string // name of the Unix socket
-	setupArgs   func(s *Server) []string
+	socket      func(port int) string                                    // name of the Unix socket
+	prepare     func(ctx context.Context, s *Server, setup string) error // creates the data
 	serverArgs  func(s *Server) []string
 	clientArgs  func(s *Server, statements []string) []string
 	ready       func(conn net.Conn) bool // reports whether the server accepts logins
@@ -113,7 +113,7 @@ func newServer(ctx context.Context, e *engine, opts Options) (_ *Server, err err
 	if m := versionPattern.FindStringSubmatch(out); m != nil {
 		s.version = m[1]
 	}
-	if _, err := s.run(ctx, setup, e.setupArgs(s)...); err != nil {
+	if err := e.prepare(ctx, s, setup); err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {

@@ -631,6 +631,18 @@ func TestCloseOfThePeerInterruptsWrite(t *testing.T) {
 	})
 }
 
+func TestCloseWithUnreadDataIsNotAReset(t *testing.T) {
+	t.Parallel()
+	a, b := Pair(addrA, addrB)
+	write(t, a, "unread")
+	write(t, b, "bye")
+	wantNil(t, b.Close())
+	wantRead(t, a, "bye")
+	if err := read(a); err != io.EOF {
+		t.Errorf("read failed with %v, want EOF", err)
+	}
+}
+
 func TestResetDropsWhatIsBuffered(t *testing.T) {
 	t.Parallel()
 	a, b := Pair(addrA, addrB)

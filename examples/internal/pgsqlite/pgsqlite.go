@@ -1,0 +1,126 @@
+// Package pgsqlite is a stand-in for a PostgreSQL server, for a quickstart on a machine that has none: it speaks
+// PostgreSQL's protocol over an empty SQLite database in memory. It is pure Go and runs inside the program.
+//
+// Call [New], hand every client's connection to [Engine.ServeConn], and call [Engine.Close] at the end. Any user may
+// log in to any database, without a password, and all see the same tables. Tables, indexes, views, queries, RETURNING,
+// transactions, savepoints and prepared statements work. The SQL is SQLite's, with PostgreSQL's serial and identity
+// columns, now(), version() and $1::type added.
+//
+// What differs from PostgreSQL:
+//   - A transaction sees the database as it was at its first statement, as with REPEATABLE READ. A write waits for the
+//     transaction that wrote before it, and fails with 40001 if that one changed what it had seen.
+//   - Each statement of a batch, or of a string with several, commits by itself unless BEGIN was called.
+//   - SQLite is loose about types: VARCHAR(255) has no limit, an INTEGER column takes text, integers have 64 bits, and
+//     a condition in the list of a SELECT is an integer.
+//   - The type of a parameter is known beside a column or a cast, in VALUES and after LIMIT; elsewhere it is left to the
+//     client. A computed column has the type of its value in a trial run without parameters, or none.
+//   - COPY, LISTEN, SET, SHOW, EXPLAIN, cursors, functions, roles and more fail with 0A000. There are no schemas, no
+//     catalogs, no arrays and no TLS: the tunnel in front of the engine has it.
+package pgsqlite
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/ncruces/go-sqlite3"
+	_ "github.com/ncruces/go-sqlite3/vfs/mvcc" // in memory, and a reader never waits
+)
+
+// An Engine is one database and the connections to it. Its methods may be called from several goroutines.
+type Engine struct {
+	dsn    string
+	anchor *sqlite3.Conn // the database lives as long as a connection to it
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // counts calls of ServeConn
+
+	mu       sync.Mutex // guards lastID, sessions and their cancel
+	lastID   uint32
+	sessions map[uint32]*session
+}
+
+// New returns an engine with an empty database. Call [Engine.Close] to free it.
+func New() (*Engine, error) {
+	dsn := "file:/pgsqlite-" + rand.Text() + "?vfs=mvcc&_pragma=foreign_keys(1)"
+	anchor, err := sqlite3.Open(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("pgsqlite: opening the database: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Engine{dsn: dsn, anchor: anchor, ctx: ctx, cancel: cancel, sessions: map[uint32]*session{}}, nil
+}
+
+// ServeConn serves one client until it leaves or the engine is closed, closes conn and returns. A transaction that the
+// client left open is rolled back.
+func (e *Engine) ServeConn(conn net.Conn) {
+	defer conn.Close()
+	s := &session{
+		engine:  e,
+		conn:    conn,
+		backend: pgproto3.NewBackend(conn, conn),
+		secret:  make([]byte, 4),
+		types:   pgtype.NewMap(),
+		status:  idle,
+	}
+	s.backend.SetMaxBodyLen(64 << 20)
+	rand.Read(s.secret)
+
+	e.mu.Lock()
+	if e.ctx.Err() != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.wg.Add(1)
+	e.lastID++
+	id := e.lastID
+	e.sessions[id] = s
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.sessions, id)
+		e.mu.Unlock()
+		e.wg.Done()
+	}()
+
+	stop := context.AfterFunc(e.ctx, func() { conn.Close() })
+	defer stop()
+	if s.startup(id) {
+		s.serve()
+	}
+}
+
+// Close ends every connection, waits until their calls of [Engine.ServeConn] are done, and frees the database. It may
+// be called again.
+func (e *Engine) Close() error {
+	e.mu.Lock() // no call of ServeConn is counted after this
+	e.cancel()
+	e.mu.Unlock()
+	e.wg.Wait()
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.anchor.Close()
+}
+
+// interruptible returns a context that ends with the engine or when the client of s asks to cancel.
+func (e *Engine) interruptible(s *session) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(e.ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.cancel = cancel
+	return ctx, cancel
+}
+
+func (e *Engine) interrupt(request *pgproto3.CancelRequest) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.sessions[request.ProcessID]; s != nil && s.cancel != nil && bytes.Equal(s.secret, request.SecretKey) {
+		s.cancel()
+	}
+}

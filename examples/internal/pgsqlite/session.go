@@ -1,0 +1,396 @@
+package pgsqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/ncruces/go-sqlite3"
+)
+
+const serverVersion = "15.0 (cloudsqlconn quickstart engine on SQLite)"
+
+// The states of a transaction, as ReadyForQuery names them.
+const (
+	idle   = 'I'
+	active = 'T'
+	failed = 'E'
+)
+
+// A session is one client's connection.
+type session struct {
+	engine  *Engine
+	conn    net.Conn
+	backend *pgproto3.Backend
+	secret  []byte
+	cancel  context.CancelFunc // guarded by Engine.mu
+
+	db     *sqlite3.Conn
+	types  *pgtype.Map
+	status byte
+	now    time.Time // the start of the transaction
+}
+
+// A statement is one statement of SQL, prepared.
+type statement struct {
+	verb   string // "" if empty
+	sql    string // for SQLite
+	params []uint32
+	fields []pgproto3.FieldDescription
+}
+
+// A portal is a statement with its arguments.
+type portal struct {
+	*statement
+	args    []any
+	formats []int16
+}
+
+// startup reports whether the client logged in. Others leave at once, or came only to cancel a query.
+func (s *session) startup(id uint32) bool {
+	for {
+		msg, err := s.backend.ReceiveStartupMessage()
+		if err != nil {
+			return false
+		}
+		switch msg := msg.(type) {
+		case *pgproto3.SSLRequest, *pgproto3.GSSEncRequest:
+			if _, err := s.conn.Write([]byte("N")); err != nil {
+				return false
+			}
+		case *pgproto3.CancelRequest:
+			s.engine.interrupt(msg)
+			return false
+		case *pgproto3.StartupMessage:
+			s.backend.Send(&pgproto3.AuthenticationOk{})
+			for _, p := range []pgproto3.ParameterStatus{
+				{Name: "server_version", Value: serverVersion},
+				{Name: "server_encoding", Value: "UTF8"},
+				{Name: "client_encoding", Value: "UTF8"},
+				{Name: "standard_conforming_strings", Value: "on"},
+				{Name: "integer_datetimes", Value: "on"},
+				{Name: "DateStyle", Value: "ISO, MDY"},
+				{Name: "TimeZone", Value: "UTC"},
+			} {
+				s.backend.Send(&p)
+			}
+			s.backend.Send(&pgproto3.BackendKeyData{ProcessID: id, SecretKey: s.secret})
+			return true
+		}
+	}
+}
+
+func (s *session) serve() {
+	var err error
+	if s.db, err = sqlite3.Open(s.engine.dsn); err != nil {
+		s.fail(err)
+		s.backend.Flush()
+		return
+	}
+	defer s.db.Close() // rolls back
+	s.createFunctions()
+
+	statements, portals := map[string]*statement{}, map[string]*portal{}
+	skipping := false // until Sync, after an error in the extended protocol
+	s.ready()
+	for {
+		msg, err := s.backend.Receive()
+		if err != nil {
+			return
+		}
+		switch msg.(type) {
+		case *pgproto3.Terminate:
+			return
+		case *pgproto3.Sync:
+			skipping = false
+			if s.status == idle {
+				clear(portals)
+			}
+			s.ready()
+			continue
+		case *pgproto3.CopyData, *pgproto3.CopyDone, *pgproto3.CopyFail:
+			continue // sent before the client saw that COPY was refused
+		}
+		if skipping {
+			continue
+		}
+		if s.status == idle {
+			s.now = time.Now()
+		}
+		ctx, cancel := s.engine.interruptible(s)
+		s.db.SetInterrupt(ctx)
+		err = s.handle(msg, statements, portals)
+		cancel()
+		if err != nil {
+			s.fail(err)
+		}
+		switch msg.(type) {
+		case *pgproto3.Query, *pgproto3.FunctionCall:
+			s.ready()
+		default:
+			skipping = err != nil
+		}
+	}
+}
+
+// ready ends a reply. If it cannot be written, the next Receive fails.
+func (s *session) ready() {
+	s.backend.Send(&pgproto3.ReadyForQuery{TxStatus: s.status})
+	s.backend.Flush()
+}
+
+func (s *session) fail(err error) {
+	if s.status == active {
+		s.status = failed
+	}
+	code, message := sqlstate(err)
+	s.backend.Send(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: code, Message: message})
+}
+
+func (s *session) handle(msg pgproto3.FrontendMessage, statements map[string]*statement, portals map[string]*portal) error {
+	switch msg := msg.(type) {
+	case *pgproto3.Query:
+		return s.query(msg.String)
+	case *pgproto3.Parse:
+		if msg.Name != "" && statements[msg.Name] != nil {
+			return &sqlError{"42P05", fmt.Sprintf("prepared statement %q already exists", msg.Name)}
+		}
+		texts := split(msg.Query)
+		if len(texts) > 1 {
+			return &sqlError{"42601", "cannot insert multiple commands into a prepared statement"}
+		}
+		st, err := s.prepare(slices.Concat(texts...), msg.ParameterOIDs)
+		if err != nil {
+			return err
+		}
+		statements[msg.Name] = st
+		s.backend.Send(&pgproto3.ParseComplete{})
+	case *pgproto3.Bind:
+		st, err := find(statements, "26000", "prepared statement", msg.PreparedStatement)
+		if err != nil {
+			return err
+		}
+		if portals[msg.DestinationPortal], err = s.bind(st, msg); err != nil {
+			delete(portals, msg.DestinationPortal)
+			return err
+		}
+		s.backend.Send(&pgproto3.BindComplete{})
+	case *pgproto3.Describe:
+		p := &portal{}
+		var err error
+		if msg.ObjectType == 'S' {
+			if p.statement, err = find(statements, "26000", "prepared statement", msg.Name); err != nil {
+				return err
+			}
+			s.backend.Send(&pgproto3.ParameterDescription{ParameterOIDs: p.params})
+		} else if p, err = find(portals, "34000", "portal", msg.Name); err != nil {
+			return err
+		}
+		if s.describe(p); len(p.fields) == 0 {
+			s.backend.Send(&pgproto3.NoData{})
+		}
+	case *pgproto3.Execute:
+		p, err := find(portals, "34000", "portal", msg.Portal)
+		if err != nil {
+			return err
+		}
+		if msg.MaxRows != 0 {
+			return &sqlError{"0A000", "reading a result in parts is not supported by the quickstart engine"}
+		}
+		return s.run(p)
+	case *pgproto3.Close:
+		if msg.ObjectType == 'S' {
+			delete(statements, msg.Name)
+		} else {
+			delete(portals, msg.Name)
+		}
+		s.backend.Send(&pgproto3.CloseComplete{})
+	case *pgproto3.Flush:
+		return s.backend.Flush()
+	default:
+		return &sqlError{"0A000", fmt.Sprintf("%T is not supported by the quickstart engine", msg)}
+	}
+	return nil
+}
+
+func find[T any](m map[string]*T, code, kind, name string) (*T, error) {
+	if v := m[name]; v != nil {
+		return v, nil
+	}
+	return nil, &sqlError{code, fmt.Sprintf("%s %q does not exist", kind, name)}
+}
+
+// query runs the statements of the simple protocol.
+func (s *session) query(sql string) error {
+	texts := split(sql)
+	if len(texts) == 0 {
+		return s.run(&portal{statement: &statement{}})
+	}
+	for _, tokens := range texts {
+		st, err := s.prepare(tokens, nil)
+		if err != nil {
+			return err
+		}
+		p := &portal{statement: st}
+		s.describe(p)
+		if err := s.run(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) describe(p *portal) {
+	if len(p.fields) == 0 {
+		return
+	}
+	fields := slices.Clone(p.fields)
+	for i := range fields {
+		fields[i].Format = format(p.formats, i)
+	}
+	s.backend.Send(&pgproto3.RowDescription{Fields: fields})
+}
+
+func (s *session) bind(st *statement, msg *pgproto3.Bind) (*portal, error) {
+	if len(msg.Parameters) != len(st.params) {
+		return nil, &sqlError{"08P01", fmt.Sprintf("%d parameters given, %d needed", len(msg.Parameters), len(st.params))}
+	}
+	p := &portal{statement: st, formats: slices.Clone(msg.ResultFormatCodes)}
+	for i, src := range msg.Parameters {
+		arg, err := decode(s.types, st.params[i], format(msg.ParameterFormatCodes, i), src)
+		if err != nil {
+			return nil, &sqlError{"22P02", err.Error()}
+		}
+		p.args = append(p.args, arg)
+	}
+	return p, nil
+}
+
+// prepare checks one statement and finds the types of its parameters, unless the client gave them, and of its rows.
+func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
+	verb, err := verb(words(tokens))
+	st := &statement{verb: verb, sql: rewrite(verb, tokens)}
+	if err != nil || verb == "" || verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" {
+		return st, err
+	}
+	stmt, _, err := s.db.Prepare(st.sql)
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close()
+	st.fields = fields(stmt)
+	st.params, err = s.paramTypes(words(tokens), oids)
+	return st, err
+}
+
+// allowed refuses what the state of the transaction does not permit.
+func (s *session) allowed(verb string) error {
+	switch {
+	case s.status == failed && verb != "COMMIT" && !strings.HasPrefix(verb, "ROLLBACK"):
+		return &sqlError{"25P02", "current transaction is aborted, commands ignored until end of transaction block"}
+	case s.status == idle && (verb == "SAVEPOINT" || verb == "RELEASE" || verb == "ROLLBACK TO"):
+		return &sqlError{"25P01", verb + " can only be used in transaction blocks"}
+	}
+	return nil
+}
+
+// run executes p and sends its rows.
+func (s *session) run(p *portal) error {
+	if err := s.allowed(p.verb); err != nil {
+		return err
+	}
+	tag := p.verb
+	switch tag {
+	case "":
+		s.backend.Send(&pgproto3.EmptyQueryResponse{})
+		return nil
+	case "BEGIN", "COMMIT", "ROLLBACK":
+		var err error
+		if tag, err = s.transact(tag); err != nil {
+			return err
+		}
+	default:
+		rows, err := s.rows(p)
+		if err != nil {
+			return err
+		}
+		switch tag {
+		case "SELECT":
+			tag = fmt.Sprint("SELECT ", rows)
+		case "INSERT":
+			tag = fmt.Sprint("INSERT 0 ", s.db.Changes())
+		case "UPDATE", "DELETE":
+			tag = fmt.Sprint(tag, " ", s.db.Changes())
+		case "ROLLBACK TO":
+			tag, s.status = "ROLLBACK", active
+		}
+	}
+	s.backend.Send(&pgproto3.CommandComplete{CommandTag: []byte(tag)})
+	return nil
+}
+
+// transact begins or ends a transaction. It returns what was done: a failed one cannot be committed.
+func (s *session) transact(verb string) (string, error) {
+	s.db.SetInterrupt(context.Background()) // none of this takes time, and the status must stay true
+	switch {
+	case (verb == "BEGIN") == (s.status != idle):
+		return verb, nil // PostgreSQL would send a warning
+	case verb == "BEGIN":
+		s.status = active
+		return verb, s.db.Exec("BEGIN")
+	case s.status == failed:
+		verb = "ROLLBACK"
+	}
+	s.status = idle
+	if s.db.GetAutocommit() {
+		return verb, nil // some errors make SQLite itself roll back
+	}
+	err := s.db.Exec(verb)
+	if err != nil {
+		err = errors.Join(err, s.db.Exec("ROLLBACK"))
+	}
+	return verb, err
+}
+
+// rows executes p and sends its rows.
+func (s *session) rows(p *portal) (rows int, err error) {
+	stmt, _, err := s.db.Prepare(p.sql)
+	if err != nil {
+		return 0, err
+	}
+	defer stmt.Close()
+	if stmt.ColumnCount() != len(p.fields) {
+		return 0, &sqlError{"0A000", "cached plan must not change result type"}
+	}
+	if err := bindAll(stmt, p.args); err != nil {
+		return 0, err
+	}
+	for {
+		if !stmt.Step() {
+			err := stmt.Err()
+			if errors.Is(err, sqlite3.BUSY) && !errors.Is(err, sqlite3.BUSY_SNAPSHOT) {
+				stmt.Reset() // no row yet: another session is writing, and mvcc waited for it
+				continue
+			}
+			return rows, err
+		}
+		values := make([][]byte, len(p.fields))
+		for i, f := range p.fields {
+			if values[i], err = encode(s.types, f.DataTypeOID, format(p.formats, i), stmt, i); err != nil {
+				return rows, &sqlError{"22P02", fmt.Sprintf("column %s: %v", f.Name, err)}
+			}
+		}
+		s.backend.Send(&pgproto3.DataRow{Values: values})
+		if rows++; rows%100 == 0 {
+			if err := s.backend.Flush(); err != nil {
+				return rows, err
+			}
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package pgsqlite
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/ncruces/go-sqlite3"
+)
+
+// timeFormat is how times are stored: of one width and zone, so that they sort as text.
+const timeFormat = "2006-01-02 15:04:05.000000Z"
+
+var storedTime = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$`)
+
+func (s *session) createFunctions() {
+	s.db.CreateFunction("now", 0, 0, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+		ctx.ResultText(s.now.UTC().Format(timeFormat))
+	})
+	s.db.CreateFunction("version", 0, 0, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+		ctx.ResultText("PostgreSQL " + serverVersion)
+	})
+}
+
+// typeOID returns the PostgreSQL type for a declared one, or 0 for none. As SQLite does, it looks for parts of a name.
+func typeOID(declared string) uint32 {
+	if declared == "" {
+		return 0
+	}
+	for _, t := range []struct {
+		part string
+		oid  uint32
+	}{
+		{"INT", pgtype.Int8OID}, {"BOOL", pgtype.BoolOID}, {"DOUB", pgtype.Float8OID}, {"REAL", pgtype.Float8OID},
+		{"FLOA", pgtype.Float8OID}, {"NUMERIC", pgtype.NumericOID}, {"DECIMAL", pgtype.NumericOID},
+		{"TIMESTAMP", pgtype.TimestamptzOID}, {"BYTEA", pgtype.ByteaOID}, {"BLOB", pgtype.ByteaOID},
+	} {
+		if strings.Contains(strings.ToUpper(declared), t.part) {
+			return t.oid
+		}
+	}
+	return pgtype.TextOID
+}
+
+// fields describes the rows of stmt. SQLite has no types for computed columns, so a first row must show them.
+func fields(stmt *sqlite3.Stmt) []pgproto3.FieldDescription {
+	var fields []pgproto3.FieldDescription
+	row := stmt.ReadOnly() && stmt.ColumnCount() > 0 && stmt.Step()
+	for i := range stmt.ColumnCount() {
+		oid := typeOID(stmt.ColumnDeclType(i))
+		if oid == 0 && row {
+			switch stmt.ColumnType(i) {
+			case sqlite3.INTEGER:
+				oid = pgtype.Int8OID
+			case sqlite3.FLOAT:
+				oid = pgtype.Float8OID
+			case sqlite3.BLOB:
+				oid = pgtype.ByteaOID
+			case sqlite3.TEXT:
+				if oid = pgtype.TextOID; storedTime.MatchString(stmt.ColumnText(i)) {
+					oid = pgtype.TimestamptzOID
+				}
+			}
+		}
+		fields = append(fields, pgproto3.FieldDescription{
+			Name: []byte(stmt.ColumnName(i)), DataTypeOID: oid, DataTypeSize: -1, TypeModifier: -1,
+		})
+	}
+	return fields
+}
+
+// format picks the format of value i as Bind defines it: without any it is text, and one is for all.
+func format(codes []int16, i int) int16 {
+	switch {
+	case len(codes) == 1:
+		return codes[0]
+	case i < len(codes):
+		return codes[i]
+	default:
+		return pgtype.TextFormatCode
+	}
+}
+
+// decode reads an argument. An integer without a type becomes one, since SQLite does not compare text with numbers; in
+// a column of text it turns into the same text again.
+func decode(m *pgtype.Map, oid uint32, format int16, src []byte) (any, error) {
+	text := string(src)
+	if src == nil {
+		return nil, nil
+	}
+	if oid == 0 {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
+			return n, nil
+		}
+		return text, nil
+	}
+	if oid == pgtype.TimestamptzOID && format == pgtype.TextFormatCode {
+		return sqlite3.TimeFormatAuto.Decode(text)
+	}
+	t, ok := m.TypeForOID(oid)
+	if !ok {
+		return text, nil
+	}
+	return t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
+}
+
+// bindAll gives stmt its arguments; the one named $2 is args[1].
+func bindAll(stmt *sqlite3.Stmt, args []any) error {
+	for i := 1; i <= stmt.BindCount(); i++ {
+		name := stmt.BindName(i)
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "$"), "::")
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(args) {
+			return &sqlError{"42P02", "there is no parameter " + name}
+		}
+		switch v := args[n-1].(type) {
+		case nil:
+			err = stmt.BindNull(i)
+		case bool:
+			err = stmt.BindBool(i, v)
+		case int64:
+			err = stmt.BindInt64(i, v)
+		case float64:
+			err = stmt.BindFloat(i, v)
+		case string:
+			err = stmt.BindText(i, v)
+		case []byte:
+			err = stmt.BindBlob(i, v)
+		case time.Time:
+			err = stmt.BindText(i, v.UTC().Format(timeFormat))
+		default:
+			err = fmt.Errorf("parameter %s is a %T", name, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode writes column i of the current row.
+func encode(m *pgtype.Map, oid uint32, format int16, stmt *sqlite3.Stmt, i int) ([]byte, error) {
+	kind := stmt.ColumnType(i) // before ColumnText, which may change it
+	text := stmt.ColumnText(i)
+	var v any = text
+	switch kind {
+	case sqlite3.NULL:
+		return nil, nil
+	case sqlite3.INTEGER:
+		if v = stmt.ColumnInt64(i); oid == pgtype.BoolOID {
+			v = v != int64(0)
+		}
+	case sqlite3.FLOAT:
+		v = stmt.ColumnFloat(i)
+	case sqlite3.BLOB:
+		v = stmt.ColumnBlob(i, nil)
+	}
+	switch oid {
+	case 0, pgtype.TextOID:
+		return []byte(text), nil
+	case pgtype.TimestamptzOID:
+		t, err := sqlite3.TimeFormatAuto.Decode(v)
+		if err != nil {
+			return nil, err
+		}
+		v = t
+	}
+	return m.Encode(oid, format, v, nil)
+}
