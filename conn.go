@@ -46,6 +46,7 @@ func newConn(tc *tls.Conn, c *connector, info *admin.Info) net.Conn {
 // the client certificate.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.tls.Read(b)
+	c.connector.read.Add(int64(n))
 	if c.heard.Load() {
 		return n, err
 	}
@@ -62,7 +63,11 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // Write writes to the server.
-func (c *conn) Write(b []byte) (int, error) { return c.tls.Write(b) }
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.tls.Write(b)
+	c.connector.written.Add(int64(n))
+	return n, err
+}
 
 // Close closes the connection. After the first call it returns net.ErrClosed.
 func (c *conn) Close() error {

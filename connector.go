@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"context"
 	"crypto/tls"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -25,13 +26,15 @@ const idleAfter = 15 * time.Minute
 // connector is everything about one instance: what is known about it, and how
 // to reach it.
 type connector struct {
-	name  Name
+	key   key
 	cache *refresh.Cache[admin.Info]
 
 	lastDial time.Time // guarded by Dialer.mu
 
 	refused atomic.Bool // a client certificate was refused since the last Read that went well
-	open    atomic.Int64
+
+	open          atomic.Int64 // connections
+	read, written atomic.Int64 // bytes
 }
 
 func newConnector(k key, client *admin.Client, cfg *config) *connector {
@@ -40,8 +43,11 @@ func newConnector(k key, client *admin.Client, cfg *config) *connector {
 		return client.Fetch(ctx, inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: cfg.lazy, Timeout: cfg.refreshTimeout, Judge: judge}
-	return &connector{name: k.name, cache: refresh.New(policy, fetch)}
+	return &connector{key: k, cache: refresh.New(policy, fetch)}
 }
+
+// String returns the instance's name.
+func (c *connector) String() string { return c.key.name.String() }
 
 // judge says what a failed refresh means for the next one.
 func judge(err error) refresh.Verdict {
@@ -59,7 +65,7 @@ func (c *connector) idle() bool {
 func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn, error) {
 	info, err := c.cache.Get(ctx)
 	if err != nil {
-		return nil, newError(opRefresh, c.name.String(), err)
+		return nil, newError(opRefresh, c.String(), err)
 	}
 	conn, failed := c.connect(ctx, info, n, dc, 1)
 	if failed == nil {
@@ -112,7 +118,7 @@ var errShareUsed = fmt.Errorf("no answer in this attempt's share of the time: %w
 func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, reserve int) (net.Conn, *Error) {
 	hosts := hosts(info, dc.types)
 	if len(hosts) == 0 {
-		return nil, newError(opDial, c.name.String(), noAddress(info, dc.types))
+		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	var errs oneLine
 	for i, host := range hosts {
@@ -126,11 +132,11 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *d
 		}
 		conn, err := c.handshake(ctx, raw, info, n)
 		if err != nil {
-			return nil, newError(opHandshake, c.name.String(), ended(ctx, err))
+			return nil, newError(opHandshake, c.String(), ended(ctx, err))
 		}
 		return conn, nil
 	}
-	return nil, newError(opDial, c.name.String(), ended(ctx, errs))
+	return nil, newError(opDial, c.String(), ended(ctx, errs))
 }
 
 // dialTCP opens a TCP connection within the first of so many shares of the
@@ -186,9 +192,10 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	c.cache.Invalidate(info)
 	return &Error{
 		Op:       opHandshake,
-		Instance: c.name.String(),
+		Instance: c.String(),
 		Hint:     "Connect again: a new client certificate is being fetched. If that is refused too, compare the clocks of this machine and of the instance.",
-		Err:      fmt.Errorf("the server refuses the client certificate: %w", err),
+		// The server has done nothing yet: database/sql may connect again.
+		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
 	}
 }
 

@@ -103,7 +103,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	}
 	conn, err := c.dial(ctx, n, &dc)
 	if err != nil {
-		return nil, d.reason(c.name.String(), err)
+		return nil, d.reason(c.String(), err)
 	}
 	return conn, nil
 }
@@ -165,7 +165,7 @@ func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*adm
 	}
 	info, err := c.cache.Get(ctx)
 	if err != nil {
-		return nil, d.reason(c.name.String(), newError(opRefresh, c.name.String(), err))
+		return nil, d.reason(c.String(), newError(opRefresh, c.String(), err))
 	}
 	return info, nil
 }

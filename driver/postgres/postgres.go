@@ -1,0 +1,93 @@
+// Package postgres connects pgx to Cloud SQL for PostgreSQL: through
+// database/sql ([NewConnector], [RegisterDriver]), through a pgxpool.Pool
+// ([NewPool]), or through any configuration of pgx ([Configure]).
+//
+// The host of a data source name is the instance:
+//
+//	host=project:region:instance user=app password=secret dbname=shop
+//	postgres://app:secret@/shop?host=project:region:instance
+//
+// Everything else in it is pgx's, service files, password files and PG*
+// environment variables included. TLS settings are not: the connection runs
+// inside the Dialer's TLS tunnel, and PostgreSQL's own TLS is off in it, so
+// that sslmode need not be written. The port is ignored. With IAM login the
+// user can be given as an e-mail address, and needs no password.
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldriver"
+)
+
+// NewConnector returns a connector for sql.OpenDB that connects through d.
+// Nothing is registered, and d stays the caller's to close.
+func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := Configure(d, cfg, opts...); err != nil {
+		return nil, err
+	}
+	return stdlib.GetConnector(*cfg), nil
+}
+
+// NewPool returns a pool that connects through d. It connects in the
+// background; ctx is what pgxpool.NewWithConfig uses it for. d stays the
+// caller's to close, after the pool.
+func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := Configure(d, cfg.ConnConfig, opts...); err != nil {
+		return nil, err
+	}
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// Configure makes cfg connect through d to the instance that is cfg.Host. It
+// sets DialFunc and LookupFunc, and clears TLSConfig and Fallbacks, so that one
+// connect is one Dial.
+func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
+	instance := cfg.Host
+	if instance == "" || instance == "localhost" || strings.HasPrefix(instance, "/") {
+		return fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
+	}
+	for _, f := range cfg.Fallbacks {
+		if f.Host != instance {
+			return fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
+		}
+	}
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.Dial(ctx, instance, opts...)
+	}
+	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	cfg.TLSConfig, cfg.Fallbacks = nil, nil
+	if d.IAMAuthN(opts...) {
+		cfg.User = cloudsqlconn.FormatIAMUser("POSTGRES", cfg.User)
+	}
+	return nil
+}
+
+// RegisterDriver makes a driver for sql.Open that connects through a Dialer of
+// its own, made with opts. A taken name is an error. cleanup closes the
+// Dialer; the name stays taken.
+func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
+	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
+	if err != nil {
+		return nil, err
+	}
+	open := func(dsn string) (driver.Connector, error) { return NewConnector(d, dsn) }
+	return sqldriver.Register(name, open, d.Close)
+}
