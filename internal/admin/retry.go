@@ -11,6 +11,8 @@ import (
 	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 const (
@@ -53,9 +55,10 @@ func Terminal(err error) bool {
 		vm    *metadata.Error
 		reply *ReplyError
 		cfg   *ConfigError
+		creds *auth.NotFoundError
 	)
 	switch {
-	case errors.As(err, &reply), errors.As(err, &cfg):
+	case errors.As(err, &reply), errors.As(err, &cfg), errors.As(err, &creds):
 		return true
 	case errors.As(err, &api):
 		return terminalStatus(api.Code)
