@@ -48,8 +48,8 @@ var databases = []database{
 	},
 }
 
-// TestMain starts a server and hangs if a test asks for that. It fails if the
-// tests leave a goroutine behind.
+// TestMain fails if the tests leave a goroutine behind. As the process that
+// TestServerStopsWhenStarterIsKilled kills, it starts a server and hangs.
 func TestMain(m *testing.M) {
 	for _, db := range databases {
 		if os.Getenv("DBSERVER_TEST_START") == db.name {
@@ -176,92 +176,139 @@ func query(t *testing.T, s *Server, socket bool, user, password, sql string) (st
 	return strings.TrimSpace(string(out)), err
 }
 
-func TestDataAndAddressesSurviveRestart(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db database) {
-		s := start(t, db)
-		tcp, socket := s.TCPAddr(), s.SocketAddr()
-		want(t, s.Exec(t.Context(),
-			db.createUser,
-			"CREATE SCHEMA shop",
-			"CREATE TABLE shop.fruit (name varchar(20))",
-			"INSERT INTO shop.fruit VALUES ('Äpfel');",
-		))
-
-		want(t, s.Restart(t.Context()))
-		want(t, s.Start(t.Context()))
-
-		out, err := query(t, s, false, "app", "secret", "SELECT length(name) FROM shop.fruit")
-		if err != nil || (out != "5" && out != "6") {
-			t.Errorf("after the restart: %q, %v", out, err)
-		}
-		if s.TCPAddr() != tcp || s.SocketAddr() != socket {
-			t.Errorf("addresses changed to %s and %s", s.TCPAddr(), s.SocketAddr())
-		}
-		if !strings.Contains(s.Version(), ".") {
-			t.Errorf("version is %q", s.Version())
-		}
-	})
-}
-
-func TestOnlySocketLetsInWithoutPassword(t *testing.T) {
+// TestServer runs its parts in order, on one server for each database, because
+// a server takes a second of two processors to create.
+func TestServer(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db database) {
 		s := start(t, db)
 		want(t, s.Exec(t.Context(), db.createUser, db.createIAM))
-		for _, login := range []struct {
-			socket         bool
-			user, password string
-			ok             bool
+		for _, part := range []struct {
+			name string
+			test func(*testing.T, database, *Server)
 		}{
-			{socket: false, user: "app", password: "secret", ok: true},
-			{socket: false, user: "app", password: "wrong"},
-			{socket: false, user: "app"},
-			{socket: false, user: "iam"},
-			{socket: false, user: db.superuser},
-			{socket: false, user: "nosuchuser"},
-			{socket: true, user: "iam", ok: true},
-			{socket: true, user: "iam", password: "whatever", ok: db.name == "postgres"},
-			{socket: true, user: db.superuser, ok: true},
-			{socket: true, user: "nosuchuser"},
+			{"OnlySocketLetsInWithoutPassword", onlySocketLetsInWithoutPassword},
+			{"ExecStopsAtFirstError", execStopsAtFirstError},
+			{"DataAndAddressesSurviveRestart", dataAndAddressesSurviveRestart},
+			{"StartsAgainAfterCrash", startsAgainAfterCrash},
+			{"StartFailsWhilePortIsTaken", startFailsWhilePortIsTaken},
+			{"CancelEndsStart", cancelEndsStart},
+			{"CloseRemovesEverything", closeRemovesEverything},
 		} {
-			if out, err := query(t, s, login.socket, login.user, login.password, "SELECT 1"); (err == nil) != login.ok {
-				t.Errorf("%+v: %s, %v", login, out, err)
-			}
+			t.Run(part.name, func(t *testing.T) { part.test(t, db, s) })
 		}
 	})
 }
 
-func TestExecStopsAtFirstError(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db database) {
-		s := start(t, db)
-		err := s.Exec(t.Context(), "CREATE SCHEMA a", "CREATE NONSENSE", "CREATE SCHEMA b")
-		wantError(t, err, "NONSENSE")
-		out, err := query(t, s, true, db.superuser, "",
-			"SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ('a', 'b')")
-		if out != "a" || err != nil {
-			t.Errorf("got schemas %q, %v, want a", out, err)
+func onlySocketLetsInWithoutPassword(t *testing.T, db database, s *Server) {
+	for _, login := range []struct {
+		socket         bool
+		user, password string
+		ok             bool
+	}{
+		{socket: false, user: "app", password: "secret", ok: true},
+		{socket: false, user: "app", password: "wrong"},
+		{socket: false, user: "app"},
+		{socket: false, user: "iam"},
+		{socket: false, user: db.superuser},
+		{socket: false, user: "nosuchuser"},
+		{socket: true, user: "iam", ok: true},
+		{socket: true, user: "iam", password: "token", ok: db.name == "postgres"},
+		{socket: true, user: db.superuser, ok: true},
+		{socket: true, user: "nosuchuser"},
+	} {
+		if out, err := query(t, s, login.socket, login.user, login.password, "SELECT 1"); (err == nil) != login.ok {
+			t.Errorf("%+v: %s, %v", login, out, err)
 		}
-	})
+	}
 }
 
-func TestCloseRemovesEverything(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db database) {
-		s := start(t, db)
-		conn := connect(t, db, s.TCPAddr())
+func execStopsAtFirstError(t *testing.T, db database, s *Server) {
+	err := s.Exec(t.Context(), "CREATE SCHEMA a", "CREATE NONSENSE", "CREATE SCHEMA b")
+	wantError(t, err, "NONSENSE")
+	out, err := query(t, s, true, db.superuser, "",
+		"SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ('a', 'b')")
+	if out != "a" || err != nil {
+		t.Errorf("got schemas %q, %v, want a", out, err)
+	}
+}
 
-		want(t, s.Close())
-		want(t, s.Close())
+func dataAndAddressesSurviveRestart(t *testing.T, db database, s *Server) {
+	tcp, socket := s.TCPAddr(), s.SocketAddr()
+	want(t, s.Exec(t.Context(),
+		"CREATE SCHEMA shop",
+		"CREATE TABLE shop.fruit (name varchar(20)); -- a comment",
+		"INSERT INTO shop.fruit VALUES ('Äpfel');",
+	))
 
-		wantClosed(t, conn)
+	want(t, s.Restart(t.Context()))
+	want(t, s.Start(t.Context()))
 
-		if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("stat of the folder: %v", err)
-		}
-		if conn, err := net.Dial("tcp", s.TCPAddr()); err == nil {
-			conn.Close()
-			t.Error("the port still accepts connections")
-		}
-		wantError(t, s.Start(t.Context()), "no such file")
-	})
+	out, err := query(t, s, false, "app", "secret", "SELECT char_length(name) FROM shop.fruit")
+	if out != "5" || err != nil {
+		t.Errorf("after the restart: %q, %v", out, err)
+	}
+	if s.TCPAddr() != tcp || s.SocketAddr() != socket {
+		t.Errorf("addresses changed to %s and %s", s.TCPAddr(), s.SocketAddr())
+	}
+	if !strings.Contains(s.Version(), ".") {
+		t.Errorf("version is %q", s.Version())
+	}
+}
+
+func startsAgainAfterCrash(t *testing.T, db database, s *Server) {
+	s.proc.cmd.Process.Signal(s.engine.stopSignals[1]) // without a clean shutdown
+	<-s.proc.exited
+	want(t, s.Start(t.Context()))
+	want(t, s.Exec(t.Context(), "SELECT 1"))
+}
+
+func startFailsWhilePortIsTaken(t *testing.T, db database, s *Server) {
+	want(t, s.Stop())
+	want(t, s.Stop())
+	l, err := net.Listen("tcp", s.TCPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	wantError(t, s.Start(t.Context()), "ddress already in use")
+	l.Close()
+	want(t, s.Start(t.Context()))
+}
+
+func cancelEndsStart(t *testing.T, db database, s *Server) {
+	want(t, s.Stop())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Start(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Start of a server: %v", err)
+	}
+	if s.proc.running() {
+		t.Error("the server runs")
+	}
+	want(t, s.Start(t.Context()))
+
+	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := db.start(ctx, Options{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("start of a new server: %v", err)
+	}
+}
+
+func closeRemovesEverything(t *testing.T, db database, s *Server) {
+	conn := connect(t, db, s.TCPAddr())
+
+	want(t, s.Close())
+	want(t, s.Close())
+
+	wantClosed(t, conn)
+	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stat of the folder: %v", err)
+	}
+	if conn, err := net.Dial("tcp", s.TCPAddr()); err == nil {
+		conn.Close()
+		t.Error("the port still accepts connections")
+	}
+	wantError(t, s.Start(t.Context()), "no such file")
 }
 
 func TestStartTellsWhyServerExits(t *testing.T) {
@@ -270,41 +317,6 @@ func TestStartTellsWhyServerExits(t *testing.T) {
 		skipIfMissing(t, err)
 		wantError(t, err, "exit status")
 		wantError(t, err, strings.Trim(db.badArg, "-=1"))
-	})
-}
-
-func TestStartFailsWhilePortIsTaken(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db database) {
-		s := start(t, db)
-		want(t, s.Stop())
-		l, err := net.Listen("tcp", s.TCPAddr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		wantError(t, s.Start(t.Context()), "ddress already in use")
-		l.Close()
-		want(t, s.Start(t.Context()))
-	})
-}
-
-func TestCancelEndsStart(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db database) {
-		s := start(t, db)
-		want(t, s.Stop())
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := s.Start(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Start of a server: %v", err)
-		}
-		if s.proc.running() {
-			t.Error("the server runs")
-		}
-		ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
-		defer cancel()
-		if _, err := db.start(ctx, Options{}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("start of a new server: %v", err)
-		}
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 
 const (
 	pollInterval = 10 * time.Millisecond
+	readyTimeout = 5 * time.Second // for each attempt
 	stopTimeout  = 5 * time.Second // for each signal
 )
 
@@ -104,7 +105,7 @@ func (s *Server) ready(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
+	conn.SetDeadline(time.Now().Add(readyTimeout))
 	return s.engine.ready(conn)
 }
 

@@ -207,7 +207,7 @@ func (s *Server) Restart(ctx context.Context) error {
 // Close stops the server and removes its files, after which it cannot be
 // started again. To close it again does nothing.
 //
-// If the process is killed before, the server stops by itself on Linux and
+// If the process ends without Close, the server stops by itself on Linux and
 // runs on elsewhere; the files, in /tmp/dbserver-*, stay.
 func (s *Server) Close() error {
 	s.mu.Lock()

@@ -1,0 +1,149 @@
+package cloudsqlconn_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+const testInstance = "my-project:europe-west1:my-db"
+
+// world is one emulated instance and a Dialer for it.
+type world struct {
+	*cloudsqltest.Server
+	t        *testing.T
+	instance *cloudsqltest.Proxy
+	dialer   *cloudsqlconn.Dialer
+
+	fault  atomic.Pointer[cloudsqltest.Fault] // for every Admin API request, if not nil
+	faults atomic.Int64                       // requests it has hit
+}
+
+// inWorld runs a test on fake time, on a network in memory.
+func inWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, w *world), opts ...cloudsqlconn.Option) {
+	t.Helper()
+	t.Parallel()
+	if _, err := admin.ProcessKey(); err != nil { // outside the bubble: it takes real time
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{Server: cloudsqltest.NewMemoryServer(), t: t}
+		defer w.Server.Close()
+		w.OnRequest = func(*http.Request) *cloudsqltest.Fault {
+			f := w.fault.Load()
+			if f != nil {
+				w.faults.Add(1)
+			}
+			return f
+		}
+		w.instance = w.AddInstance(testInstance, cfg)
+		w.dialer = w.newDialer(opts...)
+		defer w.dialer.Close()
+		test(t, w)
+	})
+}
+
+func (w *world) newDialer(opts ...cloudsqlconn.Option) *cloudsqlconn.Dialer {
+	w.t.Helper()
+	d, err := cloudsqlconn.NewDialer(context.Background(), append(w.Options(), opts...)...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+// dial connects within the given time and proves that the connection works.
+func (w *world) dial(within time.Duration, opts ...cloudsqlconn.DialOption) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	c, err := w.dialer.Dial(ctx, testInstance, opts...)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return echo(c)
+}
+
+// wantDial is dial that must succeed, with time to spare.
+func (w *world) wantDial(opts ...cloudsqlconn.DialOption) {
+	w.t.Helper()
+	if err := w.dial(20*time.Second, opts...); err != nil {
+		w.t.Fatalf("Dial at %v: %v", time.Now(), err)
+	}
+}
+
+// wantError is dial that must fail with target, returned as *Error.
+func (w *world) wantError(target error, within time.Duration, opts ...cloudsqlconn.DialOption) *cloudsqlconn.Error {
+	w.t.Helper()
+	err := w.dial(within, opts...)
+	if !errors.Is(err, target) {
+		w.t.Fatalf("Dial: got error %v, want %v", err, target)
+	}
+	var e *cloudsqlconn.Error
+	if !errors.As(err, &e) {
+		w.t.Fatalf("Dial: got error of type %T, want *Error", err)
+	}
+	return e
+}
+
+// calls is how many Admin API requests there were.
+func (w *world) calls() int { return len(w.Requests()) }
+
+// wantCalls checks how many Admin API requests there were in all.
+func (w *world) wantCalls(want int) {
+	w.t.Helper()
+	if got := w.calls(); got != want {
+		w.t.Fatalf("got %d Admin API calls, want %d", got, want)
+	}
+}
+
+// wantFaults checks that the injected fault was met.
+func (w *world) wantFaults() {
+	w.t.Helper()
+	if w.faults.Load() == 0 {
+		w.t.Fatal("the fault did not happen")
+	}
+}
+
+// parallel runs f n times at once and waits.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+// echo proves that c reaches an echoing instance.
+func echo(c net.Conn) error {
+	const text = "hello"
+	if _, err := io.WriteString(c, text); err != nil {
+		return err
+	}
+	b := make([]byte, len(text))
+	if _, err := io.ReadFull(c, b); err != nil {
+		return err
+	}
+	if string(b) != text {
+		return errors.New("echo returned " + string(b))
+	}
+	return nil
+}
+
+// took runs f and returns how long it took, on fake time.
+func took(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
