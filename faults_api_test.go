@@ -178,7 +178,10 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-			w.wantCalls(2)
+			w.wantFaults()
+			if n := w.calls(); n > 2 {
+				t.Errorf("%d Admin API calls, want 2 at the most", n)
+			}
 			w.fault.Store(nil)
 			w.wantDial()
 		})

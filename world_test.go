@@ -34,6 +34,12 @@ type world struct {
 func inWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, w *world), opts ...cloudsqlconn.Option) {
 	t.Helper()
 	t.Parallel()
+	inQuietWorld(t, cfg, test, opts...)
+}
+
+// inQuietWorld is inWorld for a test that nothing may run beside.
+func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, w *world), opts ...cloudsqlconn.Option) {
+	t.Helper()
 	if _, err := admin.ProcessKey(); err != nil { // outside the bubble: it takes real time
 		t.Fatal(err)
 	}
