@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -78,8 +79,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 
 	// From here on, this is database/sql as always.
-	dsn := fmt.Sprintf("host='%s' user='%s' password='%s' dbname='%s'", *instance, *user, *password, *database)
-	connector, err := postgres.NewConnector(dialer, dsn)
+	dsn := url.URL{
+		Scheme:   "postgres",
+		User:     url.UserPassword(*user, *password),
+		Path:     "/" + *database,
+		RawQuery: url.Values{"host": {*instance}}.Encode(),
+	}
+	connector, err := postgres.NewConnector(dialer, dsn.String())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,70 @@
+// Package readme holds the snippets of README.md, so that they are compiled.
+package readme
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
+)
+
+func postgresSQL(ctx context.Context) error {
+	dialer, err := cloudsqlconn.NewDialer(ctx)
+	if err != nil {
+		return err
+	}
+	defer dialer.Close()
+	connector, err := postgres.NewConnector(dialer, "host=my-project:europe-west1:my-db user=app password=secret dbname=shop")
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return db.PingContext(ctx)
+}
+
+func postgresPool(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
+	pool, err := postgres.NewPool(ctx, dialer, "host=my-project:europe-west1:my-db user=me@example.com dbname=shop",
+		cloudsqlconn.WithDialIAMAuthN(true))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return pool.Ping(ctx)
+}
+
+func mySQL(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
+	connector, err := mysql.NewConnector(dialer, "app:secret@cloudsql-mysql(my-project:europe-west1:my-db)/shop?parseTime=true")
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return db.PingContext(ctx)
+}
+
+func anythingElse(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
+	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db", cloudsqlconn.WithPrivateIP())
+	var e *cloudsqlconn.Error
+	if errors.As(err, &e) {
+		log.Println(e, e.Hint) // what went wrong, and what to do about it
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func kit(ctx context.Context) (*cloudsqlconn.Dialer, error) {
+	server := cloudsqltest.NewServer()
+	defer server.Close()
+	server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{Backend: "127.0.0.1:5432"})
+
+	dialer, err := cloudsqlconn.NewDialer(ctx, server.Options()...)
+	return dialer, err
+}
