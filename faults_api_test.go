@@ -158,7 +158,7 @@ func TestRefusedCallsAreRemembered(t *testing.T) {
 					t.Errorf("%d Admin API calls, want 6 at the most", n)
 				}
 				w.fault.Store(nil)
-				time.Sleep(30 * time.Second)
+				time.Sleep(35 * time.Second)
 				w.wantDial()
 			})
 		})
@@ -280,7 +280,7 @@ func TestServesTheOldCertificateWhileTheAPIIsDown(t *testing.T) {
 	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		w.wantDial()
 		w.fault.Store(&cloudsqltest.Fault{ResetAt: cloudsqltest.AtStart})
-		for end := time.Now().Add(59 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Second) {
+		for end := time.Now().Add(59 * time.Minute); time.Now().Before(end); time.Sleep(29 * time.Second) {
 			w.wantDial()
 		}
 		w.wantFaults()
@@ -316,7 +316,7 @@ func TestARevokedRoleCostsLittleAndIsFoundRestored(t *testing.T) {
 		}
 		w.wantError(cloudsqlconn.ErrPermission, 20*time.Second)
 		w.fault.Store(nil)
-		time.Sleep(30 * time.Second)
+		time.Sleep(35 * time.Second)
 		w.wantDial()
 		w.wantFaults()
 	})
