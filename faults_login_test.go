@@ -123,10 +123,10 @@ func TestATokenSourceThatFailsOnceIsAskedAgain(t *testing.T) {
 
 func TestRefusedTokensAreTerminal(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		_ = w.dialer.Close()
 		w.dialer = w.newDialer(cloudsqlconn.WithTokenSource(tokenFunc(func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: response(400), ErrorCode: "invalid_grant"}
 		})))
-		defer w.dialer.Close()
 		var e *cloudsqlconn.Error
 		if d := took(func() { e = w.wantError(cloudsqlconn.ErrPermission, time.Minute) }); d > 0 || e.Hint == "" {
 			t.Errorf("took %v, hint %q", d, e.Hint)

@@ -37,12 +37,12 @@ func TestAnAddressTypeThatTheInstanceLacksCostsNothing(t *testing.T) {
 func TestFailingHandshakesDoNotHammerTheAPI(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		w.wantDial()
+		_ = w.dialer.Close()
 		w.dialer = w.newDialer(cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 			c, s := net.Pipe()
 			_ = s.Close()
 			return c, nil
 		}))
-		defer w.dialer.Close()
 		before := w.calls()
 		for range 50 {
 			if err := w.dial(time.Second); err == nil {

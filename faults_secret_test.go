@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +32,6 @@ func TestNoSecretInErrorsAndPrintedValues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 				w.withLogin(lasting(w.LoginToken(), 0))
-				w.OnRequest = func(*http.Request) *cloudsqltest.Fault { return w.fault.Load() }
 				if name == "unverified" || name == "refused" {
 					w.wantDial()
 				}

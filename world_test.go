@@ -55,7 +55,7 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 		}
 		w.instance = w.AddInstance(testInstance, cfg)
 		w.dialer = w.newDialer(opts...)
-		defer w.dialer.Close()
+		defer func() { _ = w.dialer.Close() }() // the test may have replaced it
 		test(t, w)
 	})
 }
