@@ -67,29 +67,42 @@ func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn,
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}
-	conn, failed := c.connect(ctx, info, n, dc, 1)
+	conn, failed := c.connect(ctx, info, n, dc, true)
 	if failed == nil {
 		return conn, nil
 	}
 	if !c.blame(ctx, info, failed) {
 		return nil, failed
 	}
-	newer, err := c.cache.Next(ctx, info)
+	newer, err := c.next(ctx, info, failed)
 	switch {
-	case errors.Is(err, refresh.ErrUnchanged) && ctx.Err() == nil && errors.Is(failed, errShareUsed):
-		newer = info // the attempt did not have all the time there was
 	case errors.Is(err, refresh.ErrUnchanged):
 		return nil, failed
 	case err != nil:
 		failed.Err = oneLine{failed.Err, err}
 		return nil, failed
 	}
-	conn, failed = c.connect(ctx, newer, n, dc, 0)
+	conn, failed = c.connect(ctx, newer, n, dc, false)
 	if failed != nil {
 		c.blame(ctx, newer, failed)
 		return nil, failed
 	}
 	return conn, nil
+}
+
+// next returns what to use for a second try. That can be info once more, if the
+// first try did not have all the time there was.
+func (c *connector) next(ctx context.Context, info *admin.Info, failed error) (*admin.Info, error) {
+	if !errors.Is(failed, errShareUsed) {
+		return c.cache.Next(ctx, info)
+	}
+	brief, cancel := context.WithTimeout(ctx, share(ctx, 1, true))
+	defer cancel()
+	newer, err := c.cache.Next(brief, info)
+	if err != nil && ctx.Err() == nil {
+		return info, nil
+	}
+	return newer, err
 }
 
 // blame tells the cache what a failed attempt means for info, and reports
@@ -109,20 +122,26 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	return ctx.Err() == nil
 }
 
+// firstShare bounds how long an address may take to accept a connection before
+// fresh metadata is asked for. It covers two lost SYNs, which are repeated
+// after 1 and 3 s.
+const firstShare = 5 * time.Second
+
 // errShareUsed marks a TCP attempt that was ended before the Dial's own time
 // was over, to leave some for others.
 var errShareUsed = fmt.Errorf("no answer in this attempt's share of the time: %w", context.DeadlineExceeded)
 
 // connect opens a connection to the first address that accepts one. Each gets
-// its share of the time left, with one more share for each of reserve.
-func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, reserve int) (net.Conn, *Error) {
+// its share of the time left; in a first try one more share is kept for a
+// second.
+func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, first bool) (net.Conn, *Error) {
 	hosts := hosts(info, dc.types)
 	if len(hosts) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	var errs oneLine
 	for i, host := range hosts {
-		raw, err := dialTCP(ctx, host, dc, len(hosts)-i+reserve)
+		raw, err := dialTCP(ctx, host, dc, share(ctx, len(hosts)-i, first))
 		if err != nil {
 			errs = append(errs, err)
 			if ctx.Err() != nil {
@@ -139,12 +158,25 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *d
 	return nil, newError(opDial, c.String(), ended(ctx, errs))
 }
 
-// dialTCP opens a TCP connection within the first of so many shares of the
-// time left.
-func dialTCP(ctx context.Context, host string, dc *dialConfig, shares int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok && shares > 1 {
+// share is how long an attempt may take with so many addresses left; zero: as
+// long as ctx lasts.
+func share(ctx context.Context, left int, first bool) time.Duration {
+	deadline, ok := ctx.Deadline()
+	switch {
+	case ok && first:
+		return min(time.Until(deadline)/time.Duration(left+1), firstShare)
+	case ok && left > 1:
+		return time.Until(deadline) / time.Duration(left)
+	}
+	return 0
+}
+
+// dialTCP opens a TCP connection, within its share of the time if that is not
+// zero.
+func dialTCP(ctx context.Context, host string, dc *dialConfig, share time.Duration) (net.Conn, error) {
+	if share > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Until(deadline)/time.Duration(shares), errShareUsed)
+		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
 		defer cancel()
 	}
 	raw, err := dc.dialFunc(ctx, "tcp", net.JoinHostPort(host, serverPort))

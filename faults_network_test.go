@@ -130,6 +130,38 @@ func TestAShortDeadlineHoldsAgainstASilentNetwork(t *testing.T) {
 	}
 }
 
+// An address that is slow to accept is not given up for a second try that may
+// never come.
+func TestASlowNetworkGetsAllTheTimeThereIs(t *testing.T) {
+	for name, fault := range map[string]*cloudsqltest.Fault{"API up": nil, "API down": {Hang: true}} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+				d := w.newDialer(cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+					select {
+					case <-time.After(11 * time.Second):
+						return w.DialContext(ctx, network, addr)
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					}
+				}), cloudsqlconn.WithPublicIP())
+				defer d.Close()
+				if err := d.Warmup(t.Context(), testInstance); err != nil {
+					t.Fatal(err)
+				}
+				w.fault.Store(fault)
+				c, err := d.Dial(context.Background(), testInstance)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if err := echo(c); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestACallerInAHurrySaysNothingAboutTheInstance(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		w.wantDial()

@@ -37,6 +37,8 @@ func hint(op string, err error) string {
 
 func apiHint(api *googleapi.Error) string {
 	switch api.Code {
+	case http.StatusBadRequest:
+		return "If the instance is stopped, start it: `gcloud sql instances patch INSTANCE --activation-policy=ALWAYS`."
 	case http.StatusUnauthorized:
 		return "The credentials were not accepted: renew them, for example with `gcloud auth application-default login`."
 	case http.StatusForbidden:
