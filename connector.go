@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,35 +75,52 @@ func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn,
 	if !c.blame(ctx, info, failed) {
 		return nil, failed
 	}
-	newer, err := c.next(ctx, info, failed)
-	switch {
-	case errors.Is(err, refresh.ErrUnchanged):
-		return nil, failed
-	case err != nil:
-		failed.Err = oneLine{failed.Err, err}
-		return nil, failed
-	}
-	conn, failed = c.connect(ctx, newer, n, dc, false)
-	if failed != nil {
-		c.blame(ctx, newer, failed)
+	if conn, failed = c.tryAgain(ctx, info, n, dc, failed); failed != nil {
 		return nil, failed
 	}
 	return conn, nil
 }
 
-// next returns what to use for a second try. That can be info once more, if the
-// first try did not have all the time there was.
-func (c *connector) next(ctx context.Context, info *admin.Info, failed error) (*admin.Info, error) {
-	if !errors.Is(failed, errShareUsed) {
-		return c.cache.Next(ctx, info)
+// tryAgain makes the second try, with something newer than info. If the first
+// did not have all the time there was, info gets the rest of it until something
+// newer is there.
+func (c *connector) tryAgain(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, failed *Error) (net.Conn, *Error) {
+	var (
+		wg        sync.WaitGroup
+		late      net.Conn
+		lateError *Error
+	)
+	ctxNext, enough := context.WithCancel(ctx)
+	defer enough()
+	ctxLate, tooLate := context.WithCancel(ctx)
+	defer tooLate()
+	if errors.Is(failed, errShareUsed) {
+		wg.Go(func() {
+			if late, lateError = c.connect(ctxLate, info, n, dc, false); lateError == nil {
+				enough()
+			}
+		})
 	}
-	brief, cancel := context.WithTimeout(ctx, share(ctx, 1, true))
-	defer cancel()
-	newer, err := c.cache.Next(brief, info)
-	if err != nil && ctx.Err() == nil {
-		return info, nil
+	newer, err := c.cache.Next(ctxNext, info)
+	if err == nil {
+		tooLate()
 	}
-	return newer, err
+	wg.Wait()
+	switch {
+	case late != nil:
+		return late, nil
+	case err == nil:
+		conn, failed := c.connect(ctx, newer, n, dc, false)
+		if failed != nil {
+			c.blame(ctx, newer, failed)
+		}
+		return conn, failed
+	case lateError != nil:
+		return nil, lateError
+	case !errors.Is(err, refresh.ErrUnchanged):
+		failed.Err = oneLine{failed.Err, err}
+	}
+	return nil, failed
 }
 
 // blame tells the cache what a failed attempt means for info, and reports
@@ -123,9 +141,9 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 }
 
 // firstShare bounds how long an address may take to accept a connection before
-// fresh metadata is asked for. It covers two lost SYNs, which are repeated
-// after 1 and 3 s.
-const firstShare = 5 * time.Second
+// fresh metadata is asked for: long enough for a SYN that is lost once and
+// repeated after 1 s.
+const firstShare = 2 * time.Second
 
 // errShareUsed marks a TCP attempt that was ended before the Dial's own time
 // was over, to leave some for others.

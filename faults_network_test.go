@@ -67,8 +67,8 @@ func TestDialFindsAnInstanceThatHasMoved(t *testing.T) {
 				}
 				w.wantDial()
 				w.wantCalls(4)
-				if lost := w.Restore(publicOnly[cloudsqlconn.PublicIP]); swallow && lost != 1 {
-					t.Errorf("%d connections were swallowed, want 1", lost)
+				if lost := w.Restore(publicOnly[cloudsqlconn.PublicIP]); swallow && lost == 0 {
+					t.Error("the fault did not happen")
 				}
 			})
 		})
