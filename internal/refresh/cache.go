@@ -21,7 +21,10 @@ var ErrClosed = errors.New("refresh: cache is closed")
 // ErrUnchanged is returned by [Cache.Next] when no newer value can be had now.
 var ErrUnchanged = errors.New("refresh: no newer value")
 
-var errExpiredOnArrival = errors.New("fetched value has already expired; is the local clock right?")
+var (
+	errNoValue          = errors.New("the fetch returned neither a value nor an error")
+	errExpiredOnArrival = errors.New("fetched value has expired, or is just about to; is the local clock right?")
+)
 
 // Func fetches a value that can be used until expiry; a zero expiry means for
 // ever. It must return soon after ctx ends.
@@ -37,10 +40,11 @@ type Cache[T any] struct {
 
 	troubled atomic.Bool // Confirm has something to do
 
-	mu        sync.Mutex // guards everything below; never held over a fetch
-	cur       *entry[T]  // nil if there is no value
-	flight    *flight    // nil if nothing is being fetched
-	fail      *failure   // nil after a success
+	mu        sync.Mutex    // guards everything below; never held over a fetch
+	cur       *entry[T]     // nil if there is no value
+	flight    *flight       // nil if nothing is being fetched
+	landed    chan struct{} // closed when the next flight has ended
+	fail      *failure      // nil after a success
 	timer     *time.Timer
 	ticked    time.Time // when the timer last started a fetch
 	asked     time.Time // when somebody last asked
@@ -53,8 +57,6 @@ type Cache[T any] struct {
 type flight struct {
 	began  time.Time
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the fetch has ended
-	slept  bool          // set before done is closed: it failed because the machine slept
 }
 
 // suspended reports whether the machine has slept since the flight began.
@@ -71,7 +73,7 @@ func New[T any](p Policy, fetch Func[T]) *Cache[T] {
 		p.Judge = func(error) Verdict { return Verdict{} }
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Cache[T]{policy: p, fetch: fetch, ctx: ctx, cancel: cancel, asked: time.Now()}
+	return &Cache[T]{policy: p, fetch: fetch, ctx: ctx, cancel: cancel, landed: make(chan struct{}), asked: time.Now()}
 }
 
 // Get returns the value: at once if there is one that can be used, otherwise
@@ -82,63 +84,50 @@ func (c *Cache[T]) Get(ctx context.Context) (*T, error) {
 }
 
 // Next is Get for a caller that could not use old and has said so with
-// Refresh or Invalidate: it waits for another value and never returns old.
-// When none is being fetched, and none may be yet, it returns ErrUnchanged.
+// Refresh or Invalidate: it waits for another value, through transient
+// failures too, and never returns old. While old can still be used it returns
+// ErrUnchanged, unless another is being fetched or the last fetch failed.
 func (c *Cache[T]) Next(ctx context.Context, old *T) (*T, error) {
 	return c.get(ctx, old)
 }
 
 func (c *Cache[T]) get(ctx context.Context, not *T) (*T, error) {
-	var waited *flight // the last flight that this caller waited for
-	for {
+	for waited := false; ; waited = true {
 		s := c.step(ctx, not, waited)
-		switch {
-		case s.value != nil || s.err != nil:
+		if s.value != nil || s.err != nil {
 			return s.value, s.err
-		case s.flight == nil:
-			if err := c.pause(ctx, s.until); err != nil {
-				return nil, err
-			}
-			continue
 		}
-		select {
-		case <-s.flight.done:
-			waited = s.flight
-		case <-ctx.Done():
-			return nil, c.gaveUp(ctx)
-		case <-c.ctx.Done():
-			return nil, ErrClosed
-		}
+		c.wait(ctx, s)
 	}
 }
 
-// step is what a caller does next: take the value, take the error, wait for
-// the flight, or, when there is none of these, pause until a time.
+// step is what a caller does next: take the value, take the error, or wait
+// until a fetch has landed or it is time for another.
 type step[T any] struct {
 	value  *T
 	err    error
-	flight *flight
-	until  time.Time
+	landed <-chan struct{}
+	until  time.Time // zero: there is a fetch to wait for
 }
 
-func (c *Cache[T]) step(ctx context.Context, not *T, waited *flight) step[T] {
+func (c *Cache[T]) step(ctx context.Context, not *T, waited bool) step[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return step[T]{err: ErrClosed}
 	}
 	now := time.Now()
-	if c.fail != nil && now.Sub(c.asked) > maxGap && !c.fail.verdict.Terminal {
+	if c.fail != nil && !c.fail.verdict.Terminal && !waited && now.Sub(c.asked) > maxGap {
 		c.fail.inARow = 1 // nobody waited through this outage: begin with short pauses
 	}
 	c.asked = now
 
 	usable := c.cur.usable(now)
 	if usable && c.cur.value != not {
-		if c.cur.suspect && waited == nil {
+		if c.cur.suspect && !waited {
 			c.forceLocked(now)
 			if c.flight != nil {
-				return step[T]{flight: c.flight}
+				return step[T]{landed: c.landed}
 			}
 		}
 		if c.cur.isDue(now) && c.flight == nil && !now.Before(c.retryAtLocked()) {
@@ -147,69 +136,58 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited *flight) step[T] {
 		return step[T]{value: c.cur.value}
 	}
 
-	if c.flight != nil && c.flight.suspended(now, c.policy.Timeout) {
-		// Its connections are dead, and it must not decide for a caller that
-		// has time left.
-		c.flight.cancel()
-		c.flight = nil
-	}
 	switch {
-	case c.flight != nil:
-		return step[T]{flight: c.flight}
-	case usable && c.fail == nil:
+	case usable && c.flight == nil && c.fail == nil:
 		return step[T]{err: ErrUnchanged}
-	case c.fail == nil, waited != nil && waited.slept:
-		return step[T]{flight: c.startLocked(now)}
-	case waited != nil && c.fail.verdict.Terminal:
-		return step[T]{err: c.fail.report(now)}
+	case ctx.Err() != nil:
+		return step[T]{err: c.fail.report(now, contextError(ctx))}
+	case c.flight != nil && !c.flight.suspended(now, c.policy.Timeout):
+		return step[T]{landed: c.landed}
+	case c.flight != nil, c.fail == nil, c.fail.slept:
+		// An attempt that the machine slept through has dead connections, and
+		// must not decide for a caller that has time left.
+		return step[T]{landed: c.startLocked(now)}
 	}
 	return c.retryLocked(ctx, now)
 }
 
-// retryLocked decides what a caller does after a failure that it did not wait
-// for, or that waiting may mend.
+// retryLocked decides what a caller does after a failure.
 func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) step[T] {
 	at := c.retryAtLocked()
-	deadline, hasDeadline := ctx.Deadline()
-	switch tooLate := hasDeadline && deadline.Before(at); {
-	case !now.Before(at):
-		return step[T]{flight: c.startLocked(now)}
-	case c.fail.verdict.Terminal, tooLate && c.fail.verdict.RetryAfter > 0:
-		return step[T]{err: c.fail.report(now)}
-	case tooLate:
-		// This caller cannot wait for its turn: it gets an attempt of its own,
-		// one a second at the most.
-		at = c.fail.at.Add(transientGap)
-		if !now.Before(at) {
-			return step[T]{flight: c.startLocked(now)}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(at) {
+		if c.fail.verdict.RetryAfter > 0 {
+			return step[T]{err: c.fail.report(now, nil)}
+		}
+		if !c.fail.verdict.Terminal {
+			// This caller cannot wait for its turn: it gets an attempt of its
+			// own, one a second at the most.
+			at = c.fail.at.Add(transientGap)
 		}
 	}
-	return step[T]{until: at}
+	switch {
+	case !now.Before(at):
+		return step[T]{landed: c.startLocked(now)}
+	case c.fail.verdict.Terminal:
+		return step[T]{err: c.fail.report(now, nil)}
+	}
+	return step[T]{landed: c.landed, until: at}
 }
 
-// pause waits until t, or for the end of ctx or of the cache.
-func (c *Cache[T]) pause(ctx context.Context, t time.Time) error {
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
+// wait returns when it is time for another step: ctx may have ended, or the
+// cache been closed.
+func (c *Cache[T]) wait(ctx context.Context, s step[T]) {
+	var turn <-chan time.Time
+	if !s.until.IsZero() {
+		timer := time.NewTimer(time.Until(s.until))
+		defer timer.Stop()
+		turn = timer.C
+	}
 	select {
-	case <-timer.C:
-		return nil
+	case <-s.landed:
+	case <-turn:
 	case <-ctx.Done():
-		return c.gaveUp(ctx)
 	case <-c.ctx.Done():
-		return ErrClosed
 	}
-}
-
-// gaveUp is the error of a caller whose ctx ended.
-func (c *Cache[T]) gaveUp(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := &Failure{Ctx: context.Cause(ctx)}
-	if c.fail != nil {
-		e.Err, e.Attempts, e.Age = c.fail.err, c.fail.attempts, time.Since(c.fail.at)
-	}
-	return e
 }
 
 // Refresh says that old led nowhere: a fetch starts if old is still current,
@@ -254,18 +232,20 @@ func (c *Cache[T]) Confirm(v *T) {
 }
 
 // Idle reports whether the cache can be let go: nobody has asked for two
-// lifetimes of its value, and nothing is being fetched. What it remembers of
+// lifetimes of its value, 15 minutes at least, nothing is being fetched, and
+// the source does not want to be left alone. What else the cache remembers of
 // failures counts for nothing by then.
 func (c *Cache[T]) Idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.flight == nil && c.idleLocked(time.Now())
+	now := time.Now()
+	return c.flight == nil && c.idleLocked(now) && !now.Before(c.retryAtLocked())
 }
 
 func (c *Cache[T]) idleLocked(now time.Time) bool {
 	keep := maxUnattended
-	if c.cur != nil && !c.cur.usableUntil.IsZero() {
-		keep = max(keep, 2*c.cur.usableUntil.Sub(c.cur.fetched))
+	if c.cur != nil {
+		keep = max(keep, 2*c.cur.life)
 	}
 	return now.Sub(c.asked) > keep
 }
@@ -305,57 +285,68 @@ func (c *Cache[T]) retryAtLocked() time.Time {
 	return c.fail.retryAt(maxGap)
 }
 
-func (c *Cache[T]) startLocked(now time.Time) *flight {
+// startLocked starts a fetch, in place of one in progress. What it returns is
+// closed when the fetch has ended.
+func (c *Cache[T]) startLocked(now time.Time) <-chan struct{} {
+	if c.flight != nil {
+		c.flight.cancel()
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.policy.Timeout)
-	f := &flight{began: now, cancel: cancel, done: make(chan struct{})}
+	f := &flight{began: now, cancel: cancel}
 	c.flight = f
 	c.wg.Go(func() {
 		defer cancel()
 		v, expiry, err := c.fetch(ctx)
 		c.land(f, v, expiry, err)
 	})
-	return f
+	return c.landed
 }
 
 // land takes in what a fetch brought.
 func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer close(f.done)
-	if c.flight != f {
-		return // given up, another has taken its place
-	}
-	c.flight = nil
-	if c.closed {
-		return
-	}
 	now := time.Now()
 	e := newEntry(v, now, expiry)
-	if err == nil && !e.usable(now) {
+	switch {
+	case err != nil:
+	case v == nil:
+		err = errNoValue
+	case e.life < minLife:
 		err = errExpiredOnArrival
 	}
+	var verdict Verdict
 	if err != nil {
-		f.slept = f.suspended(now, c.policy.Timeout)
-		c.failedLocked(now, err)
-		return
+		verdict = c.policy.Judge(err)
 	}
-	c.cur, c.fail = e, nil
-	if !c.policy.Lazy && !e.usableUntil.IsZero() {
-		wait := spread(e.due.Sub(e.fetched), e.usableUntil.Sub(e.fetched), rand.Float64())
-		c.armLocked(max(wait, c.ticked.Add(timerInterval).Sub(now)))
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flight != f {
+		return // another has taken its place
+	}
+	c.flight = nil
+	close(c.landed)
+	c.landed = make(chan struct{})
+	switch {
+	case c.closed:
+	case err != nil:
+		c.failedLocked(now, failure{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
+	default:
+		c.cur, c.fail = e, nil
+		if !c.policy.Lazy {
+			c.armLocked(max(timerAfter(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
+		}
 	}
 }
 
-func (c *Cache[T]) failedLocked(now time.Time, err error) {
-	if c.fail == nil {
-		c.fail = &failure{}
+func (c *Cache[T]) failedLocked(now time.Time, f failure) {
+	f.attempts, f.inARow, f.jitter = 1, 1, rand.Float64()
+	if c.fail != nil {
+		f.attempts += c.fail.attempts
+		f.inARow += c.fail.inARow
 	}
-	c.fail.err, c.fail.at, c.fail.verdict = err, now, c.policy.Judge(err)
-	c.fail.attempts++
-	c.fail.inARow++
-	if !c.policy.Lazy && c.cur.usable(now) {
-		wait := c.fail.retryAt(maxUnattended).Sub(now)
-		c.armLocked(spread(wait, 2*wait, rand.Float64()))
+	c.fail = &f
+	if !c.policy.Lazy {
+		c.armLocked(f.retryAt(maxUnattended).Sub(now))
 	}
 }
 

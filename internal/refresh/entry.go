@@ -4,28 +4,28 @@ import "time"
 
 // entry is a value and its life, in wall-clock time: laptops sleep.
 type entry[T any] struct {
-	value       *T
-	fetched     time.Time
-	due         time.Time
-	usableUntil time.Time // zero: for ever
-	suspect     bool      // somebody could not use it; served only for want of better
+	value   *T
+	fetched time.Time
+	life    time.Duration
+	suspect bool // somebody could not use it; served only for want of better
 }
 
 func newEntry[T any](v *T, now, expiry time.Time) *entry[T] {
-	e := &entry[T]{value: v, fetched: now.Round(0)}
-	if expiry.IsZero() {
-		return e
+	e := &entry[T]{value: v, fetched: now.Round(0), life: forEver}
+	if !expiry.IsZero() {
+		e.life = min(expiry.Sub(e.fetched), forEver)
 	}
-	life := expiry.Sub(e.fetched)
-	e.due = e.fetched.Add(dueAfter(life))
-	e.usableUntil = expiry.Add(-margin(life)).Round(0)
 	return e
 }
 
 func (e *entry[T]) usable(now time.Time) bool {
-	return e != nil && e.value != nil && (e.usableUntil.IsZero() || now.Round(0).Before(e.usableUntil))
+	return e != nil && e.age(now) < e.life-margin(e.life)
 }
 
 func (e *entry[T]) isDue(now time.Time) bool {
-	return !e.usableUntil.IsZero() && !now.Round(0).Before(e.due)
+	return e.age(now) >= dueAfter(e.life)
+}
+
+func (e *entry[T]) age(now time.Time) time.Duration {
+	return now.Round(0).Sub(e.fetched)
 }

@@ -1,6 +1,8 @@
 package refresh
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -18,7 +20,7 @@ type Failure struct {
 func (f *Failure) Error() string {
 	switch {
 	case f.Err == nil:
-		return fmt.Sprintf("%v while waiting for the first answer", f.Ctx)
+		return fmt.Sprintf("%v while waiting for an answer", f.Ctx)
 	case f.Ctx != nil:
 		return fmt.Sprintf("%v while waiting for another attempt; last error%s: %v", f.Ctx, f.history(), f.Err)
 	default:
@@ -53,6 +55,8 @@ type failure struct {
 	err      error
 	verdict  Verdict
 	at       time.Time
+	slept    bool    // it failed because the machine slept
+	jitter   float64 // lengthens the pause; random, in [0, 1)
 	attempts int
 	inARow   int // like attempts, but begun anew when somebody asks after a pause
 }
@@ -64,9 +68,24 @@ func (f *failure) retryAt(longest time.Duration) time.Time {
 	if f.verdict.Terminal {
 		pause = gap(terminalGap, longest, f.inARow)
 	}
-	return f.at.Add(max(pause, f.verdict.RetryAfter))
+	return f.at.Add(max(between(pause, pause+pause/10, f.jitter), f.verdict.RetryAfter))
 }
 
-func (f *failure) report(now time.Time) error {
-	return &Failure{Err: f.err, Attempts: f.attempts, Age: now.Sub(f.at)}
+// report is what a caller is told. f is nil if nothing has failed, ctxErr if
+// the caller could wait for longer.
+func (f *failure) report(now time.Time, ctxErr error) error {
+	if f == nil {
+		return &Failure{Ctx: ctxErr}
+	}
+	return &Failure{Err: f.err, Ctx: ctxErr, Attempts: f.attempts, Age: now.Sub(f.at)}
+}
+
+// contextError says why ctx ended: the cause that somebody gave, and what
+// programs look for.
+func contextError(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ctx.Err()) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }

@@ -29,6 +29,7 @@ type Verdict struct {
 const (
 	defaultTimeout = time.Minute
 
+	minLife       = time.Second      // a value with less is as good as expired
 	maxMargin     = 30 * time.Second // a value is not served in this last part of its life
 	refreshLead   = 4 * time.Minute  // before expiry, the value is due
 	longLife      = time.Hour        // from here on a value is due at half its life
@@ -38,6 +39,8 @@ const (
 	terminalGap   = 5 * time.Second
 	maxGap        = 30 * time.Second
 	maxUnattended = 15 * time.Minute // terminal failures, nobody asking
+
+	forEver = 100 * 365 * 24 * time.Hour // the life of a value without expiry
 
 	clockSlack = time.Second // wall and monotonic clock disagree by less than this
 	lateSlack  = 250 * time.Millisecond
@@ -58,10 +61,17 @@ func dueAfter(life time.Duration) time.Duration {
 	return max(life-refreshLead, life*3/4)
 }
 
-// spread moves d by up to a tenth either way, but not beyond limit; r is a
-// random number in [0, 1).
-func spread(d, limit time.Duration, r float64) time.Duration {
-	return min(time.Duration(float64(d)*(0.9+0.2*r)), limit)
+// timerAfter is the age at which a timer replaces a value with this much life:
+// when it is due, give or take a tenth, but with time left for the fetch. r is
+// a random number in [0, 1).
+func timerAfter(life time.Duration, r float64) time.Duration {
+	due, end := dueAfter(life), life-margin(life)
+	return between(due-due/10, min(due+due/10, due+(end-due)/2), r)
+}
+
+// between is the point at r, in [0, 1), of the way from lo to hi.
+func between(lo, hi time.Duration, r float64) time.Duration {
+	return lo + time.Duration(r*float64(hi-lo))
 }
 
 // gap is the pause after the n-th failure in a row.
