@@ -12,6 +12,9 @@ import (
 	"google.golang.org/api/sqladmin/v1beta4"
 )
 
+// pemCertificate is the PEM type of certificates.
+const pemCertificate = "CERTIFICATE"
+
 // certificate is a client certificate, ready for use, and its end.
 type certificate struct {
 	tls    tls.Certificate
@@ -29,9 +32,15 @@ func newCertificate(resp *sqladmin.GenerateEphemeralCertResponse, key crypto.Sig
 	if block == nil {
 		return nil, &ReplyError{Field: field, Problem: "is not PEM"}
 	}
+	if block.Type != pemCertificate {
+		return nil, &ReplyError{Field: field, Problem: "is not a certificate"}
+	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, &ReplyError{Field: field, Problem: "is not a certificate", Err: err}
+	}
+	if leaf.NotAfter.IsZero() { // would mean for ever
+		return nil, &ReplyError{Field: field, Problem: "has no expiry"}
 	}
 	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && !public.Equal(leaf.PublicKey) {
 		return nil, &ReplyError{Field: field, Problem: "is for another key than the one that was sent"}

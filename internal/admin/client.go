@@ -4,17 +4,20 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"strings"
+	"net/url"
 	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
+	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 	"google.golang.org/api/sqladmin/v1beta4"
 )
@@ -60,21 +63,20 @@ type Client struct {
 
 // NewClient returns a client. It opens no connection.
 func NewClient(cfg Config) (*Client, error) {
-	if cfg.Endpoint == "" {
-		cfg.Endpoint = DefaultEndpoint
-	}
-	if !strings.HasSuffix(cfg.Endpoint, "/") {
-		cfg.Endpoint += "/"
+	root, err := url.Parse(cmp.Or(cfg.Endpoint, DefaultEndpoint))
+	if err != nil {
+		return nil, &ConfigError{Problem: "Admin API endpoint", Err: err}
 	}
 	c := &Client{cfg: cfg, slots: make(chan struct{}, maxRefreshes), close: func() {}}
-	if c.cfg.HTTPClient == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		c.cfg.HTTPClient = &http.Client{Transport: t}
-		c.close = t.CloseIdleConnections
+	client := cfg.HTTPClient
+	if client == nil {
+		client = new(http.Client)
+		client.Transport, c.close = newTransport()
 	}
-	var err error
 	c.service, err = sqladmin.NewService(context.Background(),
-		option.WithHTTPClient(c.cfg.HTTPClient), option.WithEndpoint(cfg.Endpoint))
+		option.WithHTTPClient(bounded(client)),
+		option.WithEndpoint(root.JoinPath("/").String()),
+		option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 	wg.Wait()
 	// The half that failed first cancelled the other; if both failed by
 	// themselves, the metadata's error says more.
-	if certErr != nil && (err == nil || isCanceled(err)) {
+	if certErr != nil && (err == nil || isCanceled(err) && !isCanceled(certErr)) {
 		err = certErr
 	}
 	if err != nil {
@@ -137,13 +139,7 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
-	return retry(ctx, func() (*sqladmin.ConnectSettings, error) {
-		call := c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
-		if err := c.authorize(ctx, call.Header()); err != nil {
-			return nil, err
-		}
-		return call.Do()
-	})
+	return do(ctx, c, "connectSettings", c.service.Connect.Get(inst.Project, inst.ID).Context(ctx))
 }
 
 // certificate asks for a client certificate, with a login token in it for iam.
@@ -164,13 +160,8 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*cer
 		}
 		req.AccessToken = login.AccessToken
 	}
-	resp, err := retry(ctx, func() (*sqladmin.GenerateEphemeralCertResponse, error) {
-		call := c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
-		if err := c.authorize(ctx, call.Header()); err != nil {
-			return nil, err
-		}
-		return call.Do()
-	})
+	call := c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+	resp, err := do(ctx, c, "generateEphemeralCert", call, req.AccessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -192,20 +183,45 @@ func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
 	return tok, nil
 }
 
-// authorize sets the headers that say who asks.
-func (c *Client) authorize(ctx context.Context, h http.Header) error {
+// call is a call of the generated client.
+type call[T any] interface {
+	Header() http.Header
+	Do(...googleapi.CallOption) (*T, error)
+}
+
+// do makes a call, again after transient failures. Its errors name the call,
+// and tell neither the secrets in it nor the token that authorises it.
+func do[T any](ctx context.Context, c *Client, name string, call call[T], secrets ...string) (*T, error) {
+	return retry(ctx, func() (*T, error) {
+		token, err := c.authorize(ctx, call.Header())
+		if err != nil {
+			return nil, err
+		}
+		reply, err := call.Do()
+		if err != nil {
+			return nil, newCallError(name, err, append(secrets, token)...)
+		}
+		if reply == nil { // the JSON was null
+			return nil, &ReplyError{Field: name, Problem: "is null"}
+		}
+		return reply, nil
+	})
+}
+
+// authorize sets the headers that say who asks, and returns the token in them.
+func (c *Client) authorize(ctx context.Context, h http.Header) (string, error) {
 	if c.cfg.QuotaProject != "" {
 		h.Set("X-Goog-User-Project", c.cfg.QuotaProject)
 	}
 	if c.cfg.API == nil {
-		return nil
+		return "", nil
 	}
 	tok, err := token(ctx, c.cfg.API)
 	if err != nil {
-		return err
+		return "", err
 	}
 	h.Set("Authorization", tok.Type()+" "+tok.AccessToken)
-	return nil
+	return tok.AccessToken, nil
 }
 
 // publicPEM encodes the public half of key as the API wants it: PKIX, in PEM.

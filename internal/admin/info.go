@@ -120,6 +120,9 @@ func parseAnchors(c *sqladmin.SslCert) (*x509.CertPool, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
+		if block.Type != pemCertificate {
+			continue
+		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			errs = errors.Join(errs, err)
@@ -176,17 +179,26 @@ func pscNames(s *sqladmin.ConnectSettings) []string {
 	}
 	var names []string
 	for _, m := range s.DnsNames {
-		if m != nil && m.Name != "" && m.ConnectionType == "PRIVATE_SERVICE_CONNECT" && m.DnsScope == "INSTANCE" {
-			names = append(names, strings.TrimSuffix(m.Name, "."))
+		if m != nil && m.ConnectionType == "PRIVATE_SERVICE_CONNECT" && m.DnsScope == "INSTANCE" {
+			names = appendName(names, m.Name)
 		}
 	}
-	if len(names) == 0 && s.DnsName != "" {
-		names = append(names, strings.TrimSuffix(s.DnsName, "."))
+	if len(names) == 0 {
+		names = appendName(names, s.DnsName)
 	}
 	slices.SortStableFunc(names, func(a, b string) int {
 		return rank(a) - rank(b)
 	})
 	return names
+}
+
+// appendName appends name without its dot, unless nothing is left: dialling ""
+// would be dialling this machine.
+func appendName(names []string, name string) []string {
+	if name = strings.TrimSuffix(name, "."); name == "" {
+		return names
+	}
+	return append(names, name)
 }
 
 func rank(pscName string) int {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -22,6 +23,9 @@ const (
 	// quotaPause is how long a refused quota is left alone when the answer
 	// does not say.
 	quotaPause = 5 * time.Second
+
+	// maxRetryAfter bounds what a Retry-After can ask for.
+	maxRetryAfter = 24 * time.Hour
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
@@ -31,7 +35,12 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	pause := firstPause
 	for try := 1; ; try++ {
 		v, err := f()
-		if err == nil || try == maxTries || ctx.Err() != nil || Terminal(err) || RetryAfter(err, time.Now()) > 0 {
+		switch {
+		case err == nil, Terminal(err), RetryAfter(err, time.Now()) > 0:
+			return v, err
+		case ctx.Err() != nil:
+			return v, interrupted(ctx, err)
+		case try == maxTries:
 			return v, err
 		}
 		timer := time.NewTimer(time.Duration(float64(pause) * (0.5 + rand.Float64())))
@@ -39,10 +48,19 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return v, err
+			return v, interrupted(ctx, err)
 		}
 		pause *= 2
 	}
+}
+
+// interrupted returns the error of a try that ctx ended, or after which it
+// ended.
+func interrupted(ctx context.Context, err error) error {
+	if errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w; last error: %w", ctx.Err(), err)
 }
 
 // Terminal reports whether err will come again until a person changes
@@ -50,48 +68,55 @@ func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
 // Transport errors, quota, and faults of the server are not terminal.
 func Terminal(err error) bool {
 	var (
-		api   *googleapi.Error
-		token *oauth2.RetrieveError
-		vm    *metadata.Error
-		reply *ReplyError
-		cfg   *ConfigError
-		creds *auth.NotFoundError
+		reply     *ReplyError
+		cfg       *ConfigError
+		none      *auth.NotFoundError
+		noAccount metadata.NotDefinedError // the machine has no service account
 	)
-	switch {
-	case errors.As(err, &reply), errors.As(err, &cfg), errors.As(err, &creds):
+	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &noAccount) {
 		return true
-	case errors.As(err, &api):
-		return terminalStatus(api.Code)
-	case errors.As(err, &token):
-		return token.Response != nil && terminalStatus(token.Response.StatusCode)
-	case errors.As(err, &vm):
-		return terminalStatus(vm.Code)
 	}
-	return false
-}
-
-func terminalStatus(code int) bool {
+	code, _ := refusal(err)
 	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout
 }
 
-// RetryAfter is how long the API asked to be left alone, as seconds or as a
-// date. A refused quota (429) without a header counts as 5 s.
+// RetryAfter is how long the API, or the token endpoint, asked to be left
+// alone: as seconds or as a date, but for a day at most. A refused quota (429)
+// without a header counts as 5 s.
 func RetryAfter(err error, now time.Time) time.Duration {
-	var api *googleapi.Error
-	if !errors.As(err, &api) {
-		return 0
-	}
-	value := api.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
-		return min(time.Duration(seconds), 24*60*60) * time.Second
+	code, header := refusal(err)
+	value := header.Get("Retry-After")
+	// Of an error, 0 or the greatest number is returned: both are right here.
+	if seconds, _ := strconv.ParseInt(value, 10, 64); seconds > 0 {
+		return time.Duration(min(seconds, int64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil && at.After(now) {
-		return at.Sub(now)
+		return min(at.Sub(now), maxRetryAfter)
 	}
-	if api.Code == http.StatusTooManyRequests {
+	if code == http.StatusTooManyRequests {
 		return quotaPause
 	}
 	return 0
+}
+
+// refusal returns the status and the headers of the answer that err is about:
+// the API's, the token endpoint's, or the metadata server's. It returns 0 if
+// there was none.
+func refusal(err error) (code int, header http.Header) {
+	var (
+		api   *googleapi.Error
+		token *oauth2.RetrieveError
+		vm    *metadata.Error
+	)
+	switch {
+	case errors.As(err, &api):
+		return api.Code, api.Header
+	case errors.As(err, &token) && token.Response != nil:
+		return token.Response.StatusCode, token.Response.Header
+	case errors.As(err, &vm):
+		return vm.Code, nil
+	}
+	return 0, nil
 }
 
 func isCanceled(err error) bool { return errors.Is(err, context.Canceled) }

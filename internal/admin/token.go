@@ -11,7 +11,7 @@ import (
 type TokenError struct{ Err error }
 
 // Error names the step that failed.
-func (e *TokenError) Error() string { return "access token: " + e.Err.Error() }
+func (e *TokenError) Error() string { return withCause("access token", e.Err) }
 
 // Unwrap returns the token source's error.
 func (e *TokenError) Unwrap() error { return e.Err }

@@ -1,0 +1,392 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/api/googleapi"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
+)
+
+// settings answers connectSettings with alterations of the example.
+func settings(alter ...object) *api { return &api{settings: status(200, settingsJSON(alter...))} }
+
+func caCert(pem any) object { return object{"serverCaCert": object{"cert": pem}} }
+
+func TestExampleOfTheProtocol(t *testing.T) {
+	t.Parallel()
+	a := &api{}
+	info := mustFetch(t, a)
+	if info.DatabaseVersion != "POSTGRES_16" || !info.SupportsIAM() {
+		t.Errorf("DatabaseVersion is %q, SupportsIAM %v", info.DatabaseVersion, info.SupportsIAM())
+	}
+	wantAddrs(t, info, map[string][]string{
+		admin.Public:  {"203.0.113.10"},
+		admin.Private: {"10.1.2.3"},
+		admin.PSC:     {"42cfcd3545f4.2imj07zrx20yw.us-central1.sql.goog"},
+	})
+	if cn := info.Certificate.Subject.CommonName; cn != "Google Cloud SQL Client" {
+		t.Errorf("Certificate is %q's", cn)
+	}
+}
+
+func wantAddrs(t *testing.T, info *admin.Info, want map[string][]string) {
+	t.Helper()
+	if !reflect.DeepEqual(info.Addrs, want) {
+		t.Errorf("Addrs are %v, want %v", info.Addrs, want)
+	}
+}
+
+func TestUnusableMetadata(t *testing.T) {
+	t.Parallel()
+	const reply = "the Admin API's reply is unusable: connectSettings"
+	garbage := block("CERTIFICATE", []byte("no certificate"))
+	for _, tt := range []struct{ name, body, want string }{
+		{"null", `null`, reply + " is null"},
+		{"empty object", `{}`, reply + ".serverCaCert.cert is empty"},
+		{"array", `[]`, reply + " has the wrong type: json: cannot unmarshal array into Go value of type sqladmin.ConnectSettings"},
+		{"string", `"settings"`, reply + " has the wrong type: json: cannot unmarshal string into Go value of type sqladmin.ConnectSettings"},
+		{"field of another type", settingsJSON(object{"region": 5}), reply + ".region has the wrong type: json: cannot unmarshal number into Go struct field ConnectSettings.region of type string"},
+		{"address of another type", settingsJSON(object{"ipAddresses": []object{{"ipAddress": true}}}), reply + ".ipAddresses.ipAddress has the wrong type"},
+		{"serverCaCert null", settingsJSON(object{"serverCaCert": nil}), reply + ".serverCaCert.cert is empty"},
+		{"serverCaCert empty", settingsJSON(object{"serverCaCert": object{}}), reply + ".serverCaCert.cert is empty"},
+		{"cert null", settingsJSON(caCert(nil)), reply + ".serverCaCert.cert is empty"},
+		{"cert empty", settingsJSON(caCert("")), reply + ".serverCaCert.cert is empty"},
+		{"cert blank", settingsJSON(caCert(" \n")), reply + ".serverCaCert.cert is empty"},
+		{"cert not PEM", settingsJSON(caCert("no PEM")), reply + ".serverCaCert.cert has no readable PEM certificate"},
+		{"cert truncated", settingsJSON(caCert(serverCA.pem[:200])), reply + ".serverCaCert.cert has no readable PEM certificate"},
+		{"cert garbage", settingsJSON(caCert(garbage)), reply + ".serverCaCert.cert has no readable PEM certificate: x509: malformed certificate"},
+		{"cert twice garbage", settingsJSON(caCert(garbage + garbage)), reply + ".serverCaCert.cert has no readable PEM certificate: x509: malformed certificate x509: malformed certificate"},
+		{"cert a key", settingsJSON(caCert(block("PUBLIC KEY", serverCA.cert.RawSubjectPublicKeyInfo))), reply + ".serverCaCert.cert has no readable PEM certificate"},
+		{"cert of another PEM type", settingsJSON(caCert(block("X509 CRL", serverCA.cert.Raw))), reply + ".serverCaCert.cert has no readable PEM certificate"},
+		{"wrong region", settingsJSON(object{"region": "europe-west1"}), "the instance is in region europe-west1, not in us-central1; use my-project:europe-west1:my-db"},
+		{"first generation", settingsJSON(object{"backendType": "FIRST_GEN"}), "the instance's backend type is FIRST_GEN; only SECOND_GEN instances can be connected to"},
+		{"external", settingsJSON(object{"backendType": "EXTERNAL"}), "the instance's backend type is EXTERNAL; only SECOND_GEN instances can be connected to"},
+		{"region of many lines", settingsJSON(object{"region": "a\r\n\x1b[31mb"}), "the instance is in region a [31mb, not in us-central1; use my-project:a [31mb:my-db"},
+		{"endless region", settingsJSON(object{"region": strings.Repeat("x", 100_000)}), "the instance is in region xxx"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := &api{settings: status(200, tt.body)}
+			err := fetchError(t.Context(), t, newClient(t, a), false)
+			if !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("error is %q, want %q", err, tt.want)
+			}
+			if !admin.Terminal(err) {
+				t.Errorf("%v is not terminal", err)
+			}
+			if n := len(a.received(connectSettings)); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+func TestUnusableCertificate(t *testing.T) {
+	t.Parallel()
+	const (
+		reply = "the Admin API's reply is unusable: generateEphemeralCert"
+		cert  = reply + ".ephemeralCert.cert "
+	)
+	for _, tt := range []struct{ name, body, want string }{
+		{"null", `null`, reply + " is null"},
+		{"empty object", `{}`, cert + "is empty"},
+		{"array", `[]`, reply + " has the wrong type"},
+		{"ephemeralCert null", `{"ephemeralCert":null}`, cert + "is empty"},
+		{"ephemeralCert empty", `{"ephemeralCert":{}}`, cert + "is empty"},
+		{"ephemeralCert a string", `{"ephemeralCert":"x"}`, reply + ".ephemeralCert has the wrong type"},
+		{"cert empty", certJSON(""), cert + "is empty"},
+		{"cert blank", certJSON(" \n"), cert + "is empty"},
+		{"cert not PEM", certJSON("no PEM"), cert + "is not PEM"},
+		{"cert garbage", certJSON(block("CERTIFICATE", []byte("no certificate"))), cert + "is not a certificate: x509: malformed certificate"},
+		{"cert a key", certJSON(block("PUBLIC KEY", serverCA.cert.RawSubjectPublicKeyInfo)), cert + "is not a certificate"},
+		{"cert of another PEM type", certJSON(block("X509 CRL", parse(clientCert(clientKey.Public(), time.Hour)).Raw)), cert + "is not a certificate"},
+		{"cert without expiry", certJSON(clientCA.sign(&x509.Certificate{NotAfter: time.Time{}}, clientKey.Public())), cert + "has no expiry"},
+		{"cert for another key", certJSON(clientCert(newKey().Public(), time.Hour)), cert + "is for another key than the one that was sent"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := &api{cert: status(200, tt.body)}
+			err := fetchError(t.Context(), t, newClient(t, a), false)
+			if !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("error is %q, want %q", err, tt.want)
+			}
+			var reply *admin.ReplyError
+			if !errors.As(err, &reply) || !admin.Terminal(err) {
+				t.Errorf("%v is no terminal ReplyError", err)
+			}
+			if n := len(a.received(ephemeralCert)); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+func TestSQLServerHasNoIAMLogin(t *testing.T) {
+	t.Parallel()
+	a := settings(object{"databaseVersion": "SQLSERVER_2022_STANDARD"})
+	err := fetchError(t.Context(), t, newClient(t, a), true)
+	if want := "IAM login needs PostgreSQL or MySQL, the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
+		t.Errorf("error is %q, want %q", err, want)
+	}
+	var cfg *admin.ConfigError
+	if !errors.As(err, &cfg) || !admin.Terminal(err) {
+		t.Errorf("%v is no terminal ConfigError", err)
+	}
+	if info := mustFetch(t, a); info.SupportsIAM() {
+		t.Error("SupportsIAM of SQL Server")
+	}
+}
+
+func TestMetadataThatLacksMuch(t *testing.T) {
+	t.Parallel()
+	for _, version := range []any{nil, "MYSQL_9_7", "SQL_DATABASE_VERSION_UNSPECIFIED"} {
+		info := mustFetch(t, settings(object{
+			"kind": nil, "backendType": nil, "databaseVersion": version, "region": nil, "ipAddresses": nil, "pscEnabled": nil,
+			"serverCaMode": "A_MODE_OF_THE_FUTURE", "dnsName": nil, "dnsNames": nil, "mdxProtocolSupport": nil, "unknown": object{"field": 1},
+		}))
+		if want, _ := version.(string); info.DatabaseVersion != want || !info.SupportsIAM() {
+			t.Errorf("DatabaseVersion is %q, SupportsIAM %v", info.DatabaseVersion, info.SupportsIAM())
+		}
+		wantAddrs(t, info, map[string][]string{})
+		if name := info.TLS("").ServerName; name != "" {
+			t.Errorf("ServerName is %q", name)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	ip := func(kind, ip string) object { return object{"type": kind, "ipAddress": ip} }
+	psc := func(name string) object {
+		return object{"name": name, "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "INSTANCE"}
+	}
+	type list = []any
+	for _, tt := range []struct {
+		name     string
+		ips      list
+		psc      bool
+		dnsName  string
+		dnsNames list
+		want     map[string][]string
+	}{
+		{name: "none", want: map[string][]string{}},
+		{name: "null entries", ips: list{nil, ip("PRIMARY", "203.0.113.1"), nil}, psc: true, dnsNames: list{nil, psc("a.sql-psc.goog."), nil},
+			want: map[string][]string{admin.Public: {"203.0.113.1"}, admin.PSC: {"a.sql-psc.goog"}}},
+		{name: "outgoing and others", ips: list{ip("OUTGOING", "203.0.113.1"), ip("MIGRATED_1ST_GEN", "203.0.113.2"), ip("", "203.0.113.3"), ip("primary", "203.0.113.4")},
+			want: map[string][]string{}},
+		{name: "without address", ips: list{ip("PRIMARY", ""), object{"type": "PRIVATE"}}, want: map[string][]string{}},
+		{name: "the last one counts", ips: list{ip("PRIMARY", "203.0.113.1"), ip("PRIVATE", "10.0.0.1"), ip("PRIMARY", "203.0.113.2"), ip("PRIVATE", "10.0.0.2"), ip("PRIMARY", "")},
+			want: map[string][]string{admin.Public: {"203.0.113.2"}, admin.Private: {"10.0.0.2"}}},
+		{name: "PSC names without PSC", dnsName: "a.sql.goog.", dnsNames: list{psc("b.sql.goog.")}, want: map[string][]string{}},
+		{name: "PSC names", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{psc("b.sql.goog."), psc("y.sql-psc.goog."), psc("a.sql.goog"), psc("X.SQL-PSC.GOOG"), psc("z.sql-psc.goog.example.com")},
+			want: map[string][]string{admin.PSC: {"y.sql-psc.goog", "X.SQL-PSC.GOOG", "b.sql.goog", "a.sql.goog", "z.sql-psc.goog.example.com"}}},
+		{name: "PSC names of others", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{
+			object{"name": "public.sql.goog.", "connectionType": "PUBLIC", "dnsScope": "INSTANCE"},
+			object{"name": "private.sql.goog.", "connectionType": "PRIVATE_SERVICES_ACCESS", "dnsScope": "INSTANCE"},
+			object{"name": "cluster.sql.goog.", "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "CLUSTER"},
+			object{"name": "bare.sql.goog."},
+			psc(""),
+		}, want: map[string][]string{admin.PSC: {"legacy.sql.goog"}}},
+		{name: "PSC without any name", psc: true, want: map[string][]string{}},
+		{name: "PSC names that are the root", psc: true, dnsName: ".", dnsNames: list{psc("."), psc("a.sql.goog.")},
+			want: map[string][]string{admin.PSC: {"a.sql.goog"}}},
+		{name: "legacy name that is the root", psc: true, dnsName: ".", dnsNames: list{psc(".")}, want: map[string][]string{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			wantAddrs(t, mustFetch(t, settings(object{"ipAddresses": tt.ips, "pscEnabled": tt.psc, "dnsName": tt.dnsName, "dnsNames": tt.dnsNames})), tt.want)
+		})
+	}
+}
+
+func TestServerName(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		dnsName  any
+		dnsNames any
+		want     string
+	}{
+		{"newer field", "old.sql.goog.", []object{nil, {"name": ""}, {"name": "new.sql.goog."}}, "new.sql.goog"},
+		{"legacy field", "old.sql.goog.", nil, "old.sql.goog"},
+		{"without dot", "old.sql.goog", []object{}, "old.sql.goog"},
+		{"none", nil, nil, ""},
+	} {
+		info := mustFetch(t, settings(object{"dnsName": tt.dnsName, "dnsNames": tt.dnsNames}))
+		if got := info.TLS("").ServerName; got != tt.want {
+			t.Errorf("%s: ServerName is %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestTLSConfig(t *testing.T) {
+	t.Parallel()
+	info := mustFetch(t, &api{})
+	cfg := info.TLS("")
+	if cfg.MinVersion != tls.VersionTLS13 {
+		t.Errorf("MinVersion is %s", tls.VersionName(cfg.MinVersion))
+	}
+	if cfg != info.TLS("") || cfg != info.TLS(cfg.ServerName) {
+		t.Error("a configuration for every connection")
+	}
+	other := mustFetch(t, &api{})
+	if cfg.ClientSessionCache == nil || cfg.ClientSessionCache == other.TLS("").ClientSessionCache {
+		t.Error("an Info has no session cache of its own")
+	}
+
+	theirs := [][]byte{[]byte("the name of another CA")}
+	for _, req := range []*tls.CertificateRequestInfo{{}, {AcceptableCAs: theirs, SignatureSchemes: []tls.SignatureScheme{tls.Ed25519}}} {
+		cert, err := cfg.GetClientCertificate(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(cert.Certificate) != 1 || !bytes.Equal(cert.Certificate[0], info.Certificate.Raw) || cert.PrivateKey != clientKey || cert.Leaf != info.Certificate {
+			t.Errorf("client certificate is %+v", cert)
+		}
+	}
+}
+
+func TestTLSConfigOfAnotherName(t *testing.T) {
+	t.Parallel()
+	info := mustFetch(t, &api{})
+	cfg := info.TLS("db.example.com")
+	if cfg.ServerName != "db.example.com" || info.TLS("").ServerName == "db.example.com" {
+		t.Errorf("ServerNames are %q and %q", cfg.ServerName, info.TLS("").ServerName)
+	}
+	if cfg.ClientSessionCache != info.TLS("").ClientSessionCache {
+		t.Error("two session caches in one Info")
+	}
+	if cfg.MinVersion != tls.VersionTLS13 || cfg.GetClientCertificate == nil {
+		t.Errorf("configuration is %+v", cfg)
+	}
+}
+
+func TestServerIsVerified(t *testing.T) {
+	t.Parallel()
+	leaf := func(ca *authority, commonName string, names ...string) []*x509.Certificate {
+		return []*x509.Certificate{parse(ca.sign(&x509.Certificate{
+			Subject:     pkix.Name{CommonName: commonName},
+			DNSNames:    names,
+			NotBefore:   time.Now().Add(-time.Hour),
+			NotAfter:    time.Now().Add(time.Hour),
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		}, newKey().Public()))}
+	}
+	second := newCA("the next CA")
+	bundle := serverCA.pem + "comments stand between\n" + block("CERTIFICATE", []byte("garbage")) + block("X509 CRL", newCA("a CRL").cert.Raw) + second.pem
+	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog."}))
+	plain, domain := info.TLS(""), info.TLS("db.example.com")
+	for _, tt := range []struct {
+		name  string
+		cfg   *tls.Config
+		certs []*x509.Certificate
+		good  bool
+	}{
+		{"common name", plain, leaf(serverCA, "my-project:my-db"), true},
+		{"CA after garbage", plain, leaf(second, "my-project:my-db"), true},
+		{"name of the newer field", plain, leaf(serverCA, "", "42cfcd3545f4.2imj07zrx20yw.us-central1.sql.goog"), true},
+		{"name of the legacy field", plain, leaf(serverCA, "", "old.sql.goog"), true},
+		{"dialled name", domain, leaf(serverCA, "", "db.example.com"), true},
+		{"name that was not dialled", plain, leaf(serverCA, "", "db.example.com"), false},
+		{"another instance", plain, leaf(serverCA, "my-project:other-db"), false},
+		{"another instance, by a dialled name", domain, leaf(serverCA, "my-project:other-db"), false},
+		{"foreign CA", plain, leaf(clientCA, "my-project:my-db"), false},
+		{"foreign CA, by a dialled name", domain, leaf(clientCA, "", "db.example.com"), false},
+		{"no certificate", plain, nil, false},
+	} {
+		err := tt.cfg.VerifyConnection(tls.ConnectionState{PeerCertificates: tt.certs, ServerName: tt.cfg.ServerName})
+		if good := err == nil; good != tt.good {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		var unverified *tlsverify.Error
+		if err != nil && (!errors.As(err, &unverified) || unverified.CAMode != "GOOGLE_MANAGED_CAS_CA") {
+			t.Errorf("%s: error is %#v", tt.name, err)
+		}
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("the cause")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&admin.ReplyError{Field: "connectSettings.region", Problem: "is empty"}, "the Admin API's reply is unusable: connectSettings.region is empty"},
+		{&admin.ReplyError{Field: "connectSettings.region", Problem: "is odd", Err: cause}, "the Admin API's reply is unusable: connectSettings.region is odd: the cause"},
+		{&admin.ConfigError{Problem: "no client key"}, "no client key"},
+		{&admin.ConfigError{Problem: "no client key", Err: cause}, "no client key: the cause"},
+		{&admin.TokenError{Err: cause}, "access token: the cause"},
+		{&admin.TokenError{Err: errors.New("a\r\n\tpage \x00\x1b[1mof text\xff\n")}, "access token: a page [1mof text"},
+	} {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("%#v: text is %q, want %q", tt.err, got, tt.want)
+		}
+		if strings.Contains(tt.want, "the cause") != errors.Is(tt.err, cause) {
+			t.Errorf("%#v does not unwrap to its cause", tt.err)
+		}
+	}
+	long := (&admin.TokenError{Err: errors.New(strings.Repeat("ä", 10_000))}).Error()
+	if len(long) > 1100 || !strings.HasSuffix(long, "ä…") {
+		t.Errorf("a long text has %d bytes and ends in %q", len(long), long[len(long)-10:])
+	}
+}
+
+func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
+	t.Parallel()
+	// A debugging proxy shows what it has received.
+	echo := func(text func(received string) string) answer {
+		return func(r *http.Request) (*http.Response, error) {
+			received := "Authorization: " + r.Header.Get("Authorization") + "\r\n\r\n"
+			if r.Body != nil {
+				b, _ := io.ReadAll(r.Body)
+				received += string(b)
+			}
+			return status(400, text(received))(r)
+		}
+	}
+	for name, proxy := range map[string]answer{
+		"text":               echo(func(s string) string { return s }),
+		"JSON":               echo(func(s string) string { return errorJSON(400, s) }),
+		"cut off in a token": echo(func(s string) string { return strings.Repeat("x", 900) + s }),
+		"longer than read":   echo(func(s string) string { return strings.Repeat("x", 64<<10-50) + s }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachHalf(t, func(t *testing.T, h half) {
+				err := fetchError(t.Context(), t, newClient(t, h.api(proxy)), true)
+				var api *googleapi.Error
+				if !errors.As(err, &api) || api.Code != 400 {
+					t.Errorf("error is %v", err)
+				}
+				wantText(t, err, string(h)+": googleapi: ")
+				if strings.Contains(err.Error(), "ya29") {
+					t.Errorf("error tells a part of a token: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestContextErrorOfFetchIsTheCallers(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := fetchError(ctx, t, newClient(t, &api{settings: hangs, cert: hangs}), true)
+	if !errors.Is(err, context.Canceled) || admin.Terminal(err) {
+		t.Errorf("error is %v", err)
+	}
+}

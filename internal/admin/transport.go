@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+)
+
+const (
+	// maxReply bounds the body of a reply, which has a few kilobytes.
+	maxReply = 1 << 20
+
+	// maxRefusal bounds the body of any other answer: errors hold on to it.
+	maxRefusal = 64 << 10
+
+	// maxConns bounds the connections of a Client. With HTTP/2 one would do,
+	// but until it stands every call dials.
+	maxConns = 8
+
+	// After pingAfter of silence a connection is asked for a sign of life, and
+	// given up if none comes within pingTimeout. One whose network has gone
+	// would otherwise hold up every call for as long as a refresh may take.
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// newTransport returns a transport like the default one, and what closes its
+// idle connections.
+func newTransport() (rt http.RoundTripper, closeIdle func()) {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport, func() {} // the program's own: with tracing, for example
+	}
+	t := base.Clone()
+	t.MaxConnsPerHost = maxConns
+	if t.HTTP2 == nil {
+		t.HTTP2 = new(http.HTTP2Config)
+	}
+	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = pingAfter, pingTimeout
+	return t, t.CloseIdleConnections
+}
+
+// boundedTransport keeps a server from sending bodies without end. Reading on
+// is an [*http.MaxBytesError].
+type boundedTransport struct {
+	base http.RoundTripper
+}
+
+// RoundTrip does what base does.
+func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil || resp == nil || resp.Body == nil { // net/http takes care of these
+		return resp, err
+	}
+	limit := int64(maxReply)
+	if resp.StatusCode >= 300 {
+		limit = maxRefusal
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, limit)
+	return resp, nil
+}
+
+// bounded returns a copy of client whose replies are bounded.
+func bounded(client *http.Client) *http.Client {
+	c := *client
+	if c.Transport == nil {
+		c.Transport = http.DefaultTransport
+	}
+	c.Transport = boundedTransport{c.Transport}
+	return &c
+}
