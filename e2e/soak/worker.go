@@ -11,7 +11,6 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -69,7 +68,7 @@ func (w *worker) dial(random *mathrand.Rand) net.Conn {
 	case patience != w.patience: // a refused quota is told at once to who cannot wait
 		w.tally.add("dial", "own context: in a hurry")
 	case ctx.Err() != nil:
-		w.tally.add("dial", "own context: "+w.patience.String())
+		w.tally.late(err, w.patience)
 	default:
 		w.tally.fail(err)
 	}
@@ -110,6 +109,7 @@ type tally struct {
 	mu     sync.Mutex // guards everything below
 	counts map[string]int
 	errs   []error // of Dials that need not have failed
+	lates  []error // of Dials whose time was up
 }
 
 func (t *tally) add(what, class string) {
@@ -128,6 +128,13 @@ func (t *tally) fail(err error) {
 	t.errs = append(t.errs, fmt.Errorf("%v: %w", time.Now().Format(time.StampMilli), err))
 }
 
+func (t *tally) late(err error, patience time.Duration) {
+	t.add("dial", "own context: "+patience.String())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lates = append(t.lates, fmt.Errorf("%v: %w", time.Now().Format(time.StampMilli), err))
+}
+
 func (t *tally) failed() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,7 +145,9 @@ func (t *tally) print(w io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	printCounts(w, t.counts)
-	for _, err := range t.errs[:min(len(t.errs), 10)] {
-		fmt.Fprintln(w, strings.TrimSpace(err.Error()))
+	for _, errs := range [][]error{t.errs, t.lates} {
+		for _, err := range errs[:min(len(errs), 10)] {
+			fmt.Fprintln(w, err)
+		}
 	}
 }

@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	mysqldriver "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
+)
+
+// engine is what the tests need to know of a database engine: how to run a
+// server, how to connect to it, and how it spells some SQL.
+type engine struct {
+	name    string
+	version string // as the Admin API reports it
+
+	start          func(context.Context, dbserver.Options) (*dbserver.Server, error)
+	args           []string // of the server
+	createUsers    []string // app, with a password over TCP, and the IAM user, without one over the socket
+	createDatabase string   // with the name as %s
+	iamUser        string   // the database user of iamEmail
+
+	connector    func(*cloudsqlconn.Dialer, string, ...cloudsqlconn.DialOption) (driver.Connector, error)
+	register     func(string, ...cloudsqlconn.Option) (func() error, error)
+	dsn          func(instance string, who login, database string) string
+	loginRefused func(error) bool
+
+	bind        func(query string) string // replaces each ? by a placeholder
+	blob        string                    // the type of a large value
+	currentUser string                    // query: the name of the user
+	sessionID   string                    // query: which session this is
+	sessions    string                    // query: how many sessions there are in this database
+	sleep       string                    // query that takes a minute
+	sleepers    string                    // query: the IDs of the sessions that run sleep in this database
+	kill        string                    // ends the query of the session %d; "" if the driver does that
+
+	once   sync.Once // starts the shared server
+	shared *dbserver.Server
+	err    error
+}
+
+// iamEmail is an IAM user as people write it.
+const iamEmail = "app-iam@my-project.iam.gserviceaccount.com"
+
+// login is who logs in to a database.
+type login struct{ user, password string }
+
+var (
+	app = login{"app", "secret"}
+	iam = login{user: iamEmail}
+)
+
+var engines = []*engine{postgresEngine, mysqlEngine}
+
+var postgresEngine = &engine{
+	name:    "postgres",
+	version: "POSTGRES_15",
+
+	start: dbserver.StartPostgres,
+	args:  []string{"-c", "max_connections=300"},
+	createUsers: []string{
+		"CREATE ROLE app LOGIN PASSWORD 'secret'",
+		`CREATE ROLE "app-iam@my-project.iam" LOGIN`,
+	},
+	createDatabase: "CREATE DATABASE %s OWNER app",
+	iamUser:        "app-iam@my-project.iam",
+
+	connector: postgres.NewConnector,
+	register:  postgres.RegisterDriver,
+	dsn: func(instance string, who login, database string) string {
+		password := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(who.password)
+		return fmt.Sprintf("host=%s user=%s password='%s' dbname=%s", instance, who.user, password, database)
+	},
+	loginRefused: func(err error) bool {
+		var pgErr *pgconn.PgError
+		return errors.As(err, &pgErr) && pgErr.Code == "28P01" // invalid_password
+	},
+
+	bind: func(query string) string {
+		for n := 1; strings.Contains(query, "?"); n++ {
+			query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
+		}
+		return query
+	},
+	blob:        "bytea",
+	currentUser: "select current_user",
+	sessionID:   "select pg_backend_pid()",
+	sessions:    "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
+	sleep:       "select pg_sleep(60)",
+	sleepers:    "select pid from pg_stat_activity where datname = current_database() and state = 'active' and query like 'select pg_sleep%'",
+}
+
+var mysqlEngine = &engine{
+	name:    "mysql",
+	version: "MYSQL_8_0",
+
+	start: dbserver.StartMariaDB,
+	args:  []string{"--max-allowed-packet=64M", "--max-connections=300"},
+	createUsers: []string{
+		"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'",
+		"GRANT ALL ON `e2e\\_%`.* TO app@'127.0.0.1'",
+		"CREATE USER 'app-iam'@localhost",
+		"GRANT ALL ON `e2e\\_%`.* TO 'app-iam'@localhost",
+	},
+	createDatabase: "CREATE DATABASE %s",
+	iamUser:        "app-iam",
+
+	connector: mysql.NewConnector,
+	register:  mysql.RegisterDriver,
+	dsn: func(instance string, who login, database string) string {
+		user := who.user
+		if who.password != "" {
+			user += ":" + who.password
+		}
+		return fmt.Sprintf("%s@cloudsql-mysql(%s)/%s", user, instance, database)
+	},
+	loginRefused: func(err error) bool {
+		var myErr *mysqldriver.MySQLError
+		return errors.As(err, &myErr) && myErr.Number == 1045 // ER_ACCESS_DENIED_ERROR
+	},
+
+	bind:        func(query string) string { return query },
+	blob:        "longblob",
+	currentUser: "select substring_index(user(), '@', 1)",
+	sessionID:   "select connection_id()",
+	sessions:    "select count(*) from information_schema.processlist where db = database()",
+	sleep:       "select sleep(60)",
+	sleepers:    "select id from information_schema.processlist where db = database() and info like 'select sleep%'",
+	kill:        "kill query %d",
+}
+
+// eachEngine runs a test for every engine.
+func eachEngine(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, e)
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+func TestPasswordAndIAMLoginsOnOneDialer(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		withPassword := i.open(t, app)
+		withIAM := i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true))
+		for _, db := range []queryer{withPassword, withIAM} {
+			wantAnswer(t, db)
+		}
+		// In turn, on new connections.
+		withPassword.SetMaxIdleConns(-1)
+		withIAM.SetMaxIdleConns(-1)
+		for range 3 {
+			wantUser(t, i, withPassword, app.user)
+			wantUser(t, i, withIAM, i.iamUser)
+		}
+	})
+}
+
+func TestIAMLoginAsTheDefaultOfADialer(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t, cloudsqlconn.WithIAMAuthN())
+		wantUser(t, i, i.open(t, iam), i.iamUser)
+		wantUser(t, i, i.open(t, login{user: i.iamUser}), i.iamUser)
+		wantUser(t, i, i.open(t, app, cloudsqlconn.WithDialIAMAuthN(false)), app.user)
+	})
+}
+
+func wantUser(t *testing.T, i *instance, q queryer, want string) {
+	t.Helper()
+	if got := value[string](t, q, i.currentUser); got != want {
+		t.Errorf("the server knows the user as %q, want %q", got, want)
+	}
+}
+
+func TestServerRefusesTheseLogins(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		for _, who := range []struct {
+			name string
+			login
+		}{
+			{"wrong password", login{"app", "wrong"}},
+			{"no password", login{user: "app"}},
+			{"IAM user without IAM login", login{user: i.iamUser}},
+			{"IAM user without IAM login but with a password", login{i.iamUser, "secret"}},
+		} {
+			t.Run(who.name, func(t *testing.T) {
+				err := i.open(t, who.login).PingContext(t.Context())
+				if !i.loginRefused(err) {
+					t.Errorf("got error %v, want that of the server", err)
+				}
+			})
+		}
+	})
+}

@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// With TLS 1.3 an instance refuses a client certificate only after the
+// handshake, so that the first Read fails and not the Dial.
+func TestNobodyNoticesThatTheClientCertificateWasRefused(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		other := i.newDialer(t) // has a certificate of its own
+		db := i.open(t, app)
+		wantNil(t, other.Warmup(t.Context(), instanceName))
+		wantNil(t, i.dialer.Warmup(t.Context(), instanceName))
+		i.proxy.RotateClientCA()
+
+		wantRefused(t, other)
+		before := i.proxy.Accepted()
+		wantAnswer(t, db)
+		if got := i.proxy.Accepted() - before; got < 2 {
+			t.Errorf("%d connections for one query, want a refused one and a good one", got)
+		}
+	})
+}
+
+// wantRefused checks that the instance refuses the certificate that d has.
+func wantRefused(t *testing.T, d *cloudsqlconn.Dialer) {
+	t.Helper()
+	c, err := d.Dial(t.Context(), instanceName)
+	wantNil(t, err)
+	defer c.Close()
+	_, err = io.ReadFull(c, make([]byte, 1))
+	var e *cloudsqlconn.Error
+	if !errors.As(err, &e) || e.Op != "handshake" {
+		t.Fatalf("the first Read fails with %v, want a *cloudsqlconn.Error of the handshake", err)
+	}
+}
