@@ -4,18 +4,18 @@
 // Call [New], hand every client's connection to [Engine.ServeConn], and call [Engine.Close] at the end. Any user may
 // log in to any database, without a password, and all see the same tables. Tables, indexes, views, queries, RETURNING,
 // transactions, savepoints and prepared statements work. The SQL is SQLite's, with PostgreSQL's serial and identity
-// columns, now(), version() and $1::type added.
+// columns, now(), version() and casts such as $1::text added.
 //
 // What differs from PostgreSQL:
 //   - A transaction sees the database as it was at its first statement, as with REPEATABLE READ. A write waits for the
-//     transaction that wrote before it, and fails with 40001 if that one changed what it had seen.
+//     transaction that wrote before it, and fails with 40001 if that one committed after this one had read.
 //   - Each statement of a batch, or of a string with several, commits by itself unless BEGIN was called.
-//   - SQLite is loose about types: VARCHAR(255) has no limit, an INTEGER column takes text, integers have 64 bits, and
-//     a condition in the list of a SELECT is an integer.
-//   - The type of a parameter is known beside a column or a cast, in VALUES and after LIMIT; elsewhere it is left to the
-//     client. A computed column has the type of its value in a trial run without parameters, or none.
+//   - SQLite is loose about types: VARCHAR(255) has no limit, integers have 64 bits, and a computed condition, such as
+//     SELECT a = b, is an integer.
+//   - The type of a parameter or a quoted value is known with a cast, beside a column, in VALUES and after LIMIT;
+//     elsewhere it is text. A computed column has the type of its first value in a trial run without parameters, or none.
 //   - COPY, LISTEN, SET, SHOW, EXPLAIN, cursors, functions, roles and more fail with 0A000. There are no schemas, no
-//     catalogs, no arrays and no TLS: the tunnel in front of the engine has it.
+//     catalogs, no arrays, and no TLS: the tunnel in front of the engine has it.
 package pgsqlite
 
 import (
@@ -61,12 +61,14 @@ func New() (*Engine, error) {
 func (e *Engine) ServeConn(conn net.Conn) {
 	defer conn.Close()
 	s := &session{
-		engine:  e,
-		conn:    conn,
-		backend: pgproto3.NewBackend(conn, conn),
-		secret:  make([]byte, 4),
-		types:   pgtype.NewMap(),
-		status:  idle,
+		engine:     e,
+		conn:       conn,
+		backend:    pgproto3.NewBackend(conn, conn),
+		secret:     make([]byte, 4),
+		types:      pgtype.NewMap(),
+		statements: map[string]*statement{},
+		portals:    map[string]*portal{},
+		status:     idle,
 	}
 	s.backend.SetMaxBodyLen(64 << 20)
 	rand.Read(s.secret)

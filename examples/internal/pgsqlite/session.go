@@ -31,10 +31,12 @@ type session struct {
 	secret  []byte
 	cancel  context.CancelFunc // guarded by Engine.mu
 
-	db     *sqlite3.Conn
-	types  *pgtype.Map
-	status byte
-	now    time.Time // the start of the transaction
+	db         *sqlite3.Conn
+	types      *pgtype.Map
+	statements map[string]*statement
+	portals    map[string]*portal
+	status     byte
+	now        time.Time // the start of the transaction
 }
 
 // A statement is one statement of SQL, prepared.
@@ -96,7 +98,6 @@ func (s *session) serve() {
 	defer s.db.Close() // rolls back
 	s.createFunctions()
 
-	statements, portals := map[string]*statement{}, map[string]*portal{}
 	skipping := false // until Sync, after an error in the extended protocol
 	s.ready()
 	for {
@@ -110,7 +111,7 @@ func (s *session) serve() {
 		case *pgproto3.Sync:
 			skipping = false
 			if s.status == idle {
-				clear(portals)
+				clear(s.portals)
 			}
 			s.ready()
 			continue
@@ -125,7 +126,7 @@ func (s *session) serve() {
 		}
 		ctx, cancel := s.engine.interruptible(s)
 		s.db.SetInterrupt(ctx)
-		err = s.handle(msg, statements, portals)
+		err = s.handle(msg)
 		cancel()
 		if err != nil {
 			s.fail(err)
@@ -153,12 +154,12 @@ func (s *session) fail(err error) {
 	s.backend.Send(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: code, Message: message})
 }
 
-func (s *session) handle(msg pgproto3.FrontendMessage, statements map[string]*statement, portals map[string]*portal) error {
+func (s *session) handle(msg pgproto3.FrontendMessage) error {
 	switch msg := msg.(type) {
 	case *pgproto3.Query:
 		return s.query(msg.String)
 	case *pgproto3.Parse:
-		if msg.Name != "" && statements[msg.Name] != nil {
+		if msg.Name != "" && s.statements[msg.Name] != nil {
 			return &sqlError{"42P05", fmt.Sprintf("prepared statement %q already exists", msg.Name)}
 		}
 		texts := split(msg.Query)
@@ -169,15 +170,15 @@ func (s *session) handle(msg pgproto3.FrontendMessage, statements map[string]*st
 		if err != nil {
 			return err
 		}
-		statements[msg.Name] = st
+		s.statements[msg.Name] = st
 		s.backend.Send(&pgproto3.ParseComplete{})
 	case *pgproto3.Bind:
-		st, err := find(statements, "26000", "prepared statement", msg.PreparedStatement)
+		st, err := find(s.statements, "26000", "prepared statement", msg.PreparedStatement)
 		if err != nil {
 			return err
 		}
-		if portals[msg.DestinationPortal], err = s.bind(st, msg); err != nil {
-			delete(portals, msg.DestinationPortal)
+		if s.portals[msg.DestinationPortal], err = s.bind(st, msg); err != nil {
+			delete(s.portals, msg.DestinationPortal)
 			return err
 		}
 		s.backend.Send(&pgproto3.BindComplete{})
@@ -185,18 +186,18 @@ func (s *session) handle(msg pgproto3.FrontendMessage, statements map[string]*st
 		p := &portal{}
 		var err error
 		if msg.ObjectType == 'S' {
-			if p.statement, err = find(statements, "26000", "prepared statement", msg.Name); err != nil {
+			if p.statement, err = find(s.statements, "26000", "prepared statement", msg.Name); err != nil {
 				return err
 			}
 			s.backend.Send(&pgproto3.ParameterDescription{ParameterOIDs: p.params})
-		} else if p, err = find(portals, "34000", "portal", msg.Name); err != nil {
+		} else if p, err = find(s.portals, "34000", "portal", msg.Name); err != nil {
 			return err
 		}
 		if s.describe(p); len(p.fields) == 0 {
 			s.backend.Send(&pgproto3.NoData{})
 		}
 	case *pgproto3.Execute:
-		p, err := find(portals, "34000", "portal", msg.Portal)
+		p, err := find(s.portals, "34000", "portal", msg.Portal)
 		if err != nil {
 			return err
 		}
@@ -206,9 +207,9 @@ func (s *session) handle(msg pgproto3.FrontendMessage, statements map[string]*st
 		return s.run(p)
 	case *pgproto3.Close:
 		if msg.ObjectType == 'S' {
-			delete(statements, msg.Name)
+			delete(s.statements, msg.Name)
 		} else {
-			delete(portals, msg.Name)
+			delete(s.portals, msg.Name)
 		}
 		s.backend.Send(&pgproto3.CloseComplete{})
 	case *pgproto3.Flush:
@@ -265,7 +266,7 @@ func (s *session) bind(st *statement, msg *pgproto3.Bind) (*portal, error) {
 	for i, src := range msg.Parameters {
 		arg, err := decode(s.types, st.params[i], format(msg.ParameterFormatCodes, i), src)
 		if err != nil {
-			return nil, &sqlError{"22P02", err.Error()}
+			return nil, err
 		}
 		p.args = append(p.args, arg)
 	}
@@ -274,10 +275,21 @@ func (s *session) bind(st *statement, msg *pgproto3.Bind) (*portal, error) {
 
 // prepare checks one statement and finds the types of its parameters, unless the client gave them, and of its rows.
 func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
-	verb, err := verb(words(tokens))
-	st := &statement{verb: verb, sql: rewrite(verb, tokens)}
+	words := upper(tokens)
+	verb, err := verb(words)
+	st := &statement{verb: verb}
 	if err != nil || verb == "" || verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" {
 		return st, err
+	}
+	types, err := s.valueTypes(words)
+	if err != nil {
+		return nil, err
+	}
+	if st.params, err = paramTypes(tokens, types, oids); err != nil {
+		return nil, err
+	}
+	if st.sql, err = s.rewrite(tokens, types); err != nil {
+		return nil, err
 	}
 	stmt, _, err := s.db.Prepare(st.sql)
 	if err != nil {
@@ -285,8 +297,7 @@ func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
 	}
 	defer stmt.Close()
 	st.fields = fields(stmt)
-	st.params, err = s.paramTypes(words(tokens), oids)
-	return st, err
+	return st, nil
 }
 
 // allowed refuses what the state of the transaction does not permit.

@@ -1,6 +1,7 @@
 package pgsqlite
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"slices"
@@ -46,7 +47,7 @@ func sqlstate(err error) (code, message string) {
 	if errors.As(err, &own) {
 		return own.code, own.message
 	}
-	message = strings.TrimPrefix(err.Error(), "sqlite3: ")
+	message = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "sqlite3: "), "SQL logic error: ")
 	for _, s := range states {
 		if errors.Is(err, s.err) && strings.Contains(message, s.text) {
 			return s.code, message
@@ -56,39 +57,37 @@ func sqlstate(err error) (code, message string) {
 }
 
 var (
-	token = regexp.MustCompile(`(?is)'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$\d+(?:::\w+)?|now\s*\(\s*\)|` +
-		`\w+|[<>=!|]+|\s+|.`)
+	token = regexp.MustCompile(`(?is)x?'(?:[^']|'')*'|"(?:[^"]|"")*"|(--[^\n]*|/\*.*?\*/|\s+)|\$\d+|::\s*\w+|now\s*\(\s*\)|` +
+		`\.?\d[\d.]*(?:e[-+]?\d+)?|[\w\pL]+|->>?|[<>=!|]+|.`)
 	operator   = regexp.MustCompile(`^(?:[-+*/%]|[<>=!|]+|LIKE)$`)
-	autonumber = regexp.MustCompile(`(?i)([\w"]\s+)(?:(?:small|big)?serial|\w+\s+generated\s+(?:always|by\s+default)\s+as\s+identity)\b`)
+	autonumber = regexp.MustCompile(`(?i)([\w"] )(?:(?:small|big)?serial|\w+ generated (?:always|by default) as identity)\b`)
 	refused    = regexp.MustCompile(`^(?:ANALYZE|CALL|CHECKPOINT|CLOSE|CLUSTER|COMMENT|COPY|DEALLOCATE|DECLARE|DISCARD|DO|EXECUTE|` +
 		`EXPLAIN|FETCH|GRANT|IMPORT|LISTEN|LOAD|LOCK|MERGE|MOVE|NOTIFY|PREPARE|REASSIGN|REFRESH|REINDEX|RESET|REVOKE|SECURITY|` +
 		`SET|SHOW|TABLE|TRUNCATE|UNLISTEN|VACUUM)$`)
 )
 
-// split returns the tokens of each statement, blanks and comments among them. It leaves out empty statements.
+// split returns the tokens of each statement. It leaves out blanks, comments and empty statements.
 func split(sql string) [][]string {
 	var statements [][]string
 	var current []string
-	for _, t := range append(token.FindAllString(sql, -1), ";") {
-		if t != ";" {
-			current = append(current, t)
-			continue
-		}
-		if len(words(current)) > 0 {
+	for _, t := range append(token.FindAllStringSubmatch(sql, -1), []string{";", ""}) {
+		switch {
+		case t[1] != "":
+		case t[0] != ";":
+			current = append(current, t[0])
+		case len(current) > 0:
 			statements = append(statements, current)
+			current = nil
 		}
-		current = nil
 	}
 	return statements
 }
 
-// words returns the tokens in upper case, without blanks, comments and the quotes of names.
-func words(tokens []string) []string {
-	var words []string
-	for _, t := range tokens {
-		if strings.TrimSpace(t) != "" && !strings.HasPrefix(t, "--") && !strings.HasPrefix(t, "/*") {
-			words = append(words, strings.Trim(strings.ToUpper(t), `"`))
-		}
+// upper returns the tokens in upper case, to compare them with, and names without quotes.
+func upper(tokens []string) []string {
+	words := make([]string, len(tokens))
+	for i, t := range tokens {
+		words[i] = strings.Trim(strings.ToUpper(t), `"`)
 	}
 	return words
 }
@@ -135,31 +134,13 @@ func verb(words []string) (string, error) {
 	return "", &sqlError{"42601", "syntax error at or near " + strconv.Quote(words[0])}
 }
 
-// rewrite returns a statement as SQLite wants it.
-func rewrite(verb string, tokens []string) string {
-	var b strings.Builder
-	last := ""
-	for _, t := range tokens {
-		if upper := strings.ToUpper(t); upper == "CURRENT_TIMESTAMP" || upper != "NOW" && strings.HasPrefix(upper, "NOW") && upper[len(upper)-1] == ')' {
-			if t = "now()"; last == "DEFAULT" {
-				t = "(now())"
-			}
-		}
-		if b.WriteString(t); strings.TrimSpace(t) != "" {
-			last = strings.ToUpper(t)
-		}
+// valueTypes returns a type for every parameter and quoted value that has a cast or stands beside a column, in VALUES or
+// after LIMIT, and 0 for other tokens. PostgreSQL converts such text by itself, and SQLite does not.
+func (s *session) valueTypes(words []string) ([]uint32, error) {
+	columns := map[string]uint32{ // and functions
+		"COUNT": pgtype.Int8OID, "LENGTH": pgtype.Int8OID, "SUM": pgtype.Float8OID, "AVG": pgtype.Float8OID,
 	}
-	if verb == "CREATE TABLE" {
-		return autonumber.ReplaceAllString(b.String(), "${1}INTEGER") // the only type that SQLite numbers by itself
-	}
-	return b.String()
-}
-
-// paramTypes returns the types of a statement's parameters: those that the client declared, else those of the columns
-// beside them, else 0.
-func (s *session) paramTypes(words []string, declared []uint32) ([]uint32, error) {
-	insert := words[0] == "INSERT"
-	columns := map[string]uint32{}
+	insert := words[0] == "INSERT" && len(words) > 2
 	var target []uint32 // the columns that VALUES fills
 	stmt, _, err := s.db.Prepare(`SELECT upper(t.name), upper(c.name), c.type
 		FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'`)
@@ -180,15 +161,11 @@ func (s *session) paramTypes(words []string, declared []uint32) ([]uint32, error
 		return nil, err
 	}
 
-	word := func(i int) string {
-		if i < 0 || i >= len(words) {
-			return ""
-		}
-		return words[i]
-	}
-	var params []uint32
+	types := make([]uint32, len(words))
+	padded := append(append([]string{"", ""}, words...), "", "")
 	depth, position, values := 0, 0, false
 	for i, w := range words {
+		before, last, next, after := padded[i], padded[i+1], padded[i+3], padded[i+4]
 		switch {
 		case w == "(":
 			if depth++; depth == 1 {
@@ -205,26 +182,82 @@ func (s *session) paramTypes(words []string, declared []uint32) ([]uint32, error
 			values = true
 		case insert && !values && depth == 1 && w != ",":
 			target = append(target, columns[w])
-		case strings.HasPrefix(w, "$"):
-			number, cast, _ := strings.Cut(w[1:], "::")
-			n, err := strconv.Atoi(number)
-			if err != nil || n < 1 || n > 65535 {
-				return nil, &sqlError{"42P02", "there is no parameter " + w}
+		case !strings.HasPrefix(w, "$") && !strings.HasPrefix(w, "'"):
+		case strings.HasPrefix(next, "::"):
+			types[i] = typeOID(strings.TrimSpace(next[2:]))
+		case last == "LIMIT" || last == "OFFSET":
+			types[i] = pgtype.Int8OID
+		case values && depth == 1 && position < len(target):
+			types[i] = target[position]
+		case operator.MatchString(last) && before == ")":
+			call := opening(padded[:i+1])
+			types[i] = cmp.Or(columns[padded[call-1]], columns[padded[call+1]])
+		case operator.MatchString(last):
+			types[i] = columns[before]
+		case operator.MatchString(next):
+			types[i] = columns[after]
+		}
+	}
+	return types, nil
+}
+
+// opening returns the place of the parenthesis that the last word closes, or 1.
+func opening(words []string) int {
+	depth := 0
+	for i, w := range slices.Backward(words) {
+		switch w {
+		case ")":
+			depth++
+		case "(":
+			if depth--; depth == 0 {
+				return i
 			}
-			params = append(params, make([]uint32, max(0, n-len(params)))...)
-			switch {
-			case params[n-1] != 0:
-			case cast != "":
-				params[n-1] = typeOID(cast)
-			case word(i-1) == "LIMIT" || word(i-1) == "OFFSET":
-				params[n-1] = pgtype.Int8OID
-			case values && depth == 1 && position < len(target):
-				params[n-1] = target[position]
-			case operator.MatchString(word(i - 1)):
-				params[n-1] = columns[word(i-2)]
-			case operator.MatchString(word(i + 1)):
-				params[n-1] = columns[word(i+2)]
+		}
+	}
+	return 1
+}
+
+// rewrite returns a statement as SQLite wants it.
+func (s *session) rewrite(tokens []string, types []uint32) (string, error) {
+	var out []string
+	for i, t := range tokens {
+		word := strings.ToUpper(t)
+		switch {
+		case strings.HasPrefix(t, "::") && types[i-1] != 0:
+			continue
+		case word == "CURRENT_TIMESTAMP" || word != "NOW" && strings.HasPrefix(word, "NOW") && strings.HasSuffix(word, ")"):
+			if t = "now()"; i > 0 && strings.EqualFold(tokens[i-1], "DEFAULT") {
+				t = "(now())"
 			}
+		case t[0] == '\'' && len(t) > 1 && types[i] != 0:
+			v, err := decode(s.types, types[i], pgtype.TextFormatCode, []byte(strings.ReplaceAll(t[1:len(t)-1], "''", "'")))
+			if err != nil {
+				return "", err
+			}
+			t = sqlite3.Quote(v)
+		}
+		out = append(out, t)
+	}
+	if strings.EqualFold(tokens[0], "CREATE") {
+		return autonumber.ReplaceAllString(strings.Join(out, " "), "${1}INTEGER"), nil // the only type that numbers itself
+	}
+	return strings.Join(out, " "), nil
+}
+
+// paramTypes returns the types of a statement's parameters: those that the client declared, else those known.
+func paramTypes(tokens []string, types, declared []uint32) ([]uint32, error) {
+	var params []uint32
+	for i, t := range tokens {
+		if t[0] != '$' || len(t) == 1 {
+			continue
+		}
+		n, err := strconv.Atoi(t[1:])
+		if err != nil || n < 1 || n > 65535 {
+			return nil, &sqlError{"42P02", "there is no parameter " + t}
+		}
+		params = append(params, make([]uint32, max(0, n-len(params)))...)
+		if params[n-1] == 0 {
+			params[n-1] = types[i]
 		}
 	}
 	for i, oid := range declared[:min(len(declared), len(params))] {

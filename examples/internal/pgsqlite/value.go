@@ -18,10 +18,10 @@ const timeFormat = "2006-01-02 15:04:05.000000Z"
 var storedTime = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$`)
 
 func (s *session) createFunctions() {
-	s.db.CreateFunction("now", 0, 0, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+	s.db.CreateFunction("now", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
 		ctx.ResultText(s.now.UTC().Format(timeFormat))
 	})
-	s.db.CreateFunction("version", 0, 0, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+	s.db.CreateFunction("version", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
 		ctx.ResultText("PostgreSQL " + serverVersion)
 	})
 }
@@ -85,35 +85,32 @@ func format(codes []int16, i int) int16 {
 	}
 }
 
-// decode reads an argument. An integer without a type becomes one, since SQLite does not compare text with numbers; in
-// a column of text it turns into the same text again.
+// decode reads an argument or a quoted value as SQLite is to store it. It is text if it has no type.
 func decode(m *pgtype.Map, oid uint32, format int16, src []byte) (any, error) {
-	text := string(src)
-	if src == nil {
+	var v any = string(src)
+	var err error
+	switch t, ok := m.TypeForOID(oid); {
+	case src == nil:
 		return nil, nil
+	case oid == pgtype.TimestamptzOID && format == pgtype.TextFormatCode:
+		v, err = sqlite3.TimeFormatAuto.Decode(string(src))
+	case ok:
+		v, err = t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
 	}
-	if oid == 0 {
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
-			return n, nil
-		}
-		return text, nil
+	if t, ok := v.(time.Time); ok {
+		v = t.UTC().Format(timeFormat)
 	}
-	if oid == pgtype.TimestamptzOID && format == pgtype.TextFormatCode {
-		return sqlite3.TimeFormatAuto.Decode(text)
+	if err != nil {
+		err = &sqlError{"22P02", err.Error()}
 	}
-	t, ok := m.TypeForOID(oid)
-	if !ok {
-		return text, nil
-	}
-	return t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
+	return v, err
 }
 
 // bindAll gives stmt its arguments; the one named $2 is args[1].
 func bindAll(stmt *sqlite3.Stmt, args []any) error {
 	for i := 1; i <= stmt.BindCount(); i++ {
 		name := stmt.BindName(i)
-		number, _, _ := strings.Cut(strings.TrimPrefix(name, "$"), "::")
-		n, err := strconv.Atoi(number)
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "$"))
 		if err != nil || n < 1 || n > len(args) {
 			return &sqlError{"42P02", "there is no parameter " + name}
 		}
@@ -130,8 +127,6 @@ func bindAll(stmt *sqlite3.Stmt, args []any) error {
 			err = stmt.BindText(i, v)
 		case []byte:
 			err = stmt.BindBlob(i, v)
-		case time.Time:
-			err = stmt.BindText(i, v.UTC().Format(timeFormat))
 		default:
 			err = fmt.Errorf("parameter %s is a %T", name, v)
 		}
