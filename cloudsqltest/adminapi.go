@@ -3,13 +3,17 @@ package cloudsqltest
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/sha1"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -22,81 +26,133 @@ const (
 	GenerateEphemeralCert = "generateEphemeralCert"
 )
 
+// methods are the HTTP methods of the calls.
+var methods = map[string]string{ConnectSettings: http.MethodGet, GenerateEphemeralCert: http.MethodPost}
+
 // maxBody bounds what a request may send.
 const maxBody = 1 << 20
 
-// route matches the paths of both calls, in both versions of the API. A colon
-// in a domain-scoped project can be escaped; URL.Path is not.
-var route = regexp.MustCompile(`^/sql/v1(?:beta4)?/projects/([^/]+)/instances/([^/:]+)(?:/(connectSettings)|:(generateEphemeralCert))$`)
+// route matches the paths of both calls, in both versions of the API; v1 goes
+// by two paths. A colon in a domain-scoped project can be escaped; URL.Path is
+// not.
+var route = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/projects/([^/]+)/instances/([^/:]+)(?:/(connectSettings)|:(generateEphemeralCert))$`)
 
 // Request is an Admin API request that the server has received.
 type Request struct {
 	Time     time.Time
 	Method   string
-	Path     string
+	Path     string // without escapes
 	Call     string // ConnectSettings, GenerateEphemeralCert, or "" if unknown
-	Instance string // project:instance
+	Instance string // project:instance, or "" if the call is unknown
 	Header   http.Header
 	Body     []byte
 	Fault    *Fault // what OnRequest made of it, or nil
+	Status   int    // of the answer; 0 if there is none yet, or never will be
 }
 
 // serveAPI answers Admin API requests.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if e := recover(); e != nil {
+			if e != http.ErrAbortHandler {
+				log.Printf("cloudsqltest: panic in %s %s: %v\n%s", r.Method, r.URL.Path, e, debug.Stack())
+			}
+			panic(http.ErrAbortHandler) // ends the connection
+		}
+	}()
+	s.mu.Lock()
+	s.serving[r] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.serving, r)
+		s.mu.Unlock()
+	}()
+
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		return // the client has gone, or sends nonsense
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
 	req := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
 	if m := route.FindStringSubmatch(r.URL.Path); m != nil {
 		req.Instance, req.Call = m[1]+":"+m[2], m[3]+m[4]
 	}
 	if s.OnRequest != nil {
-		req.Fault = s.OnRequest(r)
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		req.Fault = s.OnRequest(r)
 	}
-	s.mu.Lock()
-	s.requests = append(s.requests, req)
-	s.mu.Unlock()
+	answered := s.record(&req)
 
-	genuine := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.answer(w, &req) })
-	if req.Fault == nil {
-		genuine.ServeHTTP(w, r)
-		return
+	f := req.Fault
+	if f == nil {
+		f = &Fault{}
 	}
-	req.Fault.apply(w, r, genuine, s.closing)
+	if !f.wait(r.Context(), s.closing) {
+		panic(http.ErrAbortHandler)
+	}
+	a := f.answer(func() *reply {
+		if err != nil {
+			return errorReply(http.StatusBadRequest, "The request body cannot be read: "+err.Error(), "badRequest")
+		}
+		return s.answer(&req)
+	})
+	if f.breaksAt() != AtStart {
+		answered(a.status)
+	}
+	if f.breaksAt() != Nowhere {
+		f.breakOff(r.Context().Value(connKey{}).(net.Conn), a)
+		panic(http.ErrAbortHandler)
+	}
+	a.writeTo(w)
+}
+
+// record counts the request's fault, which has gone if it has happened often
+// enough, and keeps the request. The function that it returns adds the status.
+func (s *Server) record(req *Request) (answered func(status int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := req.Fault; f != nil {
+		if f.Times > 0 && s.hits[f] >= f.Times {
+			req.Fault = nil
+		} else {
+			s.hits[f]++
+		}
+	}
+	n := len(s.requests)
+	s.requests = append(s.requests, *req)
+	return func(status int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.requests[n].Status = status
+	}
 }
 
 // answer is what the API says when nothing goes wrong.
-func (s *Server) answer(w http.ResponseWriter, req *Request) {
-	if req.Header.Get("Authorization") != "Bearer "+s.token {
-		writeError(w, http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
-		return
+func (s *Server) answer(req *Request) *reply {
+	if req.Call == "" || req.Method != methods[req.Call] {
+		return errorReply(http.StatusNotFound, "Not Found", "notFound")
 	}
-	want := map[string]string{ConnectSettings: http.MethodGet, GenerateEphemeralCert: http.MethodPost}[req.Call]
-	if want == "" || req.Method != want {
-		writeError(w, http.StatusNotFound, "Not Found", "notFound")
-		return
+	if scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " "); !strings.EqualFold(scheme, "Bearer") || token != s.token {
+		return errorReply(http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
 	}
+	project := req.Instance[:strings.LastIndex(req.Instance, ":")]
 	s.mu.Lock()
-	p := s.proxies[req.Instance]
+	p, known := s.proxies[req.Instance], s.projects[project]
 	s.mu.Unlock()
-	if p == nil {
-		writeError(w, http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
-		return
-	}
-	if req.Call == ConnectSettings {
-		writeJSON(w, p.settings())
-		return
+	switch {
+	case !known:
+		return errorReply(http.StatusForbidden, "The client is not authorized to make this request.", "notAuthorized")
+	case p == nil:
+		return errorReply(http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
+	case req.Call == ConnectSettings:
+		return jsonReply(p.settings())
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
 	if problem != "" {
-		writeError(w, http.StatusBadRequest, problem, "invalid")
-		return
+		return errorReply(http.StatusBadRequest, problem, "invalid")
 	}
-	writeJSON(w, cert)
+	return jsonReply(cert)
 }
+
+// validDuration is a duration as the API writes it, longer than nothing.
+var validDuration = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
 
 // ephemeralCert signs a client certificate, or says why the request is invalid.
 func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEphemeralCertResponse, problem string) {
@@ -118,68 +174,30 @@ func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEp
 	if req.AccessToken != "" && req.AccessToken != s.loginToken {
 		return nil, "Invalid value at 'access_token'."
 	}
-	ttl := p.certTTL()
+	var life time.Duration
 	if req.ValidDuration != "" {
-		if ttl, err = time.ParseDuration(req.ValidDuration); err != nil || ttl <= 0 {
+		if life, err = time.ParseDuration(req.ValidDuration); err != nil || life <= 0 || !validDuration.MatchString(req.ValidDuration) {
 			return nil, "Invalid value at 'valid_duration'."
 		}
 	}
-	signed := p.signClient(public, req.AccessToken, ttl)
-	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.id, pemCertificate(signed))}, ""
+	signed, err := p.signClient(public, req.AccessToken, life)
+	if err != nil {
+		return nil, "Invalid value at 'public_key': cannot be signed."
+	}
+	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.name.Instance(), pemCertificate(signed))}, ""
 }
 
+// sslCert describes a certificate; text is the PEM, of it or of a bundle.
 func sslCert(c *x509.Certificate, instance, text string) *sqladmin.SslCert {
+	const layout = "2006-01-02T15:04:05.000Z"
 	return &sqladmin.SslCert{
 		Kind:             "sql#sslCert",
 		Cert:             text,
 		CertSerialNumber: c.SerialNumber.String(),
 		CommonName:       c.Subject.CommonName,
-		CreateTime:       c.NotBefore.UTC().Format(time.RFC3339),
-		ExpirationTime:   c.NotAfter.UTC().Format(time.RFC3339),
+		CreateTime:       c.NotBefore.UTC().Format(layout),
+		ExpirationTime:   c.NotAfter.UTC().Format(layout),
+		Sha1Fingerprint:  fmt.Sprintf("%x", sha1.Sum(c.Raw)),
 		Instance:         instance,
 	}
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-// statusNames are the names that the API gives to HTTP codes.
-var statusNames = map[int]string{
-	http.StatusBadRequest:          "INVALID_ARGUMENT",
-	http.StatusUnauthorized:        "UNAUTHENTICATED",
-	http.StatusForbidden:           "PERMISSION_DENIED",
-	http.StatusNotFound:            "NOT_FOUND",
-	http.StatusTooManyRequests:     "RESOURCE_EXHAUSTED",
-	http.StatusInternalServerError: "INTERNAL",
-	http.StatusServiceUnavailable:  "UNAVAILABLE",
-}
-
-// writeError writes the API's error envelope.
-func writeError(w http.ResponseWriter, code int, message, reason string) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(code)
-	fmt.Fprintln(w, ErrorBody(code, message, reason))
-}
-
-// ErrorBody returns the API's error envelope, as the Body of a [Fault].
-func ErrorBody(code int, message, reason string) string {
-	type detail struct {
-		Message string `json:"message"`
-		Domain  string `json:"domain"`
-		Reason  string `json:"reason"`
-	}
-	var envelope struct {
-		Error struct {
-			Code    int      `json:"code"`
-			Message string   `json:"message"`
-			Errors  []detail `json:"errors"`
-			Status  string   `json:"status,omitempty"`
-		} `json:"error"`
-	}
-	envelope.Error.Code, envelope.Error.Message = code, message
-	envelope.Error.Errors = []detail{{message, "global", reason}}
-	envelope.Error.Status = statusNames[code]
-	return strings.TrimSpace(string(must(json.MarshalIndent(envelope, "", "  "))))
 }

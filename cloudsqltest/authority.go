@@ -39,16 +39,19 @@ func newAuthority(commonName string, parent *authority) *authority {
 	if parent == nil {
 		parent = &authority{cert: template, key: a.key}
 	}
-	a.cert = parent.sign(template, a.key.Public())
+	a.cert = must(parent.sign(template, a.key.Public()))
 	return a
 }
 
 // sign returns template as a certificate for public, with a random serial
 // number.
-func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
+func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)))
-	der := must(x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key))
-	return must(x509.ParseCertificate(der))
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }
 
 func (a *authority) pool() *x509.CertPool {
@@ -57,52 +60,43 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// serverIdentity is what an instance shows to its clients, and what the Admin
-// API says about it.
-type serverIdentity struct {
-	cert    tls.Certificate // leaf first, then the chain
-	anchors string          // PEM: serverCaCert.cert
-	issuer  *x509.Certificate
+// newServerCA makes the CA of an instance's server: the authority that signs,
+// then the one above it. In the legacy form there is one, the instance's own;
+// in the CAS forms an intermediate signs, and a root stands above it.
+func newServerCA(mode CAMode) []*authority {
+	if !mode.isCAS() {
+		return []*authority{newAuthority("Google Cloud SQL Server CA "+randomHex(8), nil)}
+	}
+	root := newAuthority("Google Cloud SQL Root CA "+randomHex(8), nil)
+	return []*authority{newAuthority("Google Cloud SQL Intermediate CA "+randomHex(8), root), root}
 }
 
-// newServerIdentity makes a server CA for the instance and a certificate from
-// it. In the legacy form the CA is the instance's own and the common name is
-// project:instance. In the CAS forms a root and an intermediate stand above
-// the certificate, and it has DNS names but no common name.
-func newServerIdentity(project, id string, cfg *Instance) *serverIdentity {
-	leafKey := newKey()
-	leaf := &x509.Certificate{
-		Subject:     googleSubject(project + ":" + id),
-		DNSNames:    cfg.certificateNames(),
+// serverTemplate is a server certificate to sign. In the legacy form its common
+// name is project:instance; in the CAS forms it has DNS names only.
+func serverTemplate(mode CAMode, key string, names []string) *x509.Certificate {
+	template := &x509.Certificate{
+		DNSNames:    names,
 		NotBefore:   time.Now().Add(-time.Hour),
 		NotAfter:    time.Now().AddDate(1, 0, 0),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	issuer := newAuthority("Google Cloud SQL Server CA "+randomHex(8), nil)
-	chain := []*authority{issuer}
-	if cfg.CAMode.isCAS() {
-		leaf.Subject = pkix.Name{}
-		root := newAuthority("Google Cloud SQL Root CA "+randomHex(8), nil)
-		issuer = newAuthority("Google Cloud SQL Intermediate CA "+randomHex(8), root)
-		chain = []*authority{issuer, root}
+	if !mode.isCAS() {
+		template.Subject = googleSubject(key)
 	}
-	if cfg.AlterServerCert != nil {
-		cfg.AlterServerCert(leaf)
-	}
+	return template
+}
 
-	signed := issuer.sign(leaf, leafKey.Public())
-	id2 := &serverIdentity{
-		cert:   tls.Certificate{Certificate: [][]byte{signed.Raw}, PrivateKey: leafKey, Leaf: signed},
-		issuer: chain[len(chain)-1].cert,
+// serverCert signs template for a new key. The handshake shows it with the
+// whole chain.
+func serverCert(ca []*authority, template *x509.Certificate) tls.Certificate {
+	key := newKey()
+	leaf := must(ca[0].sign(template, key.Public()))
+	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	for _, a := range ca {
+		cert.Certificate = append(cert.Certificate, a.cert.Raw)
 	}
-	for _, a := range chain {
-		id2.cert.Certificate = append(id2.cert.Certificate, a.cert.Raw)
-		if !cfg.RootAnchorOnly || a == chain[len(chain)-1] {
-			id2.anchors += pemCertificate(a.cert)
-		}
-	}
-	return id2
+	return cert
 }
 
 // newClientCA makes the CA that signs an instance's client certificates.
@@ -110,9 +104,9 @@ func newClientCA() *authority {
 	return newAuthority("Google Cloud SQL Signing CA "+randomHex(8), nil)
 }
 
-// clientCert signs a client certificate, with a login token in it unless token
-// is empty.
-func (a *authority) clientCert(public crypto.PublicKey, token string, from, until time.Time) *x509.Certificate {
+// clientTemplate is a client certificate to sign, with a login token in it
+// unless token is empty.
+func clientTemplate(token string, from, until time.Time) *x509.Certificate {
 	template := &x509.Certificate{
 		Subject:     googleSubject("Google Cloud SQL Client"),
 		NotBefore:   from,
@@ -123,7 +117,7 @@ func (a *authority) clientCert(public crypto.PublicKey, token string, from, unti
 	if token != "" {
 		template.ExtraExtensions = []pkix.Extension{{Id: tokenExtension, Value: must(asn1.Marshal(token))}}
 	}
-	return a.sign(template, public)
+	return template
 }
 
 // embeddedToken returns the login token in a client certificate, or "".

@@ -2,17 +2,24 @@ package cloudsqltest
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"time"
 )
 
-// Fault is what goes wrong with one Admin API request. Of Hang, ResetAt and
-// Status the first that is set counts; Delay comes before all of them.
+// Fault is what goes wrong with an Admin API request. [Server.Hits] counts how
+// often it did. Delay comes first, then Hang; ResetAt or CutAt break off the
+// answer that the other fields make. A Fault must not be changed once
+// [Server.OnRequest] has returned it.
 type Fault struct {
-	// Delay passes before the request is answered.
+	// Times is how often the fault happens; after that, requests are answered
+	// as if OnRequest had returned nil. Zero means always.
+	Times int
+
+	// Delay passes before the request is answered, or ends otherwise.
 	Delay time.Duration
 
 	// Hang never answers. The request ends when the client gives up or the
@@ -22,17 +29,21 @@ type Fault struct {
 	// ResetAt cuts the connection with a TCP reset at this point.
 	ResetAt Point
 
-	// CutAt ends the connection at this point as if the answer were over, so
-	// that the client sees an unexpected EOF.
+	// CutAt ends the connection at this point, if ResetAt is not set: the
+	// client sees an unexpected EOF. A truncated answer that looks complete is
+	// made by Alter.
 	CutAt Point
 
-	// Status, Header and Body replace the answer. A Status without Body gets
-	// the API's error envelope.
+	// Status and Body replace the answer if one of them is set. Status is 200
+	// by default. A Status of an error without Body gets the API's error
+	// envelope, see [ErrorBody].
 	Status int
-	Header http.Header
 	Body   string
 
-	// Alter changes the body of the genuine answer.
+	// Header is added to the header of the answer, genuine or not.
+	Header http.Header
+
+	// Alter returns the body to send instead of this one, genuine or not.
 	Alter func(body []byte) []byte
 }
 
@@ -47,79 +58,102 @@ const (
 	InBody          // in the middle of the body
 )
 
-// apply answers r with genuine, altered as the fault says.
-func (f *Fault) apply(w http.ResponseWriter, r *http.Request, genuine http.Handler, closing <-chan struct{}) {
-	if f.Delay > 0 {
+// String returns the name of the constant.
+func (p Point) String() string {
+	switch p {
+	case Nowhere:
+		return "Nowhere"
+	case AtStart:
+		return "AtStart"
+	case InHeaders:
+		return "InHeaders"
+	case InBody:
+		return "InBody"
+	}
+	return fmt.Sprintf("Point(%d)", int(p))
+}
+
+// breaksAt is where the answer breaks off.
+func (f *Fault) breaksAt() Point {
+	if f.ResetAt != Nowhere {
+		return f.ResetAt
+	}
+	return f.CutAt
+}
+
+// wait returns when it is time to answer. It reports false if there is no such
+// time.
+func (f *Fault) wait(ctx context.Context, closing <-chan struct{}) bool {
+	if f.Delay <= 0 && !f.Hang {
+		return true
+	}
+	var over <-chan time.Time
+	if !f.Hang {
 		timer := time.NewTimer(f.Delay)
 		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-r.Context().Done():
-			return
-		case <-closing:
-			return
-		}
+		over = timer.C
 	}
-	if f.Hang {
-		select {
-		case <-r.Context().Done():
-		case <-closing:
-		}
-		panic(http.ErrAbortHandler)
+	select {
+	case <-over:
+		return true
+	case <-ctx.Done():
+	case <-closing:
 	}
+	return false
+}
 
-	answer := httptest.NewRecorder()
+// answer is what the fault makes of an answer.
+func (f *Fault) answer(genuine func() *reply) *reply {
+	a := &reply{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
 	switch {
-	case f.Status != 0 && f.Body == "":
-		writeError(answer, f.Status, http.StatusText(f.Status), "injected")
-	case f.Status != 0:
-		answer.WriteHeader(f.Status)
-		_, _ = answer.WriteString(f.Body)
-	default:
-		genuine.ServeHTTP(answer, r)
+	case f.Status == 0 && f.Body == "":
+		a = genuine()
+	case f.Status == 0:
+		a.status = http.StatusOK
+	case f.Status >= 400 && f.Body == "":
+		a = errorReply(f.Status, http.StatusText(f.Status), "injected")
 	}
-	body := answer.Body.Bytes()
 	if f.Alter != nil {
-		body = f.Alter(body)
+		a.body = f.Alter(a.body)
 	}
 	for k, v := range f.Header {
-		answer.Header()[k] = v
+		a.header[k] = v
 	}
-	if f.ResetAt != Nowhere || f.CutAt != Nowhere {
-		f.breakOff(w, answer, body)
-		return
-	}
-	for k, v := range answer.Header() {
-		w.Header()[k] = v
-	}
-	w.WriteHeader(answer.Code)
-	_, _ = w.Write(body)
+	return a
 }
 
-// breakOff writes the answer up to the point where it breaks.
-func (f *Fault) breakOff(w http.ResponseWriter, answer *httptest.ResponseRecorder, body []byte) {
-	conn, buf, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	writeUntil(buf.Writer, max(f.ResetAt, f.CutAt), answer, body)
-	if f.ResetAt != Nowhere {
-		reset(conn)
+// readPause is what the client gets for reading what comes before a reset: a
+// reset overtakes it otherwise.
+const readPause = 5 * time.Millisecond
+
+// breakOff writes the answer up to where it breaks.
+func (f *Fault) breakOff(c net.Conn, a *reply) {
+	_, _ = c.Write(a.until(f.breaksAt()))
+	if f.ResetAt == Nowhere {
+		_ = c.Close()
 		return
 	}
-	_ = conn.Close()
+	if f.ResetAt != AtStart {
+		time.Sleep(readPause)
+	}
+	reset(c)
 }
 
-func writeUntil(w *bufio.Writer, p Point, answer *httptest.ResponseRecorder, body []byte) {
-	if p == AtStart {
-		return
+// until returns the beginning of the answer, which promises more than it has.
+func (a *reply) until(at Point) []byte {
+	if at == AtStart {
+		return nil
 	}
-	fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Length: %d\r\n", answer.Code, http.StatusText(answer.Code), len(body))
-	if p == InBody {
-		fmt.Fprint(w, "Content-Type: application/json\r\n\r\n")
-		_, _ = w.Write(body[:len(body)/2])
+	var b bytes.Buffer
+	w := bufio.NewWriter(&b)
+	fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Length: %d\r\n", a.status, http.StatusText(a.status), max(len(a.body), 1))
+	if at == InBody {
+		_ = a.header.WriteSubset(w, map[string]bool{"Content-Length": true})
+		_, _ = w.WriteString("\r\n")
+		_, _ = w.Write(a.body[:len(a.body)/2])
 	}
 	_ = w.Flush()
+	return b.Bytes()
 }
 
 // reset closes c so that the other side sees a reset and not an end.

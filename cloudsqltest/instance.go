@@ -5,9 +5,8 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"time"
-
-	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -27,17 +26,22 @@ type Instance struct {
 	// ask for passwords on TCP, and only IAM logins pass without one.
 	IAMBackend string
 
-	// Handler serves connections if Backend is empty. Its argument is a
-	// [*Conn]; the connection is closed when it returns. Default: echo.
+	// Handler serves connections if Backend is empty, each in a goroutine of
+	// its own. Its argument is a [*Conn], decrypted, which is closed when it
+	// returns. It must return when the connection has ended. A panic in it is
+	// not recovered. Default: echo.
 	Handler func(net.Conn)
 
-	// Addrs are the instance's addresses: IP addresses, for PSC a DNS name.
-	// Default: a public and a private address of its own, in 127.0.0.0/8.
+	// Addrs are the instance's addresses: IP addresses, for PSC a DNS name. An
+	// address leads to the instance that took it last. Default: a public and a
+	// private address of its own, in 127.0.0.0/8.
 	Addrs map[cloudsqlconn.IPType]string
 
 	// ListenOn3307 makes the instance listen on port 3307 of its default
-	// addresses, for connectors that know no dial function. Linux only, where
-	// all of 127.0.0.0/8 is there.
+	// addresses, for connectors that know no dial function. It needs a
+	// [NewServer] and Linux, where all of 127.0.0.0/8 is there; otherwise
+	// AddInstance panics. Any number of servers and processes can do so at the
+	// same time.
 	ListenOn3307 bool
 
 	// CAMode is the form of the server's certificate. Default: LegacyCA.
@@ -48,15 +52,20 @@ type Instance struct {
 	// a trailing dot.
 	DNSNames []string
 
-	// CertTTL is the life of client certificates. Default: one hour.
+	// CertTTL is the life of client certificates. A negative one makes them
+	// expired. Default: the validDuration of the request, or one hour.
 	CertTTL time.Duration
 
 	// ClockSkew is how far the instance's clock is ahead of the Admin API's.
 	ClockSkew time.Duration
 
-	// AlterServerCert, if not nil, changes the server certificate before it is
-	// signed.
+	// AlterServerCert, if not nil, changes each server certificate before it is
+	// signed: its names, NotBefore, NotAfter, ExtKeyUsage.
 	AlterServerCert func(*x509.Certificate)
+
+	// AlterClientCert, if not nil, changes each client certificate before it is
+	// signed.
+	AlterClientCert func(*x509.Certificate)
 
 	// RootAnchorOnly leaves the intermediate out of the metadata's
 	// serverCaCert, in the CAS forms: it comes in the handshake alone.
@@ -91,55 +100,11 @@ func (cfg Instance) withDefaults(region string) Instance {
 	if cfg.CAMode.isCAS() && cfg.DNSNames == nil {
 		cfg.DNSNames = []string{randomHex(6) + "." + randomHex(6) + "." + region + ".sql.goog."}
 	}
-	if cfg.CertTTL == 0 {
-		cfg.CertTTL = time.Hour
-	}
 	if cfg.Handler == nil {
 		cfg.Handler = echo
 	}
-	cfg.Addrs = maps.Clone(cfg.Addrs)
+	cfg.Addrs, cfg.DNSNames = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames)
 	return cfg
-}
-
-// certificateNames are the SANs of the server's certificate.
-func (cfg *Instance) certificateNames() []string {
-	names := append([]string(nil), cfg.DNSNames...)
-	if psc := cfg.Addrs[cloudsqlconn.PSC]; psc != "" {
-		names = append(names, psc)
-	}
-	return names
-}
-
-// settings is the answer to connectSettings.
-func (p *Proxy) settings() *sqladmin.ConnectSettings {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := &sqladmin.ConnectSettings{
-		Kind:            "sql#connectSettings",
-		BackendType:     "SECOND_GEN",
-		DatabaseVersion: p.cfg.DatabaseVersion,
-		Region:          p.name.Region(),
-		ServerCaMode:    string(p.cfg.CAMode),
-		ServerCaCert:    sslCert(p.identity.issuer, p.id, p.identity.anchors),
-		IpAddresses:     []*sqladmin.IpMapping{{Type: "OUTGOING", IpAddress: "127.3.0.1"}},
-	}
-	if ip := p.addrs[cloudsqlconn.PublicIP]; ip != "" {
-		s.IpAddresses = append(s.IpAddresses, &sqladmin.IpMapping{Type: "PRIMARY", IpAddress: ip})
-	}
-	if ip := p.addrs[cloudsqlconn.PrivateIP]; ip != "" {
-		s.IpAddresses = append(s.IpAddresses, &sqladmin.IpMapping{Type: "PRIVATE", IpAddress: ip})
-	}
-	for _, name := range p.cfg.DNSNames {
-		s.DnsNames = append(s.DnsNames, &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"})
-	}
-	if psc := p.addrs[cloudsqlconn.PSC]; psc != "" {
-		s.PscEnabled = true
-		s.DnsName = psc + "."
-		s.DnsNames = append(s.DnsNames, &sqladmin.DnsNameMapping{Name: psc + ".", ConnectionType: "PRIVATE_SERVICE_CONNECT", DnsScope: "INSTANCE", RecordManager: "CUSTOMER"})
-	} else if len(p.cfg.DNSNames) > 0 {
-		s.DnsName = p.cfg.DNSNames[0]
-	}
-	return s
 }
 
 // echo is the default handler.

@@ -3,12 +3,14 @@ package cloudsqltest
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -17,69 +19,91 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
-// closePatience is how long Close waits before it says what it waits for.
-const closePatience = 5 * time.Second
-
-// Server emulates the SQL Admin API for the instances added to it. Its methods
-// are safe for concurrent use; its fields may be changed before the first
-// request.
+// Server emulates the SQL Admin API for the instances added to it, and the
+// network that leads to them. Its methods are safe for concurrent use; its
+// fields may be changed before the first request.
 type Server struct {
 	// OnRequest, if not nil, is called for every request, from many goroutines
 	// at once. It returns what goes wrong with it, or nil. It may read the
-	// body.
+	// body. When it panics, the panic is logged and the client's connection
+	// ends, as with net/http.
 	OnRequest func(*http.Request) *Fault
 
 	// AllowAnyKey signs client certificates for keys of every kind. By default
 	// only RSA keys are accepted, the one kind that Cloud SQL is known to take.
 	AllowAnyKey bool
 
-	api               *httptest.Server
-	client            *http.Client // for the in-memory network; nil on loopback
+	url               string
+	api               *http.Server
+	client            *http.Client
 	inMemory          bool
 	token, loginToken string
-	closing           chan struct{}
+	closing           chan struct{}  // closed when Close begins
+	done              chan struct{}  // closed when it has ended
+	wg                sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
-	mu        sync.Mutex // guards everything below
+	mu        sync.Mutex // guards everything below; comes before Proxy.mu
 	requests  []Request
+	serving   map[*http.Request]bool // requests without a complete answer
+	hits      map[*Fault]int
 	proxies   map[string]*Proxy // by project:instance
-	routes    map[string]*Proxy // by host
+	projects  map[string]bool   // in which there is or was an instance
+	routes    map[string]*Proxy // by host: the last to have that address
 	swallowed map[string]int    // hosts that answer nothing: connections lost there
 	lastAddr  int
 	closed    bool
 }
 
-// NewServer starts an Admin API on a free port of 127.0.0.1.
+// NewServer starts an Admin API on a free port of 127.0.0.1. The caller should
+// call Close when finished.
 func NewServer() *Server {
-	return start(&Server{}, must(net.Listen("tcp", "127.0.0.1:0")))
+	return start(&Server{}, must(net.Listen("tcp", "127.0.0.1:0")), &http.Transport{})
 }
 
-// NewMemoryServer starts an Admin API on a network in memory, which only the
-// Dialers see that are made with [Server.Options]. Everything in it blocks in
-// a way that testing/synctest understands, so that tests can run on fake time.
+// NewMemoryServer starts an Admin API on a network in memory, which only those
+// see that use [Server.Options], or [Server.Client] and [Server.DialContext].
+// Everything in it blocks in a way that testing/synctest understands, so that
+// tests can run on fake time: call it, and Close, inside the bubble.
 func NewMemoryServer() *Server {
 	l := memnet.Listen("sqladmin.test:80")
-	s := &Server{inMemory: true, client: &http.Client{Transport: &http.Transport{DialContext: l.DialContext}}}
-	return start(s, l)
+	return start(&Server{inMemory: true}, l, &http.Transport{DialContext: l.DialContext})
 }
 
-func start(s *Server, l net.Listener) *Server {
+func start(s *Server, l net.Listener, t *http.Transport) *Server {
+	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
 	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
-	s.closing = make(chan struct{})
-	s.proxies, s.routes, s.swallowed = map[string]*Proxy{}, map[string]*Proxy{}, map[string]int{}
-	s.api = httptest.NewUnstartedServer(http.HandlerFunc(s.serveAPI))
-	_ = s.api.Listener.Close()
-	s.api.Listener = l
-	s.api.Config.ErrorLog = log.New(discard{}, "", 0) // faults make it say a lot
-	s.api.Start()
+	s.closing, s.done = make(chan struct{}), make(chan struct{})
+	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}
+	s.proxies, s.projects = map[string]*Proxy{}, map[string]bool{}
+	s.routes, s.swallowed = map[string]*Proxy{}, map[string]int{}
+	s.api = &http.Server{
+		Handler:                      http.HandlerFunc(s.serveAPI),
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     log.New(io.Discard, "", 0), // faults make it say a lot
+		ConnState:                    s.countConn,
+		ConnContext:                  withConn,
+	}
+	s.wg.Go(func() { _ = s.api.Serve(l) })
 	return s
 }
 
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
+// countConn makes Close wait for the connections of the Admin API. No handler
+// hijacks one.
+func (s *Server) countConn(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew: // the accept loop still counts
+		s.wg.Add(1)
+	case http.StateClosed:
+		s.wg.Done()
+	}
+}
 
 // URL is the root of the Admin API.
-func (s *Server) URL() string { return s.api.URL }
+func (s *Server) URL() string { return s.url }
+
+// Client returns a client that reaches the Admin API, in memory too. It sends
+// no token by itself.
+func (s *Server) Client() *http.Client { return s.client }
 
 // Token is the bearer token that the Admin API accepts.
 func (s *Server) Token() string { return s.token }
@@ -98,139 +122,126 @@ func (s *Server) Options() []cloudsqlconn.Option {
 		),
 		cloudsqlconn.WithDialFunc(s.DialContext),
 	}
-	if s.client != nil {
+	if s.inMemory {
 		opts = append(opts, cloudsqlconn.WithHTTPClient(s.client))
 	}
 	return opts
 }
 
-// DialContext connects to the instance that has the address addr, whatever
-// its port: it is the emulated network. No real port 3307 is needed.
-func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	fail := func(err error) (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: err}
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fail(err)
-	}
-	s.mu.Lock()
-	p := s.routes[host]
-	_, lost := s.swallowed[host]
-	if lost {
-		s.swallowed[host]++
-	}
-	s.mu.Unlock()
-	if lost {
-		<-ctx.Done()
-		return fail(ctx.Err())
-	}
-	if p == nil {
-		return fail(syscall.ECONNREFUSED)
-	}
-	return p.dial(ctx, network, addr)
-}
-
-// Swallow makes an address answer nothing, as a firewall does that drops
-// packets: connecting to it through [Server.DialContext] takes until the
-// caller gives up.
-func (s *Server) Swallow(host string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.swallowed[host] += 0
-}
-
-// Restore undoes Swallow and returns how many connections were lost.
-func (s *Server) Restore(host string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.swallowed[host]
-	delete(s.swallowed, host)
-	return n
-}
-
-// Requests returns the requests so far, oldest first.
+// Requests returns the requests so far, oldest first. They are kept, headers
+// and bodies included, as long as the Server is; what they point to is shared
+// and must not be modified.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Request(nil), s.requests...)
+	return slices.Clone(s.requests)
+}
+
+// Hits returns how many requests have met the fault, which is told from others
+// by its address. A request is counted before its client can notice anything.
+func (s *Server) Hits(f *Fault) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hits[f]
 }
 
 // AddInstance creates an instance, named project:region:instance, and starts
-// its server-side proxy. It panics if the name is wrong or taken: both are
-// mistakes in the test.
+// its server-side proxy. It panics if the name is wrong or taken, the Server is
+// closed, or cfg contradicts itself: all are mistakes in the test.
 func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
-	n := must(cloudsqlconn.ParseName(name))
-	p := newProxy(s, n, cfg)
+	p := newProxy(s, must(cloudsqlconn.ParseName(name)), cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		panic("cloudsqltest: AddInstance on a closed Server")
-	}
-	if s.proxies[p.key()] != nil {
-		panic(fmt.Sprintf("cloudsqltest: instance %s exists", p.key()))
+	if s.closed || s.proxies[p.key()] != nil {
+		p.halt(true)
+		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): the instance exists, or the Server is closed", name))
 	}
 	s.proxies[p.key()] = p
+	s.projects[p.name.Project()] = true
 	s.routeLocked(p)
+	p.serve()
 	return p
 }
 
-// DeleteInstance stops an instance and forgets it. An instance of the same name
-// can be added again; it has other CAs.
+// DeleteInstance stops an instance for good and forgets it; deleting it again
+// does nothing. An instance of the same name can be added then; it has other
+// CAs, and other addresses unless it is given the same.
 func (s *Server) DeleteInstance(p *Proxy) {
 	s.mu.Lock()
-	delete(s.proxies, p.key())
-	s.unrouteLocked(p)
+	if s.proxies[p.key()] == p {
+		delete(s.proxies, p.key())
+	}
+	if !s.closed {
+		s.wg.Add(1)
+		defer s.wg.Done()
+	}
 	s.mu.Unlock()
+	p.halt(true)
 	p.Stop()
 }
 
-// routeLocked makes the instance's addresses lead to it.
-func (s *Server) routeLocked(p *Proxy) {
-	for _, host := range p.addrs {
-		s.routes[host] = p
-	}
-}
-
-func (s *Server) unrouteLocked(p *Proxy) {
-	for host, owner := range s.routes {
-		if owner == p {
-			delete(s.routes, host)
-		}
-	}
-}
-
-// nextAddrs returns a public and a private address that no other instance of
-// this server has. They are loopback addresses, so that a client which
-// ignores [Server.DialContext] does not leave the machine.
-func (s *Server) nextAddrs() (public, private string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lastAddr++
-	n := s.lastAddr
-	return fmt.Sprintf("127.1.%d.%d", n/250, n%250+1), fmt.Sprintf("127.2.%d.%d", n/250, n%250+1)
-}
-
 // Close stops the Admin API and all instances, cuts their connections, and
-// waits until everything has ended. What keeps it waiting for more than five
-// seconds is logged. It can be called again.
+// waits until every connection, Handler and OnRequest has ended. What keeps it
+// waiting for more than five seconds is logged. It can be called again, and at
+// the same time: every call waits. It must not be called from a Handler or from
+// OnRequest.
 func (s *Server) Close() {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	again := s.closed
+	s.closed = true
+	proxies := slices.Collect(maps.Values(s.proxies))
+	s.mu.Unlock()
+	if again {
+		<-s.done
 		return
 	}
-	s.closed = true
-	proxies := s.proxies
-	s.mu.Unlock()
+	defer close(s.done)
+	defer complain("Server.Close", s.blame)()
 
 	close(s.closing)
+	_ = s.api.Close()
 	for _, p := range proxies {
-		p.Stop()
+		p.halt(true)
 	}
-	if s.client != nil {
-		s.client.CloseIdleConnections()
+	for _, p := range proxies {
+		p.halt(true).wg.Wait()
 	}
-	s.api.CloseClientConnections()
-	s.api.Close()
+	s.client.CloseIdleConnections()
+	s.wg.Wait()
+}
+
+// blame lists the requests that are not answered and the connections that have
+// not ended.
+func (s *Server) blame() (list []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.proxies {
+		list = append(list, p.blame()...)
+	}
+	for r := range s.serving {
+		list = append(list, fmt.Sprintf("Admin API: %s %s from %s", r.Method, r.URL.Path, r.RemoteAddr))
+	}
+	return list
+}
+
+// closePatience is how long Close and Stop wait before they say for what.
+const closePatience = 5 * time.Second
+
+// complain logs what is waited for, should it take long. The function that it
+// returns ends that.
+func complain(who string, blame func() []string) func() {
+	timer := time.AfterFunc(closePatience, func() {
+		if list := blame(); len(list) > 0 {
+			slices.Sort(list)
+			log.Printf("cloudsqltest: %s blocked after %v, waiting for:\n\t%s", who, closePatience, strings.Join(list, "\n\t"))
+		}
+	})
+	return func() { timer.Stop() }
+}
+
+type connKey struct{}
+
+// withConn lets a handler find its connection.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }

@@ -1,0 +1,58 @@
+package cloudsqltest
+
+import "fmt"
+
+// Behavior is what an instance does with a new connection.
+type Behavior int
+
+// The behaviours of an instance, and what [Counts] calls them.
+const (
+	Healthy        Behavior = iota
+	Silent                  // accepts, reads, and never says anything: Silent
+	StallHandshake          // begins its answer to the TLS handshake and stops: Stalled
+	CloseAtOnce             // accepts, and ends the connection in an orderly way: Dropped
+	ResetAtOnce             // accepts, and resets the connection: Dropped
+	Unreachable             // swallows SYNs, as [Server.Swallow] does: Swallowed; past DialContext like Silent
+)
+
+// String returns the name of the constant.
+func (b Behavior) String() string {
+	switch b {
+	case Healthy:
+		return "Healthy"
+	case Silent:
+		return "Silent"
+	case StallHandshake:
+		return "StallHandshake"
+	case CloseAtOnce:
+		return "CloseAtOnce"
+	case ResetAtOnce:
+		return "ResetAtOnce"
+	case Unreachable:
+		return "Unreachable"
+	}
+	return fmt.Sprintf("Behavior(%d)", int(b))
+}
+
+// SetBehavior says what happens to connections from now on. Those that are
+// there stay as they are.
+func (p *Proxy) SetBehavior(b Behavior) { p.SetBehaviorFor(0, b) }
+
+// SetBehaviorFor says what happens to the next n connections; after them the
+// instance is Healthy. Zero means for ever.
+func (p *Proxy) SetBehaviorFor(n int, b Behavior) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.behavior, p.behaveFor = b, n
+}
+
+// nextBehaviorLocked is what happens to one connection more.
+func (p *Proxy) nextBehaviorLocked() Behavior {
+	b := p.behavior
+	if p.behaveFor > 0 {
+		if p.behaveFor--; p.behaveFor == 0 {
+			p.behavior = Healthy
+		}
+	}
+	return b
+}

@@ -1,0 +1,236 @@
+package cloudsqltest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"time"
+)
+
+// Conn is a connection as a Handler sees it: decrypted, from a client that has
+// shown a good certificate.
+type Conn struct {
+	*tls.Conn
+	token string
+}
+
+// Token returns the login token in the client's certificate, or "".
+func (c *Conn) Token() string { return c.token }
+
+// link is a connection that the instance has accepted.
+type link struct {
+	raw    net.Conn
+	ctx    context.Context // ends when the connection is cut
+	cancel context.CancelFunc
+	doing  string // for people; guarded by Proxy.mu
+	open   bool   // neither cut nor ending by itself; guarded by Proxy.mu
+}
+
+// serve accepts connections until Stop.
+func (p *Proxy) serve() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serveLocked()
+}
+
+func (p *Proxy) serveLocked() {
+	for _, l := range p.run.listeners {
+		p.acceptLocked(l)
+	}
+}
+
+func (p *Proxy) acceptLocked(l net.Listener) {
+	r := p.run
+	r.wg.Go(func() {
+		for {
+			raw, err := l.Accept()
+			switch {
+			case err == nil:
+				r.wg.Go(func() { p.handle(r, raw) })
+			case errors.Is(err, net.ErrClosed):
+				return
+			default: // out of file descriptors, for example
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	})
+}
+
+// handle serves one connection.
+func (p *Proxy) handle(r *run, raw net.Conn) {
+	defer raw.Close()
+	l, behavior, config := p.register(r, raw)
+	if l == nil {
+		return // Stop has already cut all connections
+	}
+	defer p.forget(l)
+	switch behavior {
+	case Silent, Unreachable:
+		p.count(&p.counts.Silent)
+		_, _ = io.Copy(io.Discard, raw)
+	case CloseAtOnce:
+		p.count(&p.counts.Dropped)
+		p.linger(l)
+	case ResetAtOnce:
+		p.count(&p.counts.Dropped)
+		reset(raw)
+	case StallHandshake:
+		p.handshake(l, config, func() { p.count(&p.counts.Stalled) })
+	default:
+		if c := p.handshake(l, config, nil); c != nil {
+			p.attend(l, c)
+		}
+	}
+}
+
+func (p *Proxy) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
+	l := &link{raw: raw, doing: "TLS handshake", open: true}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.stopped {
+		l.cancel()
+		return nil, Healthy, nil
+	}
+	p.links[l] = true
+	p.counts.Accepted++
+	return l, p.nextBehaviorLocked(), p.tls
+}
+
+func (p *Proxy) forget(l *link) {
+	l.cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+}
+
+// now says what the connection is doing.
+func (p *Proxy) now(l *link, doing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.doing = doing
+}
+
+// handshake returns nil if it fails, or if it is to be stalled.
+func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
+	held := &heldConn{Conn: l.raw, stall: stall}
+	tc := tls.Server(held, config)
+	if err := tc.Handshake(); err != nil {
+		if stall == nil && l.ctx.Err() == nil {
+			p.count(p.failure(err))
+		}
+		_ = held.release()
+		p.linger(l)
+		return nil
+	}
+	state := tc.ConnectionState()
+	p.mu.Lock()
+	p.counts.Handshakes++
+	if state.DidResume {
+		p.counts.Resumed++
+	}
+	p.mu.Unlock()
+	if held.release() != nil {
+		return nil
+	}
+	return &Conn{Conn: tc, token: embeddedToken(state.PeerCertificates[0])}
+}
+
+// failure is where a failed handshake is counted.
+func (p *Proxy) failure(err error) *int {
+	var untrusted *tls.CertificateVerificationError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &untrusted):
+		return &p.counts.Rejected
+	case errors.As(err, &op) && op.Op == "remote error":
+		return &p.counts.Distrusted
+	}
+	return &p.counts.Failed
+}
+
+// attend leads the client to the database, and ends the connection after that.
+func (p *Proxy) attend(l *link, c *Conn) {
+	defer func() {
+		_ = c.CloseWrite()
+		p.linger(l)
+	}()
+	backend := p.cfg.Backend
+	if c.token != "" && p.cfg.IAMBackend != "" {
+		backend = p.cfg.IAMBackend
+	}
+	if backend == "" {
+		p.now(l, "Handler has not returned")
+		p.cfg.Handler(c)
+		return
+	}
+	p.now(l, "forwarding to "+backend)
+	if err := forward(l.ctx, c, backend); err != nil && l.ctx.Err() == nil {
+		p.count(&p.counts.Unserved)
+		log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
+	}
+}
+
+// lingerTime is how long a client may take to read the last that it is told.
+const lingerTime = time.Second
+
+// linger ends a connection so that what was written last arrives: closing a
+// socket that has unread data resets it.
+func (p *Proxy) linger(l *link) {
+	p.mu.Lock()
+	l.open, l.doing = false, "closing"
+	p.mu.Unlock()
+	closeWrite(l.raw)
+	_ = l.raw.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.Copy(io.Discard, l.raw)
+}
+
+// heldConn holds back what the server writes in a handshake until it reads
+// again, so that the last of it can wait until the outcome has been counted.
+type heldConn struct {
+	net.Conn
+	held     []byte
+	released bool
+	stall    func() // if not nil, only the beginning of an answer goes out
+}
+
+func (c *heldConn) Write(b []byte) (int, error) {
+	if c.released {
+		return c.Conn.Write(b)
+	}
+	c.held = append(c.held, b...)
+	return len(b), nil
+}
+
+func (c *heldConn) Read(b []byte) (int, error) {
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *heldConn) flush() error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	b := c.held
+	c.held = nil
+	if c.stall == nil {
+		_, err := c.Conn.Write(b)
+		return err
+	}
+	c.stall()
+	_, _ = c.Conn.Write(b[:min(len(b), 5)])
+	_, err := io.Copy(io.Discard, c.Conn) // until the client gives up, or Stop
+	return errors.Join(io.ErrClosedPipe, err)
+}
+
+// release holds nothing back from now on.
+func (c *heldConn) release() error {
+	err := c.flush()
+	c.released = true
+	return err
+}

@@ -1,0 +1,94 @@
+package cloudsqltest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+const instanceName = "my-project:europe-west1:my-db"
+
+// clientKey is the key of all clients here. Making one takes long.
+var clientKey = must(rsa.GenerateKey(rand.Reader, 2048))
+
+// TestMain refuses connections that leave the machine, and counts goroutines.
+func TestMain(m *testing.M) {
+	http.DefaultTransport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return nil, fmt.Errorf("a test uses the default client, for %s", addr)
+	}
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	// A goroutine may still be on its way out after whoever waited for it went on.
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	if runtime.NumGoroutine() > before {
+		fmt.Fprintln(os.Stderr, "goroutines left after the tests:")
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func wantNil(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inMemory runs a test on fake time.
+func inMemory(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, c *client)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, cloudsqltest.NewMemoryServer(), cfg)
+		defer c.s.Close()
+		test(t, c)
+	})
+}
+
+// onLoopback runs a test on real sockets.
+func onLoopback(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, c *client)) {
+	t.Helper()
+	t.Parallel()
+	c := newClient(t, cloudsqltest.NewServer(), cfg)
+	defer c.s.Close()
+	test(t, c)
+}
+
+// onBoth runs a test in memory and on loopback.
+func onBoth(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.T, c *client)) {
+	t.Run("memory", func(t *testing.T) { inMemory(t, cfg, test) })
+	t.Run("loopback", func(t *testing.T) { onLoopback(t, cfg, test) })
+}
+
+// eventually waits until got returns want.
+func eventually[T comparable](t *testing.T, got func() T, want T) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for got() != want {
+		if time.Now().After(deadline) {
+			t.Fatalf("got %+v, want %+v", got(), want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

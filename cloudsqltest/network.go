@@ -1,0 +1,114 @@
+package cloudsqltest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+)
+
+// DialContext connects to the instance that has the address addr, whatever
+// its port: it is the emulated network. No real port 3307 is needed.
+func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, dialError(network, addr, err)
+	}
+	host = hostKey(host)
+	s.mu.Lock()
+	p := s.routes[host]
+	moved := p != nil && !p.hasAddrLocked(host)
+	_, lost := s.swallowed[host]
+	if lost {
+		s.swallowed[host]++
+	}
+	s.mu.Unlock()
+	switch {
+	case lost:
+		if p != nil {
+			p.count(&p.counts.Swallowed)
+		}
+		return s.noAnswer(ctx, network, addr)
+	case moved:
+		p.count(&p.counts.Refused)
+		fallthrough
+	case p == nil:
+		return nil, dialError(network, addr, syscall.ECONNREFUSED)
+	}
+	return p.dial(ctx, network, addr)
+}
+
+// noAnswer is a dial whose SYNs are lost.
+func (s *Server) noAnswer(ctx context.Context, network, addr string) (net.Conn, error) {
+	select {
+	case <-ctx.Done():
+		return nil, dialError(network, addr, ctx.Err())
+	case <-s.closing:
+		return nil, dialError(network, addr, syscall.ECONNREFUSED)
+	}
+}
+
+func dialError(network, addr string, err error) error {
+	return &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: err}
+}
+
+// hostKey is a host in the form that routes are found by.
+func hostKey(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
+
+// Swallow makes an address answer nothing, as a firewall does that drops
+// packets: connecting to it through [Server.DialContext] takes until the
+// caller gives up. Connections stay open. See also [Unreachable].
+func (s *Server) Swallow(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swallowed[hostKey(host)] += 0
+}
+
+// Restore undoes Swallow and returns how many connections were lost. A dial
+// that waits already goes on waiting.
+func (s *Server) Restore(host string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.swallowed[hostKey(host)]
+	delete(s.swallowed, hostKey(host))
+	return n
+}
+
+// routeLocked makes the instance's addresses lead to it, and to none that had
+// them before. The others that it had still lead to it, to be refused there.
+func (s *Server) routeLocked(p *Proxy) {
+	for _, host := range p.addrs {
+		s.routes[hostKey(host)] = p
+	}
+}
+
+// hasAddrLocked reports whether the instance is at that address now. The
+// caller holds Server.mu.
+func (p *Proxy) hasAddrLocked(host string) bool {
+	for _, h := range p.addrs {
+		if hostKey(h) == host {
+			return true
+		}
+	}
+	return false
+}
+
+// nextAddrs returns a public and a private address that no other instance of
+// this server has. They are loopback addresses, so that a client which
+// ignores [Server.DialContext] does not leave the machine.
+func (s *Server) nextAddrs() map[cloudsqlconn.IPType]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		s.lastAddr++
+		n := s.lastAddr
+		public, private := fmt.Sprintf("127.1.%d.%d", n/250, n%250+1), fmt.Sprintf("127.2.%d.%d", n/250, n%250+1)
+		if s.routes[public] == nil && s.routes[private] == nil {
+			return map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: public, cloudsqlconn.PrivateIP: private}
+		}
+	}
+}
