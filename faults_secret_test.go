@@ -18,16 +18,20 @@ import (
 // F40
 func TestNoSecretInErrorsAndPrintedValues(t *testing.T) {
 	for name, arrange := range map[string]func(w *world){
-		"unauthorised":    func(w *world) { w.fault.Store(status(401)) },
-		"forbidden":       func(w *world) { w.fault.Store(status(403)) },
-		"API down":        func(w *world) { w.fault.Store(&cloudsqltest.Fault{ResetAt: cloudsqltest.AtStart}) },
-		"garbage":         func(w *world) { w.fault.Store(&cloudsqltest.Fault{Alter: func(b []byte) []byte { return b[:len(b)/2] }}) },
-		"API hangs":       func(w *world) { w.fault.Store(&cloudsqltest.Fault{Hang: true}) },
-		"unreachable":     func(w *world) { w.instance.Stop() },
-		"unverified":      func(w *world) { w.instance.RotateServerCA(); w.fault.Store(status(503)) },
-		"refused":         func(w *world) { w.instance.RotateClientCA(); w.fault.Store(status(503)) },
-		"closed":          func(w *world) { _ = w.dialer.Close() },
-		"token not found": func(w *world) { w.withLogin(tokenFunc(func() (*oauth2.Token, error) { return nil, errors.New("no token") })) },
+		"unauthorised": func(w *world) { w.fault.Store(status(401)) },
+		"forbidden":    func(w *world) { w.fault.Store(status(403)) },
+		"API down":     func(w *world) { w.fault.Store(&cloudsqltest.Fault{ResetAt: cloudsqltest.AtStart}) },
+		"garbage": func(w *world) {
+			w.fault.Store(&cloudsqltest.Fault{Alter: func(b []byte) []byte { return b[:len(b)/2] }})
+		},
+		"API hangs":   func(w *world) { w.fault.Store(&cloudsqltest.Fault{Hang: true}) },
+		"unreachable": func(w *world) { w.instance.Stop() },
+		"unverified":  func(w *world) { w.instance.RotateServerCA(); w.fault.Store(status(503)) },
+		"refused":     func(w *world) { w.instance.RotateClientCA(); w.fault.Store(status(503)) },
+		"closed":      func(w *world) { _ = w.dialer.Close() },
+		"token not found": func(w *world) {
+			w.withLogin(tokenFunc(func() (*oauth2.Token, error) { return nil, errors.New("no token") }))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {

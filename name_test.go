@@ -134,4 +134,3 @@ func TestParseIPType(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
