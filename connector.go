@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -234,7 +235,15 @@ func (c *connector) accepted(info *admin.Info) {
 // looked at the client certificate, so that a refusal comes only now: as an
 // alert, or as a cut connection when the alert was lost.
 func (c *connector) rejected(info *admin.Info, err error) error {
-	if !isAlert(err) {
+	switch {
+	case isAlert(err):
+	case errors.Is(err, io.EOF):
+		// An orderly end, which TLS has only after both handshakes: the
+		// server has accepted the certificate and has nothing to say.
+		// PostgreSQL ends the connection of a cancel request like this.
+		c.accepted(info)
+		return err
+	default:
 		c.cache.Refresh(info)
 		return err
 	}

@@ -37,13 +37,22 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 		return nil, err
 	}
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.Dial(ctx, instance, opts...)
+		c, err := d.Dial(ctx, instance, opts...)
+		if err != nil {
+			return nil, err
+		}
+		first, _ := ctx.Value(causeKey{}).(*cause)
+		return watch(c, first), nil
 	}
 	cfg.AllowCleartextPasswords = true
 	if d.IAMAuthN(opts...) {
 		cfg.User = cloudsqlconn.FormatIAMUser("MYSQL", cfg.User)
 	}
-	return mysql.NewConnector(cfg)
+	c, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return connector{c}, nil
 }
 
 // instanceOf returns the instance that cfg names as its address.

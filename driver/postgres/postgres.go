@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,7 +40,9 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err := Configure(d, cfg, opts...); err != nil {
 		return nil, err
 	}
-	return stdlib.GetConnector(*cfg), nil
+	return stdlib.GetConnector(*cfg, stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
+		return shouldPing(p.Conn, p.IdleDuration)
+	})), nil
 }
 
 // NewPool returns a pool that connects through d. It connects in the
@@ -52,6 +55,9 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 	}
 	if err := Configure(d, cfg.ConnConfig, opts...); err != nil {
 		return nil, err
+	}
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return shouldPing(p.Conn, p.IdleDuration)
 	}
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
@@ -78,6 +84,13 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 		cfg.User = cloudsqlconn.FormatIAMUser("POSTGRES", cfg.User)
 	}
 	return nil
+}
+
+// shouldPing reports whether an idle connection has to show that it lives:
+// after a second, as pgx has it, and at once if the server has said something.
+// That is mostly its end.
+func shouldPing(c *pgx.Conn, idle time.Duration) bool {
+	return idle > time.Second || heard(c.PgConn().Conn())
 }
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
