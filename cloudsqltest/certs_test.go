@@ -19,20 +19,20 @@ func TestBadClientCertificatesAreRefusedAtTheFirstRead(t *testing.T) {
 		{"another CA's", "tls: unknown certificate authority", func(c *client, _ *tls.Config) { c.p.RotateClientCA() }},
 		{"expired by its life", "tls: expired certificate", func(c *client, config *tls.Config) {
 			c.p.SetCertTTL(time.Minute)
-			config.Certificates = []tls.Certificate{c.certificate()}
+			withCertificate(c.certificate(), config)
 			time.Sleep(2 * time.Minute)
 		}},
 		{"expired when made", "tls: expired certificate", func(c *client, config *tls.Config) {
 			c.p.SetCertTTL(-time.Minute)
-			config.Certificates = []tls.Certificate{c.certificate("validDuration", "3600s")}
+			withCertificate(c.certificate("validDuration", "3600s"), config)
 		}},
 		{"not valid yet", "tls: expired certificate", func(c *client, config *tls.Config) {
 			c.p.AlterClientCert(func(cert *x509.Certificate) { cert.NotBefore = time.Now().Add(time.Minute) })
-			config.Certificates = []tls.Certificate{c.certificate()}
+			withCertificate(c.certificate(), config)
 		}},
 		{"for servers only", "tls: bad certificate", func(c *client, config *tls.Config) {
 			c.p.AlterClientCert(func(cert *x509.Certificate) { cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
-			config.Certificates = []tls.Certificate{c.certificate()}
+			withCertificate(c.certificate(), config)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestBadClientCertificatesAreRefusedAtTheFirstRead(t *testing.T) {
 func TestNoCertificateAndOldTLSAreRefused(t *testing.T) {
 	onBoth(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
 		none := c.config()
-		none.Certificates = nil
+		none.GetClientCertificate = nil
 		conn, err := c.connect(none)
 		wantNil(t, err)
 		defer conn.Close()

@@ -123,8 +123,7 @@ func (c *client) config() *tls.Config {
 	for _, anchor := range parse(c.t, c.settings().ServerCaCert.Cert) {
 		roots.AddCert(anchor)
 	}
-	return &tls.Config{
-		Certificates:       []tls.Certificate{c.certificate()},
+	return withCertificate(c.certificate(), &tls.Config{
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := x509.NewCertPool()
@@ -134,7 +133,13 @@ func (c *client) config() *tls.Config {
 			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: chain, CurrentTime: time.Now()})
 			return err
 		},
-	}
+	})
+}
+
+// withCertificate makes the client present cert, whatever CA the server wants.
+func withCertificate(cert tls.Certificate, config *tls.Config) *tls.Config {
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	return config
 }
 
 // dial connects to the instance's public address.

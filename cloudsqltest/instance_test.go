@@ -91,23 +91,19 @@ func TestStoppedInstanceRefusesAndComesBack(t *testing.T) {
 }
 
 func TestCutConnectionsEndOrAreReset(t *testing.T) {
-	// The handler does not read: what the client has sent is lost on the way.
-	block := cloudsqltest.Instance{Handler: func(c net.Conn) {
-		_, _ = io.ReadFull(c, make([]byte, 1))
-		_, _ = c.Write(make([]byte, 1))
-		for {
-			if _, err := c.Write(nil); err != nil {
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}}
 	for name, tt := range map[string]struct {
 		reset bool
 		want  error
 	}{"end": {false, io.EOF}, "reset": {true, syscall.ECONNRESET}} {
 		t.Run(name, func(t *testing.T) {
-			onBoth(t, block, func(t *testing.T, c *client) {
+			onBoth(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
+				// What the client has sent is not read: that must not make an end a reset.
+				cut := make(chan struct{})
+				c.s.DeleteInstance(c.p)
+				c.p = c.s.AddInstance(instanceName, cloudsqltest.Instance{Handler: func(conn net.Conn) {
+					_, _ = conn.Write(make([]byte, 1))
+					<-cut
+				}})
 				config := c.config()
 				var conns []net.Conn
 				for range 3 {
@@ -123,6 +119,7 @@ func TestCutConnectionsEndOrAreReset(t *testing.T) {
 				if n := c.p.CutConnections(tt.reset); n != 3 {
 					t.Errorf("cut %d connections, want 3", n)
 				}
+				close(cut)
 				for _, conn := range conns {
 					if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, tt.want) {
 						t.Errorf("got %v, want %v", err, tt.want)

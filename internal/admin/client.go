@@ -121,7 +121,7 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 	wg.Wait()
 	// The half that failed first cancelled the other; if both failed by
 	// themselves, the metadata's error says more.
-	if certErr != nil && (err == nil || isCanceled(err) && !isCanceled(certErr)) {
+	if certErr != nil && (err == nil || isCanceled(err)) {
 		err = certErr
 	}
 	if err != nil {

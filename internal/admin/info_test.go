@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -210,6 +211,24 @@ func TestAddresses(t *testing.T) {
 			wantAddrs(t, mustFetch(t, settings(object{"ipAddresses": tt.ips, "pscEnabled": tt.psc, "dnsName": tt.dnsName, "dnsNames": tt.dnsNames})), tt.want)
 		})
 	}
+}
+
+func TestManyPSCNamesKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	var names []object
+	var first, then []string
+	for i := range 40 {
+		name := fmt.Sprintf("%d.sql.goog", (i*17)%40)
+		if i%3 == 0 {
+			name = fmt.Sprintf("%d.sql-psc.goog", (i*17)%40)
+			first = append(first, name)
+		} else {
+			then = append(then, name)
+		}
+		names = append(names, object{"name": name + ".", "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "INSTANCE"})
+	}
+	info := mustFetch(t, settings(object{"ipAddresses": nil, "dnsNames": names}))
+	wantAddrs(t, info, map[string][]string{admin.PSC: append(first, then...)})
 }
 
 func TestServerName(t *testing.T) {

@@ -227,6 +227,27 @@ func TestFailedHalfEndsTheOther(t *testing.T) {
 	}
 }
 
+func TestFailedHalfEndsTheLastTryOfTheOther(t *testing.T) {
+	t.Parallel()
+	eachHalf(t, func(t *testing.T, h half) {
+		const late = 3 * time.Second // three pauses take less
+		a := h.other().api(inTurn(refuse(503), refuse(503), refuse(503), slowly(503)))
+		if h == connectSettings {
+			a.settings = after(late, refuse(403))
+		} else {
+			a.cert = after(late, refuse(403))
+		}
+		err := fetchError(t.Context(), t, newClient(t, a), false)
+		if n := len(a.received(string(h.other()))); n != 4 {
+			t.Fatalf("%d tries", n)
+		}
+		var api *googleapi.Error
+		if !errors.As(err, &api) || api.Code != 403 {
+			t.Errorf("error is %v, want the 403", err)
+		}
+	})
+}
+
 func TestMetadataErrorWinsWhenBothFail(t *testing.T) {
 	t.Parallel()
 	var arrived sync.WaitGroup
@@ -279,89 +300,6 @@ func TestEndOfContextInsideFetch(t *testing.T) {
 				}
 				if admin.Terminal(err) {
 					t.Errorf("%v is terminal", err)
-				}
-			})
-		})
-	}
-}
-
-func retrieveError(code int, header ...string) *oauth2.RetrieveError {
-	resp, _ := status(code, "", header...)(nil)
-	return &oauth2.RetrieveError{Response: resp, Body: []byte("{\n  \"error\": \"internal_failure\"\n}\n")}
-}
-
-// failingFirst is a token source that fails so often with err, then works.
-func failingFirst(n int, err error, token string) tokenFunc {
-	tokens := make(chan error, n)
-	for range n {
-		tokens <- err
-	}
-	return func() (*oauth2.Token, error) {
-		select {
-		case err := <-tokens:
-			return nil, err
-		default:
-			return &oauth2.Token{AccessToken: token}, nil
-		}
-	}
-}
-
-func TestTransientTokenFailureIsRetried(t *testing.T) {
-	t.Parallel()
-	for name, err := range map[string]error{
-		"token endpoint 500":  retrieveError(500),
-		"token endpoint 503":  retrieveError(503),
-		"metadata server 500": &metadata.Error{Code: 500, Message: "a page\nof text"},
-		"no network":          syscall.ENETUNREACH,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				a := &api{}
-				c := newClient(t, a, withAPI(failingFirst(1, err, apiToken)), withLogin(failingFirst(1, err, loginToken)))
-				if _, _, err := c.Fetch(t.Context(), instance, true); err != nil {
-					t.Error(err)
-				}
-				a.wantCalls(t, 1, 1)
-			})
-		})
-	}
-}
-
-func TestRefusedTokenIsNotRetried(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		err        error
-		retryAfter time.Duration // 0: terminal
-	}{
-		"token endpoint 400":                  {retrieveError(400), 0},
-		"token endpoint 401":                  {&oauth2.RetrieveError{Response: &http.Response{StatusCode: 401}, ErrorCode: "invalid_grant"}, 0},
-		"metadata server 404":                 {&metadata.Error{Code: 404}, 0},
-		"no service account":                  {metadata.NotDefinedError("instance/service-accounts/default/token"), 0},
-		"token endpoint 429":                  {retrieveError(429), 5 * time.Second},
-		"token endpoint 429 with Retry-After": {retrieveError(429, "Retry-After", "12"), 12 * time.Second},
-		"token endpoint 503 with Retry-After": {retrieveError(503, "Retry-After", "12"), 12 * time.Second},
-		"metadata server 429":                 {&metadata.Error{Code: 429}, 5 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				a := &api{settings: hangs}
-				asked := 0
-				c := newClient(t, a, withLogin(func() (*oauth2.Token, error) {
-					asked++
-					return nil, tt.err
-				}))
-				began := time.Now()
-				err := fetchError(t.Context(), t, c, true)
-				if took := time.Since(began); asked != 1 || took != 0 {
-					t.Errorf("asked %d times within %v", asked, took)
-				}
-				if !errors.Is(err, tt.err) {
-					t.Errorf("%v does not wrap its cause", err)
-				}
-				if got := admin.RetryAfter(err, time.Now()); got != tt.retryAfter || admin.Terminal(err) != (got == 0) {
-					t.Errorf("%v: retry after %v, terminal %v", err, got, admin.Terminal(err))
 				}
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,13 +37,16 @@ type Error struct {
 	CommonName string   // of the leaf
 	DNSNames   []string // SANs of the leaf
 
-	Err error // the chain's fault; nil if the chain is good and the names are not
+	Err error // what is wrong with the chain; nil if only the names are
 }
 
 // Error is one line with what was expected and what the certificate has.
 func (e *Error) Error() string {
 	problem := "is for another server"
 	if e.Err != nil {
+		problem = "is not acceptable: " + e.Err.Error()
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](e.Err); ok {
 		problem = "does not lead to the instance's server CA: " + e.Err.Error()
 	}
 	return fmt.Sprintf("server certificate %s; expected one of %q, found common name %q and DNS names %q (CA mode %s)",
@@ -52,7 +56,7 @@ func (e *Error) Error() string {
 // Unwrap returns the error of crypto/x509, or nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-var errNoCertificate = errors.New("the server sent no certificate")
+var errNoCertificate = errors.New("the server sent none")
 
 // Verify checks the certificates of a handshake, leaf first, at the time now.
 // dialled is the DNS name that the caller asked for, or empty. All failures
@@ -96,7 +100,7 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 
 	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
 	for i, san := range leaf.DNSNames {
-		sans.DNSNames[i] = normalize(san)
+		sans.DNSNames[i] = undotted(san)
 	}
 	for _, name := range id.names(dialled) {
 		if sans.VerifyHostname(name) == nil {
@@ -109,11 +113,11 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	return refuse(nil)
 }
 
-// names are the expected DNS names, normalised and without empty ones.
+// names are the expected DNS names, each once.
 func (id *Identity) names(dialled string) []string {
 	var names []string
 	for _, n := range append([]string{dialled}, id.DNSNames...) {
-		if n = normalize(n); n != "" {
+		if n = undotted(n); n != "" && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
@@ -121,6 +125,9 @@ func (id *Identity) names(dialled string) []string {
 }
 
 func (id *Identity) expected(dialled string) []string {
+	if id.CommonName == "" {
+		return id.names(dialled)
+	}
 	return append(id.names(dialled), id.CommonName)
 }
 
@@ -131,8 +138,8 @@ func (id *Identity) caMode() string {
 	return id.CAMode
 }
 
-// normalize is the form in which names are compared: real certificates have
-// SANs with a trailing dot, which crypto/x509 matches only to the letter.
-func normalize(name string) string {
-	return strings.ToLower(strings.TrimSuffix(name, "."))
+// undotted is name without a trailing dot: real certificates have SANs with
+// one, which crypto/x509 matches only to the letter.
+func undotted(name string) string {
+	return strings.TrimSuffix(name, ".")
 }
