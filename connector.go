@@ -33,7 +33,7 @@ type connector struct {
 
 	lastDial time.Time // guarded by Dialer.mu
 
-	refused atomic.Bool // a client certificate was refused since the last Read that went well
+	refused atomic.Bool // the last first Read failed: a handshake proves nothing for the time being
 
 	open          atomic.Int64 // connections
 	read, written atomic.Int64 // bytes
@@ -235,19 +235,18 @@ func (c *connector) accepted(info *admin.Info) {
 // looked at the client certificate, so that a refusal comes only now: as an
 // alert, or as a cut connection when the alert was lost.
 func (c *connector) rejected(info *admin.Info, err error) error {
-	switch {
-	case isAlert(err):
-	case errors.Is(err, io.EOF):
+	if errors.Is(err, io.EOF) {
 		// An orderly end, which TLS has only after both handshakes: the
 		// server has accepted the certificate and has nothing to say.
 		// PostgreSQL ends the connection of a cancel request like this.
 		c.accepted(info)
 		return err
-	default:
+	}
+	c.refused.Store(true)
+	if !isAlert(err) {
 		c.cache.Refresh(info)
 		return err
 	}
-	c.refused.Store(true)
 	c.cache.Invalidate(info)
 	return &Error{
 		Op:       opHandshake,

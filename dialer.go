@@ -52,10 +52,10 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	}
 	api, login := cfg.api, cfg.login
 	if api == nil && cfg.httpClient == nil {
-		api = auth.Default(auth.AdminScopes...)
+		api = auth.Admin()
 	}
 	if login == nil && cfg.api == nil {
-		login = auth.Default(auth.LoginScope)
+		login = auth.Login()
 	}
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {

@@ -287,6 +287,26 @@ func TestServesTheOldCertificateWhileTheAPIIsDown(t *testing.T) {
 	})
 }
 
+// However many callers there are, and whatever their deadlines.
+func TestALongOutageIsNotAnsweredWithAStorm(t *testing.T) {
+	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.fault.Store(status(503))
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
+			parallel(10, func(int) {
+				if _, err := w.dialer.Dial(context.Background(), testInstance); err == nil {
+					t.Error("Dial succeeded without a certificate")
+				}
+			})
+		}
+		// An attempt is four tries of two calls. Growing pauses make it less than one in seven seconds.
+		if n := w.calls() / 8; n < 20 || n > 80 {
+			t.Errorf("%d attempts in ten minutes, want 20 to 80", n)
+		}
+		w.fault.Store(nil)
+		w.wantDial()
+	})
+}
+
 // F19
 func TestRecoversWhenTheAPIIsBackAfterExpiry(t *testing.T) {
 	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {

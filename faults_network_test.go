@@ -55,6 +55,21 @@ func TestFailingHandshakesDoNotHammerTheAPI(t *testing.T) {
 	})
 }
 
+// F10
+func TestConnectionsCutAtTheFirstReadDoNotHammerTheAPI(t *testing.T) {
+	cut := func(c net.Conn) { _ = c.(*cloudsqltest.Conn).NetConn().Close() }
+	inWorld(t, cloudsqltest.Instance{Handler: cut}, func(t *testing.T, w *world) {
+		for range 50 {
+			if err := w.dial(time.Second); err == nil {
+				t.Fatal("the fault did not happen")
+			}
+		}
+		if n := w.calls(); n > 6 {
+			t.Errorf("%d Admin API calls, want 6 at the most", n)
+		}
+	})
+}
+
 // F16
 func TestDialFindsAnInstanceThatHasMoved(t *testing.T) {
 	for name, swallow := range map[string]bool{"old address refuses": false, "old address swallows SYNs": true} {

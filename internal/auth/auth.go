@@ -3,17 +3,16 @@ package auth
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 )
 
-// LoginScope is the one scope of the tokens that go into certificates for IAM
-// login.
-const LoginScope = "https://www.googleapis.com/auth/sqlservice.login"
-
-// AdminScopes are the scopes that authorise Admin API calls.
-var AdminScopes = []string{"https://www.googleapis.com/auth/sqlservice.admin"}
+const (
+	adminScope = "https://www.googleapis.com/auth/sqlservice.admin"
+	loginScope = "https://www.googleapis.com/auth/sqlservice.login"
+)
 
 // NotFoundError says that there are no credentials, or that they cannot be
 // read.
@@ -25,11 +24,23 @@ func (e *NotFoundError) Error() string { return e.Err.Error() }
 // Unwrap returns the error of the lookup.
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
-// Default returns a source of tokens from Application Default Credentials.
-// They are looked up at the first Token, and again after a lookup that failed,
-// which is a [*NotFoundError].
-func Default(scopes ...string) oauth2.TokenSource {
-	return oauth2.ReuseTokenSource(nil, &defaultSource{scopes: scopes})
+// How much of a token's life must be left for it to be used again. A login
+// token ends the certificate that it is put into, so that it must be fresh.
+const (
+	adminReserve = time.Minute
+	loginReserve = 30 * time.Minute
+)
+
+// Admin returns a source of tokens for Admin API calls from Application
+// Default Credentials. These are looked up at the first Token, and again after
+// a lookup that failed, which is a [*NotFoundError].
+func Admin() oauth2.TokenSource {
+	return oauth2.ReuseTokenSourceWithExpiry(nil, &defaultSource{scopes: []string{adminScope}}, adminReserve)
+}
+
+// Login is like Admin, for tokens that go into certificates for IAM login.
+func Login() oauth2.TokenSource {
+	return oauth2.ReuseTokenSourceWithExpiry(nil, &defaultSource{scopes: []string{loginScope}}, loginReserve)
 }
 
 type defaultSource struct{ scopes []string }

@@ -160,8 +160,8 @@ func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) step[T] {
 		}
 		if !c.fail.verdict.Terminal {
 			// This caller cannot wait for its turn: it gets an attempt of its
-			// own, one a second at the most.
-			at = c.fail.at.Add(transientGap)
+			// own, half-way to its deadline, so that the attempt has time too.
+			at = c.fail.at.Add(max(transientGap, deadline.Sub(c.fail.at)/2))
 		}
 	}
 	switch {

@@ -121,7 +121,7 @@ func TestServesAValueUntilHalfAMinuteBeforeItsExpiry(t *testing.T) {
 		w.answers(down)
 		time.Sleep(59*time.Minute + 30*time.Second - 1)
 		w.want(1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.get(time.Second).wantErr(time.Second, errDown, context.DeadlineExceeded)
 	})
 }
@@ -133,7 +133,7 @@ func TestServesAShortLivedValueUntilTheLastTenthOfItsLife(t *testing.T) {
 		w.answers(down)
 		time.Sleep(9*time.Second - 1)
 		w.want(1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		w.get(time.Second).wantErr(time.Second, errDown)
 	})
 }
