@@ -1,3 +1,43 @@
+// Package cloudsqlconn connects Go programs to Google Cloud SQL.
+//
+// Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
+// of an instance, project:region:instance. It returns a net.Conn that is
+// authorised by IAM, encrypted with TLS 1.3 and proven to end at that very
+// instance; the database protocol starts with its first byte. The packages
+// under driver/ do this for pgx and for go-sql-driver/mysql.
+//
+//	dialer, err := cloudsqlconn.NewDialer(ctx)
+//	...
+//	defer dialer.Close()
+//	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db")
+//
+// # What a Dial does
+//
+// It resolves the name, gets the instance's metadata and a client certificate
+// from the SQL Admin API (once; both are cached and kept fresh), opens a TCP
+// connection to port 3307 and makes it a verified TLS connection. The caller
+// needs the role Cloud SQL Client and, by default, Application Default
+// Credentials.
+//
+// # What to rely on
+//
+// A certificate that still lives is served whatever happens to the Admin API.
+// Transient failures are waited for while the caller's context lasts; refusals
+// are remembered and told at once. When an instance cannot be reached or
+// verified, Dial asks for fresh metadata and tries once more. Every error is an
+// [*Error] that says which step failed and, where there is a next step, what
+// to do.
+//
+// There is no goroutine per connection, and none at all between refreshes.
+//
+// # What it does not do
+//
+// It does not pool connections: database/sql and pgxpool do. It does not look
+// up DNS names of instances: see [Resolver]. It does not log.
+//
+// Package cloudsqltest emulates the cloud side for tests. Exported names and
+// documented behaviour follow semantic versioning; texts of errors and hints
+// can change at any time.
 package cloudsqlconn
 
 import (

@@ -45,7 +45,7 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{Server: cloudsqltest.NewMemoryServer(), t: t}
-		defer w.Server.Close()
+		defer w.Close()
 		w.OnRequest = func(*http.Request) *cloudsqltest.Fault {
 			f := w.fault.Load()
 			if f != nil {

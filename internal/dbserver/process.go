@@ -87,7 +87,7 @@ func (s *Server) stopLocked() error {
 		return nil
 	}
 	for _, sig := range s.engine.stopSignals {
-		s.proc.cmd.Process.Signal(sig) // fails only if the process is gone
+		_ = s.proc.cmd.Process.Signal(sig) // fails only if the process is gone
 		select {
 		case <-s.proc.exited:
 			return nil
@@ -105,7 +105,7 @@ func (s *Server) ready(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(readyTimeout))
+	_ = conn.SetDeadline(time.Now().Add(readyTimeout))
 	return s.engine.ready(conn)
 }
 
@@ -127,7 +127,7 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			cmd.Wait()
+			_ = cmd.Wait()
 			close(p.exited)
 		}
 	}()
