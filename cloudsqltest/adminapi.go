@@ -46,7 +46,7 @@ type Request struct {
 	Instance string // project:instance, or "" if the call is unknown
 	Header   http.Header
 	Body     []byte
-	Fault    *Fault // what OnRequest made of it, or nil
+	Fault    *Fault // what went wrong with it on demand, or nil
 	Status   int    // of the answer; 0 if there is none yet, or never will be
 }
 

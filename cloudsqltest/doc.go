@@ -1,19 +1,79 @@
 // Package cloudsqltest emulates Cloud SQL for tests: the SQL Admin API and,
-// for every instance, the server-side proxy that clients connect to.
+// for every instance, the server-side proxy that clients connect to. Code that
+// uses a Dialer runs against it as it is, without Google, credentials or a
+// network:
+//
+//	server := cloudsqltest.NewServer()
+//	defer server.Close()
+//	server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{Backend: "127.0.0.1:5432"})
+//	dialer, err := cloudsqlconn.NewDialer(ctx, server.Options()...)
 //
 // It behaves like the real thing rather than replaying answers: certificates
-// are signed, expire and are checked, CAs rotate, tokens are required, and
-// connections are forwarded to a database or to a handler of your own. Faults
-// are injected on demand, per request ([Server.OnRequest]) and per instance
-// (the methods of [Proxy]).
+// are signed, expire and are checked, CAs rotate, tokens are required, sessions
+// resume, and connections are forwarded to a database ([Instance].Backend) or to
+// a Handler of your own.
 //
 // It is in the style of net/http/httptest: it knows nothing of *testing.T,
 // panics on mistakes in the test's own arrangement, and Close waits for
-// everything it started. [NewServer] listens on loopback; [NewMemoryServer]
-// uses a network in memory, for tests on fake time.
+// everything it started and names what does not end.
 //
-// What is emulated follows what is publicly known of Cloud SQL, with these
-// differences: keys of servers and CAs are ECDSA (Cloud SQL's are RSA), the
-// login token stands in a certificate extension of our own, and IAM
-// permissions are not modelled, only tokens.
+// # Real and fake time
+//
+// [NewServer] listens on loopback. [NewMemoryServer] has a network in memory:
+// in a bubble of testing/synctest, where an hour takes no time, certificates
+// expire and are renewed within a test of milliseconds.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		server := cloudsqltest.NewMemoryServer()
+//		defer server.Close()
+//		...
+//		time.Sleep(59 * time.Minute)
+//
+// A Dialer reaches the instances of both through [Server.DialContext], which
+// [Server.Options] includes: the addresses in the metadata are not real, and
+// no port 3307 is needed. Connectors that cannot be given a dial function find
+// an instance with ListenOn3307 where the metadata says.
+//
+// # Faults
+//
+// Each fault is counted, so that a test can assert that it did happen. Of one
+// Admin API request, what [Server.OnRequest] returns goes wrong. [Server.Hits]
+// counts it, and [Server.Requests] tells of each request:
+//
+//   - late, or never answered: [Fault].Delay, Hang
+//   - another status, body or header: Status, Body (see [ErrorBody]), Header
+//   - altered, or cut short as if complete: Alter
+//   - reset, or ended, before or in the middle of headers and body: ResetAt, CutAt
+//   - only a few times, and then good: Times
+//   - revoked or wrong tokens: Status 401 or 403; a request without [Server.Token] gets 401 by itself
+//
+// Of an instance, [Proxy.Counts] counts what stands in brackets:
+//
+//   - stopped, and started again: [Proxy.Stop], [Proxy.Start] (Cut, Refused)
+//   - open connections ended by FIN or RST: [Proxy.CutConnections] (Cut)
+//   - SYNs swallowed: [Unreachable]; of one address: [Server.Swallow] (Swallowed)
+//   - accepted, then silence: [Silent] (Silent)
+//   - the handshake stalled: [StallHandshake] (Stalled)
+//   - accepted, then ended by FIN or RST: [CloseAtOnce], [ResetAtOnce] (Dropped)
+//   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]
+//   - the server CA rotated: [Proxy.RotateServerCA] (Distrusted, by clients that know the one before)
+//   - a server certificate expired, not valid yet, or for another name: [Proxy.AlterServerCert], [Instance].AlterServerCert (Distrusted)
+//   - the client CA rotated: [Proxy.RotateClientCA] (Rejected, with certificates from before)
+//   - client certificates with short lives, or expired when made: [Proxy.SetCertTTL], [Instance].CertTTL (Rejected)
+//   - client certificates not valid yet, or altered otherwise: [Proxy.AlterClientCert], [Instance].AlterClientCert (Rejected)
+//   - the instance's clock ahead: [Instance].ClockSkew (Rejected)
+//   - moved to other addresses: [Proxy.SetAddrs] (Refused, at the old ones)
+//   - deleted, and made again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
+//   - the database down: nobody listens at [Instance].Backend (Unserved)
+//   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
+//
+// # What is not emulated
+//
+// What is emulated follows what is publicly known of Cloud SQL: of the Admin
+// API connectSettings and generateEphemeralCert, in v1 and v1beta4, and of the
+// server-side proxy the TLS connection. Keys of servers and CAs are ECDSA, where
+// Cloud SQL's are RSA; the login token stands in a certificate extension of our
+// own; IAM permissions are not modelled, only tokens, and a project in which
+// there never was an instance is one without permission. Tokens do not expire.
+// There is no resolveConnectSettings, no metadata exchange, no DNS.
 package cloudsqltest

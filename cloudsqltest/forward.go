@@ -12,7 +12,7 @@ import (
 // has. The error is that of connecting.
 func forward(ctx context.Context, c *Conn, addr string) error {
 	network := "tcp"
-	if strings.Contains(addr, "/") {
+	if strings.ContainsAny(addr, `/\`) {
 		network = "unix"
 	}
 	backend, err := new(net.Dialer).DialContext(ctx, network, addr)

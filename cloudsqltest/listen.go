@@ -3,6 +3,7 @@ package cloudsqltest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"syscall"
@@ -11,36 +12,50 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
-// listen opens what the instance listens at, except for what is open already.
-// Unless that are its real addresses, one listener stands behind all of them.
-func (p *Proxy) listen(open map[string]net.Listener) map[string]net.Listener {
+// listen opens what the instance listens at. Unless that are its own addresses,
+// one listener stands behind all of them.
+func (p *Proxy) listen() map[string]net.Listener {
 	switch {
 	case p.cfg.ListenOn3307:
-		return must(listenOn3307(p.addrs, open))
+		return must(on3307(p.addrs, nil, listenTCP))
 	case p.server.inMemory:
 		return map[string]net.Listener{"": memnet.Listen(p.name.Instance() + ".test:3307")}
 	}
-	return map[string]net.Listener{"": must(net.Listen("tcp", "127.0.0.1:0"))}
+	return map[string]net.Listener{"": must(listenTCP("127.0.0.1:0"))}
 }
 
-// relistenLocked listens at new addresses instead of the old.
-func (p *Proxy) relistenLocked(old map[cloudsqlconn.IPType]string) {
-	before := p.run.listeners
-	defer func() {
-		if p.run.listeners == nil { // panics
-			p.addrs, p.run.listeners = old, before
+func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+
+// claim keeps an address for an instance, among all processes, while it is
+// stopped, too. UDP is free for that.
+func claim(addr string) (net.PacketConn, error) { return net.ListenPacket("udp", addr) }
+
+// on3307 opens port 3307 of all the addresses, or of none. It takes over those
+// that are open.
+func on3307[T io.Closer](addrs map[cloudsqlconn.IPType]string, have map[string]T, open func(addr string) (T, error)) (map[string]T, error) {
+	all := map[string]T{}
+	for _, host := range addrs {
+		if _, twice := all[host]; twice {
+			continue
 		}
-	}()
-	p.run.listeners = nil
-	p.run.listeners = p.listen(before)
-	for host, l := range before {
-		if p.run.listeners[host] == nil {
-			_ = l.Close()
+		one, ok := have[host]
+		if !ok {
+			var err error
+			if one, err = open(net.JoinHostPort(host, "3307")); err != nil {
+				closeExcept(all, have)
+				return nil, fmt.Errorf("ListenOn3307: %w", err)
+			}
 		}
+		all[host] = one
 	}
-	for host, l := range p.run.listeners {
-		if before[host] == nil {
-			p.acceptLocked(l)
+	return all, nil
+}
+
+// closeExcept closes those that are not kept.
+func closeExcept[T io.Closer](all, keep map[string]T) {
+	for host, one := range all {
+		if _, ok := keep[host]; !ok {
+			_ = one.Close()
 		}
 	}
 }
@@ -48,49 +63,52 @@ func (p *Proxy) relistenLocked(old map[cloudsqlconn.IPType]string) {
 // maxTries is how many pairs of addresses are tried for a free port 3307.
 const maxTries = 10_000
 
-// listenOnFree3307 finds default addresses whose port 3307 is free.
-func (p *Proxy) listenOnFree3307() {
+// findFree3307 listens at default addresses whose port 3307 is free.
+func (p *Proxy) findFree3307() map[string]net.Listener {
 	switch {
 	case runtime.GOOS != "linux":
 		panic("cloudsqltest: ListenOn3307 needs Linux: elsewhere 127.0.0.0/8 is not there by itself")
 	case p.server.inMemory:
-		panic("cloudsqltest: ListenOn3307 needs a NewServer: on a NewMemoryServer nothing listens on ports")
+		panic("cloudsqltest: ListenOn3307 needs a NewServer: a NewMemoryServer has no ports")
 	case p.cfg.Addrs != nil:
 		panic("cloudsqltest: ListenOn3307 takes default addresses: Addrs must be nil")
 	}
 	for range maxTries {
-		listeners, err := listenOn3307(p.addrs, nil)
+		claims, err := on3307(p.addrs, nil, claim)
 		if err == nil {
-			p.run = &run{listeners: listeners}
-			return
+			var listeners map[string]net.Listener
+			if listeners, err = on3307(p.addrs, nil, listenTCP); err == nil {
+				p.claims = claims
+				return listeners
+			}
+			closeExcept(claims, nil)
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			must(0, err)
+			panic("cloudsqltest: " + err.Error())
 		}
 		p.addrs = p.server.nextAddrs()
 	}
 	panic(fmt.Sprintf("cloudsqltest: ListenOn3307: port 3307 is taken on %d loopback addresses; does something listen on all of them?", maxTries))
 }
 
-// listenOn3307 listens at all the addresses, or at none. It takes over those
-// that are open.
-func listenOn3307(addrs map[cloudsqlconn.IPType]string, open map[string]net.Listener) (map[string]net.Listener, error) {
-	listeners := map[string]net.Listener{}
-	for _, host := range addrs {
-		if open[host] != nil {
-			listeners[host] = open[host]
-			continue
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "3307"))
+// move3307Locked leaves port 3307 of the old addresses for that of the new.
+func (p *Proxy) move3307Locked(addrs map[cloudsqlconn.IPType]string) {
+	claims := must(on3307(addrs, p.claims, claim))
+	if !p.run.stopped {
+		before := p.run.listeners
+		listeners, err := on3307(addrs, before, listenTCP)
 		if err != nil {
-			for host, l := range listeners {
-				if open[host] == nil {
-					_ = l.Close()
-				}
-			}
-			return nil, fmt.Errorf("ListenOn3307: %w", err)
+			closeExcept(claims, p.claims)
+			panic("cloudsqltest: " + err.Error())
 		}
-		listeners[host] = l
+		p.run.listeners = listeners
+		for host, l := range listeners {
+			if before[host] == nil {
+				p.acceptLocked(l)
+			}
+		}
+		closeExcept(before, listeners)
 	}
-	return listeners, nil
+	closeExcept(p.claims, claims)
+	p.claims = claims
 }

@@ -39,8 +39,9 @@ type Proxy struct {
 	clientCA    *authority
 	tls         *tls.Config // for serverCert and clientCA
 	run         *run
-	links       map[*link]bool // of all runs
-	ended       bool           // deleted, or the Server is closed
+	claims      map[string]net.PacketConn // by host, if ListenOn3307
+	links       map[*link]bool            // of all runs
+	ended       bool                      // deleted, or the Server is closed
 	counts      Counts
 }
 
@@ -67,9 +68,9 @@ func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
 	}
 	p.RotateServerCA()
 	if cfg.ListenOn3307 {
-		p.listenOnFree3307()
+		p.run = &run{listeners: p.findFree3307()}
 	} else {
-		p.run = &run{listeners: p.listen(nil)}
+		p.run = &run{listeners: p.listen()}
 	}
 	return p
 }
@@ -124,12 +125,12 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 	defer p.server.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.cfg.ListenOn3307 && !p.ended {
+		p.move3307Locked(addrs)
+	}
 	old := p.addrs
 	p.addrs = addrs
 	p.issued++
-	if p.cfg.ListenOn3307 && !p.run.stopped {
-		p.relistenLocked(old)
-	}
 	if !p.ended {
 		p.server.routeLocked(p)
 	}
@@ -151,7 +152,11 @@ func (p *Proxy) Stop() {
 func (p *Proxy) halt(forGood bool) *run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended = p.ended || forGood
+	if forGood {
+		p.ended = true
+		closeExcept(p.claims, nil)
+		p.claims = nil
+	}
 	if !p.run.stopped {
 		p.run.stopped = true
 		for _, l := range p.run.listeners {
@@ -168,7 +173,7 @@ func (p *Proxy) Start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run.stopped && !p.ended {
-		p.run = &run{listeners: p.listen(nil)}
+		p.run = &run{listeners: p.listen()}
 		p.serveLocked()
 	}
 }
