@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -102,6 +103,53 @@ func TestAResolverMapsNames(t *testing.T) {
 		}
 		if _, err := w.dialer.Dial(t.Context(), "nothing.example.com"); !errors.Is(err, cloudsqlconn.ErrBadName) {
 			t.Errorf("got %v, want ErrBadName", err)
+		}
+	}, cloudsqlconn.WithResolver(resolver))
+}
+
+// F31, F32, core
+func TestTheNextDialFollowsTheResolver(t *testing.T) {
+	const other = "my-project:europe-west1:other-db"
+	var names []cloudsqlconn.Name
+	for _, s := range []string{testInstance, other} {
+		n, err := cloudsqlconn.ParseName(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, n)
+	}
+	failure := errors.New("SERVFAIL")
+	var current atomic.Int64 // an index into names; -1: the look-up fails
+	resolver := resolverFunc(func(string) (cloudsqlconn.Name, error) {
+		if i := current.Load(); i >= 0 {
+			return names[i], nil
+		}
+		return cloudsqlconn.Name{}, failure
+	})
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		second := w.AddInstance(other, cloudsqltest.Instance{})
+		first, err := w.dialer.Dial(t.Context(), "db.example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+
+		current.Store(-1)
+		if _, err := w.dialer.Dial(t.Context(), "db.example.com"); !errors.Is(err, failure) {
+			t.Errorf("got %v, want the resolver's error", err)
+		}
+		if err := echo(first); err != nil {
+			t.Errorf("a failed look-up broke an open connection: %v", err)
+		}
+
+		current.Store(1)
+		c, err := w.dialer.Dial(t.Context(), "db.example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if second.Accepted() != 1 {
+			t.Errorf("the other instance has %d connections, want 1", second.Accepted())
 		}
 	}, cloudsqlconn.WithResolver(resolver))
 }
