@@ -53,7 +53,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	switch {
 	case n > 0:
 		c.connector.accepted(c.info)
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), c.closed.Load():
 		return n, err
 	default:
 		err = c.connector.rejected(c.info, err)

@@ -49,7 +49,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +72,8 @@ type connector struct {
 
 	lastDial time.Time // guarded by Dialer.mu
 
-	refused atomic.Bool // the last first Read failed: a handshake proves nothing for the time being
+	refused atomic.Bool  // the last first Read failed: a handshake proves nothing for the time being
+	looked  atomic.Int64 // when a slow try last asked for metadata in vain, in Unix nanoseconds
 
 	open          atomic.Int64 // connections
 	read, written atomic.Int64 // bytes
@@ -109,144 +109,142 @@ func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn,
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}
-	conn, failed := c.connect(ctx, info, n, dc, true)
+	firstCtx, stopLooking := c.lookIfSlow(ctx, info, dc)
+	conn, failed := c.connect(firstCtx, info, n, dc)
+	stopLooking()
 	if failed == nil {
 		return conn, nil
 	}
 	if !c.blame(ctx, info, failed) {
 		return nil, failed
 	}
-	if conn, failed = c.tryAgain(ctx, info, n, dc, failed); failed != nil {
+	newer, err := c.cache.Next(ctx, info)
+	if errors.Is(err, refresh.ErrUnchanged) {
+		return nil, failed
+	}
+	if err != nil {
+		return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
+	}
+	conn, failed = c.connect(ctx, newer, n, dc)
+	if failed != nil {
+		c.blame(ctx, newer, failed)
 		return nil, failed
 	}
 	return conn, nil
 }
 
-// tryAgain makes the second try, with something newer than info. If the first
-// did not have all the time there was, info gets the rest of it until something
-// newer is there.
-func (c *connector) tryAgain(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, failed *Error) (net.Conn, *Error) {
-	var (
-		wg        sync.WaitGroup
-		late      net.Conn
-		lateError *Error
-	)
-	ctxNext, enough := context.WithCancel(ctx)
-	defer enough()
-	ctxLate, tooLate := context.WithCancel(ctx)
-	defer tooLate()
-	if errors.Is(failed, errShareUsed) {
-		wg.Go(func() {
-			if late, lateError = c.connect(ctxLate, info, n, dc, false); lateError == nil {
-				enough()
-			}
-		})
+const (
+	// slow is when a try has taken so long that the instance may have moved: a
+	// SYN that was lost once is repeated after 1 s.
+	slow = 2 * time.Second
+
+	// lookInterval spaces the looks at an instance that is slow but has not
+	// moved.
+	lookInterval = 30 * time.Second
+)
+
+var errMoved = errors.New("the instance has moved to another address")
+
+// lookIfSlow returns a context for a first try with info. If the try is slow,
+// fresh metadata is fetched beside it, and if that has other addresses the
+// context ends. A slow instance that has not moved gets all the time there is.
+func (c *connector) lookIfSlow(ctx context.Context, info *admin.Info, dc *dialConfig) (_ context.Context, stop func()) {
+	deadline, _ := ctx.Deadline() // Dial sets one
+	wait := min(slow, time.Until(deadline)/2)
+	if wait < slow/2 || time.Since(time.Unix(0, c.looked.Load())) < lookInterval {
+		return ctx, func() {}
 	}
-	newer, err := c.cache.Next(ctxNext, info)
-	if err == nil {
-		tooLate()
-	}
-	wg.Wait()
-	switch {
-	case late != nil:
-		return late, nil
-	case err == nil:
-		conn, failed := c.connect(ctx, newer, n, dc, false)
-		if failed != nil {
-			c.blame(ctx, newer, failed)
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	timer := time.AfterFunc(wait, func() {
+		defer close(done)
+		c.looked.Store(time.Now().UnixNano())
+		c.cache.Refresh(info)
+		newer, err := c.cache.Next(ctx, info)
+		if err == nil && !slices.Equal(hosts(info, dc.types), hosts(newer, dc.types)) {
+			c.looked.Store(0)
+			cancel(errMoved)
 		}
-		return conn, failed
-	case lateError != nil:
-		return nil, lateError
-	case !errors.Is(err, refresh.ErrUnchanged):
-		failed.Err = oneLine{failed.Err, err}
+	})
+	return ctx, func() {
+		stopped := timer.Stop()
+		cancel(nil)
+		if !stopped {
+			<-done
+		}
 	}
-	return nil, failed
 }
 
-// blame tells the cache what a failed attempt means for info, and reports
-// whether another attempt makes sense.
+// blame tells the cache what a failed try means for info, and reports whether
+// another one makes sense.
 func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool {
 	var unverified *tlsverify.Error
 	switch {
 	case errors.Is(err, ErrNoAddress):
 		return false
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errDialTimeout):
+	case over(ctx) && !errors.Is(context.Cause(ctx), errDialTimeout):
 		return false // the caller has gone: that says nothing about the instance
 	case errors.As(err, &unverified), isAlert(err):
 		c.cache.Invalidate(info)
 	default:
 		c.cache.Refresh(info)
 	}
-	return ctx.Err() == nil
+	return !over(ctx)
 }
 
-// firstShare bounds how long an address may take to accept a connection before
-// fresh metadata is asked for: long enough for a SYN that is lost once and
-// repeated after 1 s.
-const firstShare = 2 * time.Second
-
-// errShareUsed marks a TCP attempt that was ended before the Dial's own time
-// was over, to leave some for others.
-var errShareUsed = fmt.Errorf("no answer in this attempt's share of the time: %w", context.DeadlineExceeded)
-
-// connect opens a connection to the first address that accepts one. Each gets
-// its share of the time left; in a first try one more share is kept for a
-// second.
-func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig, first bool) (net.Conn, *Error) {
-	hosts := hosts(info, dc.types)
-	if len(hosts) == 0 {
+// connect opens a connection to the first address that leads to the instance.
+// Each but the last gets its share of the time left.
+func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig) (net.Conn, *Error) {
+	addrs := hosts(info, dc.types)
+	if len(addrs) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	var errs oneLine
-	for i, host := range hosts {
-		raw, err := dialTCP(ctx, host, dc, share(ctx, len(hosts)-i, first))
-		if err != nil {
-			errs = append(errs, err)
-			if ctx.Err() != nil {
-				break
-			}
-			continue
+	op := opDial
+	for i, host := range addrs {
+		conn, handshake, err := c.connectTo(ctx, host, len(addrs)-i, info, n, dc)
+		if err == nil {
+			return conn, nil
 		}
-		conn, err := c.handshake(ctx, raw, info, n)
-		if err != nil {
-			return nil, newError(opHandshake, c.String(), ended(ctx, err))
+		errs = append(errs, err)
+		if handshake {
+			op = opHandshake
 		}
-		return conn, nil
+		if over(ctx) {
+			break
+		}
 	}
-	return nil, newError(opDial, c.String(), ended(ctx, errs))
+	return nil, newError(op, c.String(), ended(ctx, errs))
 }
 
-// share is how long an attempt may take with so many addresses left; zero: as
-// long as ctx lasts.
-func share(ctx context.Context, left int, first bool) time.Duration {
-	deadline, ok := ctx.Deadline()
-	switch {
-	case ok && first:
-		return min(time.Until(deadline)/time.Duration(left+1), firstShare)
-	case ok && left > 1:
-		return time.Until(deadline) / time.Duration(left)
-	}
-	return 0
-}
+// errShareUsed is the cause of a context that ended to leave time for other
+// addresses.
+var errShareUsed = fmt.Errorf("no answer in this address's share of the time: %w", context.DeadlineExceeded)
 
-// dialTCP opens a TCP connection, within its share of the time if that is not
-// zero.
-func dialTCP(ctx context.Context, host string, dc *dialConfig, share time.Duration) (net.Conn, error) {
-	if share > 0 {
+// connectTo opens a connection to one of so many addresses that are left. It
+// reports whether it came as far as the TLS handshake.
+func (c *connector) connectTo(ctx context.Context, host string, left int, info *admin.Info, n Name, dc *dialConfig) (_ net.Conn, handshake bool, _ error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Until(deadline)/time.Duration(left), errShareUsed)
 		defer cancel()
 	}
 	raw, err := dc.dialFunc(ctx, "tcp", net.JoinHostPort(host, serverPort))
+	if err == nil && raw == nil {
+		err = errors.New("the function of WithDialFunc returned neither a connection nor an error")
+	}
 	if err != nil {
-		return nil, ended(ctx, err)
+		return nil, false, ended(ctx, err)
 	}
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		// An error means that the connection is dead; the handshake says so.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: dc.keepAlive >= 0, Idle: dc.keepAlive, Interval: dc.keepAlive})
 	}
-	return raw, nil
+	conn, err := c.handshake(ctx, raw, info, n)
+	if err != nil {
+		return nil, true, ended(ctx, err)
+	}
+	return conn, true, nil
 }
 
 // handshake makes raw a verified connection, or closes it.
@@ -276,10 +274,8 @@ func (c *connector) accepted(info *admin.Info) {
 // alert, or as a cut connection when the alert was lost.
 func (c *connector) rejected(info *admin.Info, err error) error {
 	if errors.Is(err, io.EOF) {
-		// An orderly end, which TLS has only after both handshakes: the
-		// server has accepted the certificate and has nothing to say.
-		// PostgreSQL ends the connection of a cancel request like this.
-		c.accepted(info)
+		// It proves nothing: PostgreSQL ends the connection of every cancel
+		// request like this.
 		return err
 	}
 	c.refused.Store(true)
@@ -303,9 +299,18 @@ func isAlert(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error" // how crypto/tls marks them
 }
 
+// over reports whether ctx has ended. A socket's deadline, taken from ctx, can
+// fire a moment before ctx itself.
+func over(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
+}
+
 // ended returns err, with the reason why ctx ended if it has.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() == nil || errors.Is(err, context.Cause(ctx)) {
+	if !over(ctx) || errors.Is(err, context.Cause(ctx)) {
 		return err
 	}
 	return oneLine{context.Cause(ctx), err}

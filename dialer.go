@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -29,10 +30,11 @@ type Dialer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // counts the making of the client key
 
-	mu         sync.Mutex // guards everything below; never held over I/O
-	connectors map[key]*connector
-	sweepAt    int // number of connectors at which to look for idle ones
-	closed     bool
+	closeOnce sync.Once
+
+	mu         sync.Mutex         // guards everything below; never held over I/O
+	connectors map[key]*connector // nil after Close
+	sweepAt    int                // number of connectors at which to look for idle ones
 }
 
 // key tells connectors apart: a certificate for IAM login is another one.
@@ -51,11 +53,8 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		return nil, err
 	}
 	api, login := cfg.api, cfg.login
-	if api == nil && cfg.httpClient == nil {
-		api = auth.Admin()
-	}
-	if login == nil && cfg.api == nil {
-		login = auth.Login()
+	if api == nil && cfg.httpClient == nil { // nobody else says who the caller is
+		api, login = auth.Admin(), auth.Login()
 	}
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {
@@ -74,7 +73,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		return nil, asConfigError([]error{err})
 	}
 	d := &Dialer{cfg: cfg, admin: client, connectors: map[key]*connector{}, sweepAt: idleSweep}
-	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
 	}
@@ -135,22 +134,25 @@ func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
 
 // Close ends every refresh and every Dial in progress; they return
 // ErrDialerClosed, as all methods do from then on. Connections stay open. Close
-// returns when everything has ended; it can be called more than once.
+// returns when every refresh has ended; it can be called more than once.
 func (d *Dialer) Close() error {
-	d.mu.Lock()
-	d.closed = true
-	connectors := d.connectors
-	d.connectors = nil
-	d.mu.Unlock()
-
-	d.cancel()
-	for _, c := range connectors {
-		c.cache.Close()
-	}
-	d.wg.Wait()
-	d.admin.Close()
+	d.closeOnce.Do(func() {
+		d.mu.Lock()
+		connectors := d.connectors
+		d.connectors = nil
+		d.cancel()
+		d.mu.Unlock()
+		for _, c := range connectors {
+			c.cache.Close()
+		}
+		d.wg.Wait()
+		d.admin.Close()
+	})
 	return nil
 }
+
+// Format prints no more than the type: a Dialer holds keys and tokens.
+func (d *Dialer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cloudsqlconn.Dialer") }
 
 func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*admin.Info, error) {
 	dc, err := d.cfg.dial.with(opts)
@@ -178,17 +180,17 @@ func (d *Dialer) connector(ctx context.Context, name string, iam bool) (*connect
 	}
 	n, err := d.cfg.resolver.Resolve(ctx, name)
 	if err != nil {
-		return nil, Name{}, d.reason(shorten(name), newError(opResolve, "", err))
+		return nil, Name{}, d.reason(name, newError(opResolve, "", err))
 	}
 	if n.IsZero() {
-		return nil, Name{}, newError(opResolve, "", &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %q", shorten(name))})
+		return nil, Name{}, newError(opResolve, "", &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))})
 	}
 	k := key{name: n, iam: iam}
 	k.name.domain = ""
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
+	if d.connectors == nil {
 		return nil, Name{}, d.reason(name, ErrDialerClosed)
 	}
 	c := d.connectors[k]
@@ -240,5 +242,8 @@ func (d *Dialer) reason(instance string, err error) error {
 	if errors.As(err, &e) {
 		op = e.Op
 	}
-	return &Error{Op: op, Instance: shorten(instance), Err: ErrDialerClosed}
+	if _, err := ParseName(instance); err != nil {
+		instance = "" // whatever it is
+	}
+	return &Error{Op: op, Instance: instance, Err: ErrDialerClosed}
 }

@@ -124,9 +124,9 @@ func TestATokenSourceThatFailsOnceIsAskedAgain(t *testing.T) {
 func TestRefusedTokensAreTerminal(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		_ = w.dialer.Close()
-		w.dialer = w.newDialer(cloudsqlconn.WithTokenSource(tokenFunc(func() (*oauth2.Token, error) {
+		w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokenFunc(func() (*oauth2.Token, error) {
 			return nil, &oauth2.RetrieveError{Response: response(400), ErrorCode: "invalid_grant"}
-		})))
+		}), lasting(w.LoginToken(), 0)))
 		var e *cloudsqlconn.Error
 		if d := took(func() { e = w.wantError(cloudsqlconn.ErrPermission, time.Minute) }); d > 0 || e.Hint == "" {
 			t.Errorf("took %v, hint %q", d, e.Hint)
@@ -199,6 +199,7 @@ func TestIAMWithoutALoginTokenSourceIsAnError(t *testing.T) {
 		if _, err := d.Dial(t.Context(), testInstance, cloudsqlconn.WithDialIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
 			t.Errorf("Dial: got %v, want ErrConfig", err)
 		}
+		w.wantCalls(0)
 	})
 }
 

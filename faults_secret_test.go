@@ -1,6 +1,8 @@
 package cloudsqlconn_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -59,6 +61,24 @@ func TestNoSecretInErrorsAndPrintedValues(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestADialerPrintsNoKey(t *testing.T) {
+	t.Parallel()
+	_, key, err := ed25519.GenerateKey(rand.Reader) // a slice: fmt prints its bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithPrivateKey(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, d); got != "cloudsqlconn.Dialer" {
+			t.Errorf("%s prints %q", verb, got)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 )
 
 // hint is the sentence that says what to do about the failure of a step.
@@ -17,6 +18,8 @@ func hint(op string, err error) string {
 		token *admin.TokenError
 	)
 	switch {
+	case errors.As(err, &token) && !admin.Terminal(err):
+		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
 	case errors.As(err, &token):
 		return "Set up credentials: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or pass WithTokenSource."
 	case errors.As(err, &api):
@@ -27,8 +30,12 @@ func hint(op string, err error) string {
 		return "Pass WithIPTypes with a type that the instance has, or give the instance such an address."
 	case errors.Is(err, ErrUnverified):
 		return "Another server answers at the instance's address: look for a proxy, a NAT rule or a DNS record that leads elsewhere."
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, refresh.ErrExpired):
+		return "Set this machine's clock: a certificate that was made just now has expired by it."
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
+	case op == opRefresh:
+		return "Check that this machine can reach the Admin API (sqladmin.googleapis.com, TCP port 443), and try again."
 	case op == opDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
 	}

@@ -25,7 +25,7 @@ func ParseIPType(s string) (IPType, error) {
 	if t := IPType(strings.ToUpper(s)); t.valid() {
 		return t, nil
 	}
-	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %q; want one of %v", shorten(s), allIPTypes)}
+	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", quote(s), allIPTypes)}
 }
 
 // String returns PUBLIC, PRIVATE or PSC.

@@ -29,7 +29,7 @@ const wantName = `want project:region:instance, such as "my-project:europe-west1
 func ParseName(s string) (Name, error) {
 	m := nameForm.FindStringSubmatch(s)
 	if m == nil {
-		return Name{}, &causeError{ErrBadName, fmt.Errorf("%q is not an instance connection name; %s", shorten(s), wantName)}
+		return Name{}, &causeError{ErrBadName, fmt.Errorf("%s is not an instance connection name; %s", quote(s), wantName)}
 	}
 	return Name{project: m[1], region: m[2], instance: m[3]}, nil
 }
@@ -76,11 +76,15 @@ type nameResolver struct{}
 
 func (nameResolver) Resolve(_ context.Context, name string) (Name, error) { return ParseName(name) }
 
-// shorten keeps an error readable whatever was passed as a name.
-func shorten(s string) string {
+// quote shows what was passed as a name: not all of it if it is long, and none
+// if it can be a URL or a data source name, with a password in it.
+func quote(s string) string {
 	const most = 120
-	if len(s) <= most {
-		return s
+	switch {
+	case strings.ContainsAny(s, "@=/"):
+		return fmt.Sprintf("a text of %d bytes with %q in it", len(s), s[strings.IndexAny(s, "@=/")])
+	case len(s) > most:
+		return fmt.Sprintf("%q...", s[:most])
 	}
-	return s[:most] + "..."
+	return fmt.Sprintf("%q", s)
 }

@@ -39,6 +39,24 @@ func TestBadNamesShowTheExpectedForm(t *testing.T) {
 	}
 }
 
+// F39, F40
+func TestPasswordsInNamesAreNotShown(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		for _, s := range []string{
+			"postgres://app:secret@/shop?host=a:b:c", "app:secret@cloudsql-mysql(a:b:c)/shop", "host=a:b:c password=secret",
+		} {
+			for _, closed := range []bool{false, true} {
+				if closed {
+					_ = w.dialer.Close()
+				}
+				if _, err := w.dialer.Dial(t.Context(), s); err == nil || strings.Contains(err.Error(), "secret") {
+					t.Errorf("%s: got %v", s, err)
+				}
+			}
+		}
+	})
+}
+
 // F39
 func TestDialRefusesBadNames(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {

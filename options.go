@@ -47,6 +47,7 @@ type config struct {
 	key            crypto.Signer
 	resolver       Resolver
 	dial           dialConfig
+	twoSources     bool    // of credentials were given
 	errs           []error // about options that cannot even be stored
 }
 
@@ -111,14 +112,17 @@ func (c *config) validate() error {
 	if c.endpoint != "" {
 		u, err := url.Parse(c.endpoint)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			errs = append(errs, fmt.Errorf("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com, got %q", shorten(c.endpoint)))
+			errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 		}
 	}
 	if strings.ContainsAny(c.userAgent+c.quotaProject, "\r\n") {
 		errs = append(errs, errors.New("WithUserAgent, WithQuotaProject: want one line"))
 	}
-	if key, ok := c.key.(*rsa.PrivateKey); ok && key.N.BitLen() < 2048 {
-		errs = append(errs, fmt.Errorf("WithPrivateKey: want RSA with 2048 bits or more, got %d", key.N.BitLen()))
+	if key, ok := c.key.(*rsa.PrivateKey); ok && (key == nil || key.N == nil || key.N.BitLen() < 2048) {
+		errs = append(errs, errors.New("WithPrivateKey: want RSA with 2048 bits or more"))
+	}
+	if c.twoSources {
+		errs = append(errs, errors.New("WithTokenSource and WithIAMAuthNTokenSources: want one of them"))
 	}
 	if c.dial.iam && c.api != nil && c.login == nil {
 		errs = append(errs, errors.New("WithIAMAuthN with WithTokenSource: the login token has another scope (sqlservice.login); use WithIAMAuthNTokenSources"))
@@ -157,6 +161,7 @@ func asConfigError(errs []error) error {
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
 func WithTokenSource(api oauth2.TokenSource) Option {
 	return option(func(c *config) {
+		c.twoSources = c.twoSources || c.login != nil
 		c.api = api
 		if api == nil {
 			c.errs = append(c.errs, errors.New("WithTokenSource: the token source is nil"))
@@ -170,6 +175,7 @@ func WithTokenSource(api oauth2.TokenSource) Option {
 // certificates.
 func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	return option(func(c *config) {
+		c.twoSources = c.twoSources || (c.api != nil && c.login == nil)
 		c.api, c.login = api, login
 		if api == nil || login == nil {
 			c.errs = append(c.errs, errors.New("WithIAMAuthNTokenSources: a token source is nil"))
@@ -184,7 +190,8 @@ func WithAdminAPIEndpoint(url string) Option {
 }
 
 // WithHTTPClient sets the client that carries Admin API calls. Unless a token
-// source is set too, it must authorise them by itself.
+// source is set too, it must authorise them by itself, and there is no IAM
+// login.
 func WithHTTPClient(client *http.Client) Option {
 	return option(func(c *config) {
 		c.httpClient = client
@@ -195,8 +202,8 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithQuotaProject sets the project that Admin API calls are counted for. The
-// caller needs serviceusage.services.use there. Default: the project of the
-// credentials.
+// caller needs serviceusage.services.use there. Default: none is named, and the
+// calls count for the project that the credentials belong to.
 func WithQuotaProject(project string) Option {
 	return option(func(c *config) { c.quotaProject = project })
 }

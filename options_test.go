@@ -5,11 +5,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -35,6 +39,8 @@ func TestNewDialerNamesEverythingThatIsWrong(t *testing.T) {
 		cloudsqlconn.WithAdminAPIEndpoint("sqladmin.example.com"),
 		cloudsqlconn.WithUserAgent("two\nlines"),
 		cloudsqlconn.WithDefaultDialOptions(nil),
+		cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(nil)),
+		cloudsqlconn.WithIAMAuthNTokenSources(oauth2.StaticTokenSource(nil), oauth2.StaticTokenSource(nil)),
 		cloudsqlconn.WithOptions(nil, cloudsqlconn.WithIAMAuthNTokenSources(nil, nil)),
 	)
 	if !errors.Is(err, cloudsqlconn.ErrConfig) {
@@ -43,7 +49,7 @@ func TestNewDialerNamesEverythingThatIsWrong(t *testing.T) {
 	for _, want := range []string{
 		"option 0 is nil", "WithRefreshTimeout: want a positive duration, got -1s", "WithDialTimeout", "WithIPTypes",
 		"WithResolver", "WithDialFunc", "WithTokenSource", "WithHTTPClient", "WithPrivateKey", "WithAdminAPIEndpoint",
-		"WithUserAgent", "WithIAMAuthNTokenSources",
+		"WithUserAgent", "WithIAMAuthNTokenSources: a token source is nil", "WithTokenSource and WithIAMAuthNTokenSources",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not tell %q", want)
@@ -52,6 +58,30 @@ func TestNewDialerNamesEverythingThatIsWrong(t *testing.T) {
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("the error has several lines: %q", err)
 	}
+}
+
+func TestUnusableKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []*rsa.PrivateKey{nil, {}, small} {
+		if _, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithPrivateKey(key)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+			t.Errorf("got %v, want ErrConfig", err)
+		}
+	}
+}
+
+func TestADialFuncThatReturnsNothingIsAnError(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		_, err := w.dialer.Dial(t.Context(), testInstance, cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
+			return nil, nil
+		}))
+		if err == nil || !strings.Contains(err.Error(), "WithDialFunc") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestDialNamesWrongOptions(t *testing.T) {

@@ -23,7 +23,7 @@ var ErrUnchanged = errors.New("refresh: no newer value")
 
 var (
 	errNoValue          = errors.New("the fetch returned neither a value nor an error")
-	errExpiredOnArrival = errors.New("fetched value has expired, or is just about to; is the local clock right?")
+	ErrExpired = errors.New("fetched value has expired, or is just about to; is the local clock right?")
 )
 
 // Func fetches a value that can be used until expiry; a zero expiry means for
@@ -311,7 +311,7 @@ func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
 	case v == nil:
 		err = errNoValue
 	case e.life < minLife:
-		err = errExpiredOnArrival
+		err = ErrExpired
 	}
 	var verdict Verdict
 	if err != nil {
