@@ -21,9 +21,11 @@ var ErrClosed = errors.New("refresh: cache is closed")
 // ErrUnchanged is returned by [Cache.Next] when no newer value can be had now.
 var ErrUnchanged = errors.New("refresh: no newer value")
 
-var (
-	errNoValue          = errors.New("the fetch returned neither a value nor an error")
-	ErrExpired = errors.New("fetched value has expired, or is just about to; is the local clock right?")
+// ErrExpired is the error of a fetch whose value is at its end when it comes, by
+// the local clock.
+var ErrExpired = errors.New("fetched value has expired, or is just about to; is the local clock right?")
+
+var errNoValue = errors.New("the fetch returned neither a value nor an error")
 )
 
 // Func fetches a value that can be used until expiry; a zero expiry means for

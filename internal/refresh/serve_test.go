@@ -186,7 +186,7 @@ func TestValueThatExpiredOnItsWayIsAnErrorAndNotFetchedAgainAtOnce(t *testing.T)
 		t.Run(life.String(), func(t *testing.T) {
 			tellBoth(t, func(t *testing.T, w *world) {
 				w.answers(answer{after: latency, life: life})
-				w.get(30*time.Second).wantErr(30*time.Second, errExpiredOnArrival, context.DeadlineExceeded)
+				w.get(30*time.Second).wantErr(30*time.Second, ErrExpired, context.DeadlineExceeded)
 				w.wantFetchesBetween(2, 32)
 			})
 		})
