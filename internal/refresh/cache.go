@@ -26,7 +26,6 @@ var ErrUnchanged = errors.New("refresh: no newer value")
 var ErrExpired = errors.New("fetched value has expired, or is just about to; is the local clock right?")
 
 var errNoValue = errors.New("the fetch returned neither a value nor an error")
-)
 
 // Func fetches a value that can be used until expiry; a zero expiry means for
 // ever. It must return soon after ctx ends.
