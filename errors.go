@@ -105,6 +105,8 @@ func classify(err error) error {
 		return &causeError{ErrConfig, err}
 	case errors.As(err, &token) && admin.Terminal(err):
 		return &causeError{ErrPermission, err}
+	case admin.Quota(err):
+		return err
 	case errors.As(err, &api) && api.Code == http.StatusNotFound:
 		return &causeError{ErrNotFound, err}
 	case errors.As(err, &api) && (api.Code == http.StatusForbidden || api.Code == http.StatusUnauthorized):

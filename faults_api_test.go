@@ -165,6 +165,21 @@ func TestRefusedCallsAreRemembered(t *testing.T) {
 	}
 }
 
+// A 403 can mean that a quota is used up, and that passes.
+func TestAUsedUpQuotaIsNoLackOfPermission(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.fault.Store(&cloudsqltest.Fault{Status: 403, Body: cloudsqltest.ErrorBody(403, "Quota exceeded", "rateLimitExceeded")})
+		err := w.dial(time.Second)
+		var e *cloudsqlconn.Error
+		if errors.Is(err, cloudsqlconn.ErrPermission) || !errors.As(err, &e) || !strings.Contains(e.Hint, "quota") {
+			t.Errorf("got %v", err)
+		}
+		w.wantFaults()
+		w.fault.Store(nil)
+		w.wantDial()
+	})
+}
+
 // F8
 func TestRetryAfterIsObeyed(t *testing.T) {
 	quota := &cloudsqltest.Fault{Status: 429, Header: http.Header{"Retry-After": {"30"}}}

@@ -22,6 +22,8 @@ func hint(op string, err error) string {
 		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
 	case errors.As(err, &token):
 		return "Set up credentials: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or pass WithTokenSource."
+	case admin.Quota(err):
+		return "The quota of Admin API calls is used up: share one Dialer in the whole process, or ask for more quota."
 	case errors.As(err, &api):
 		return apiHint(api)
 	case errors.Is(err, ErrBadName):
@@ -57,8 +59,6 @@ func apiHint(api *googleapi.Error) string {
 		return "Grant the caller the role Cloud SQL Client (roles/cloudsql.client) on the instance's project, and check the project's name."
 	case http.StatusNotFound:
 		return "Check project and instance: `gcloud sql instances list --project PROJECT`."
-	case http.StatusTooManyRequests:
-		return "The quota of Admin API calls is used up: share one Dialer in the whole process, or ask for more quota."
 	}
 	return ""
 }

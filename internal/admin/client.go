@@ -36,7 +36,8 @@ type Config struct {
 	UserAgent    string
 	QuotaProject string // X-Goog-User-Project; empty: none
 
-	// API authorises the calls. Nil: HTTPClient does that by itself.
+	// API authorises the calls. Nil: HTTPClient does that by itself. No source
+	// is asked again while it has not answered.
 	API oauth2.TokenSource
 
 	// Login gives the tokens that go into certificates for IAM login. It is
@@ -55,10 +56,11 @@ type Instance struct {
 
 // Client calls the API. Its methods are safe for concurrent use.
 type Client struct {
-	cfg     Config
-	service *sqladmin.Service
-	slots   chan struct{} // holds one element for each refresh under way
-	close   func()
+	cfg        Config
+	api, login *sharedSource // of cfg's sources; nil as they are
+	service    *sqladmin.Service
+	slots      chan struct{} // holds one element for each refresh under way
+	close      func()
 }
 
 // NewClient returns a client. It opens no connection.
@@ -67,7 +69,13 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, &ConfigError{Problem: "Admin API endpoint", Err: err}
 	}
-	c := &Client{cfg: cfg, slots: make(chan struct{}, maxRefreshes), close: func() {}}
+	c := &Client{
+		cfg:   cfg,
+		api:   share(cfg.API),
+		login: share(cfg.Login),
+		slots: make(chan struct{}, maxRefreshes),
+		close: func() {},
+	}
 	client := cfg.HTTPClient
 	if client == nil {
 		client = new(http.Client)
@@ -94,11 +102,17 @@ func (c *Client) Close() { c.close() }
 // without repeating the other.
 func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, time.Time, error) {
 	fail := func(err error) (*Info, time.Time, error) { return nil, time.Time{}, err }
+	if iam && c.login == nil {
+		return fail(&ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"})
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return fail(ctx.Err())
+		return fail(fmt.Errorf("waited for other refreshes, of which %d were under way: %w", maxRefreshes, ctx.Err()))
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -139,7 +153,9 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
-	return do(ctx, c, "connectSettings", c.service.Connect.Get(inst.Project, inst.ID).Context(ctx))
+	return do(ctx, c, "connectSettings", func(ctx context.Context) call[sqladmin.ConnectSettings] {
+		return c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
+	})
 }
 
 // certificate asks for a client certificate, with a login token in it for iam.
@@ -160,8 +176,9 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*cer
 		}
 		req.AccessToken = login.AccessToken
 	}
-	call := c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
-	resp, err := do(ctx, c, "generateEphemeralCert", call, req.AccessToken)
+	resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context) call[sqladmin.GenerateEphemeralCertResponse] {
+		return c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+	}, req.AccessToken)
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +187,7 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*cer
 
 // loginToken returns the token to be embedded in a certificate.
 func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
-	if c.cfg.Login == nil {
-		return nil, &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
-	}
-	tok, err := retry(ctx, func() (*oauth2.Token, error) { return token(ctx, c.cfg.Login) })
+	tok, err := retry(ctx, c.login.token)
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +203,11 @@ type call[T any] interface {
 	Do(...googleapi.CallOption) (*T, error)
 }
 
-// do makes a call, again after transient failures. Its errors name the call,
-// and tell neither the secrets in it nor the token that authorises it.
-func do[T any](ctx context.Context, c *Client, name string, call call[T], secrets ...string) (*T, error) {
-	return retry(ctx, func() (*T, error) {
+// do makes a call, a new one after transient failures. Its errors name the
+// call, and tell neither the secrets in it nor the token that authorises it.
+func do[T any](ctx context.Context, c *Client, name string, newCall func(context.Context) call[T], secrets ...string) (*T, error) {
+	return retry(ctx, func(ctx context.Context) (*T, error) {
+		call := newCall(ctx)
 		token, err := c.authorize(ctx, call.Header())
 		if err != nil {
 			return nil, err
@@ -213,10 +228,10 @@ func (c *Client) authorize(ctx context.Context, h http.Header) (string, error) {
 	if c.cfg.QuotaProject != "" {
 		h.Set("X-Goog-User-Project", c.cfg.QuotaProject)
 	}
-	if c.cfg.API == nil {
+	if c.api == nil {
 		return "", nil
 	}
-	tok, err := token(ctx, c.cfg.API)
+	tok, err := c.api.token(ctx)
 	if err != nil {
 		return "", err
 	}

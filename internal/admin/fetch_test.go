@@ -267,9 +267,11 @@ func TestQueuedFetchEndsWithItsContext(t *testing.T) {
 		hurried, done := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer done()
 		began := time.Now()
-		if err := fetchError(hurried, t, c, false); !errors.Is(err, context.DeadlineExceeded) {
+		err := fetchError(hurried, t, c, false)
+		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error is %v", err)
 		}
+		wantText(t, err, "waited for other refreshes")
 		if took := time.Since(began); took != 100*time.Millisecond {
 			t.Errorf("Fetch took %v", took)
 		}

@@ -2,8 +2,12 @@ package admin_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +19,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
 // kitClient returns a client of s with a transport and a key of its own.
@@ -123,6 +128,57 @@ func TestBrokenConnectionIsRetried(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestResumedConnectionsAreVerifiedToo(t *testing.T) {
+	t.Parallel()
+	s := cloudsqltest.NewServer()
+	t.Cleanup(s.Close)
+	p := s.AddInstance("my-project:us-central1:my-db", cloudsqltest.Instance{})
+	s.AddInstance("my-project:us-central1:other-db", cloudsqltest.Instance{})
+	c := kitClient(t, s)
+	config := func(id string) *tls.Config {
+		info, _, err := c.Fetch(t.Context(), admin.Instance{Project: "my-project", Region: "us-central1", ID: id}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.TLS("").Clone()
+	}
+	cfg := config("my-db")
+	verify := cfg.VerifyConnection
+	var resumed []bool // one for each verification
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		resumed = append(resumed, cs.DidResume)
+		return verify(cs)
+	}
+	for range 2 {
+		if err := ping(p.Addr(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify = config("other-db").VerifyConnection
+	var unverified *tlsverify.Error
+	if err := ping(p.Addr(), cfg); !errors.As(err, &unverified) {
+		t.Errorf("a resumed connection to the wrong instance: error is %v", err)
+	}
+	if want := []bool{false, true, true}; !slices.Equal(resumed, want) {
+		t.Errorf("verified connections that resumed: %v, want %v", resumed, want)
+	}
+}
+
+// ping has some bytes echoed, which brings a session ticket along.
+func ping(addr net.Addr, cfg *tls.Config) error {
+	raw, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		return err
+	}
+	conn := tls.Client(raw, cfg)
+	defer conn.Close()
+	if _, err := conn.Write([]byte("ping")); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(conn, make([]byte, 4))
+	return err
 }
 
 func TestFetchEndsWithItsContextOverTheNetwork(t *testing.T) {

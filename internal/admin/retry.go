@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,21 +21,28 @@ const (
 	maxTries   = 4
 	firstPause = 200 * time.Millisecond
 
+	// tryTimeout bounds one try, so that a call that is never answered leaves
+	// time for another one.
+	tryTimeout = 20 * time.Second
+
 	// quotaPause is how long a refused quota is left alone when the answer
 	// does not say.
 	quotaPause = 5 * time.Second
 
-	// maxRetryAfter bounds what a Retry-After can ask for.
-	maxRetryAfter = 24 * time.Hour
+	// maxRetryAfter bounds what a Retry-After can ask for: it may be a captive
+	// portal's.
+	maxRetryAfter = 10 * time.Minute
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
 // does not mend, or has been tried four times. It does not sleep after the
-// last try.
-func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+// last try. The context of a try ends after tryTimeout.
+func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	pause := firstPause
 	for try := 1; ; try++ {
-		v, err := f()
+		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
+		v, err := f(tryCtx)
+		cancel()
 		switch {
 		case err == nil, Terminal(err), RetryAfter(err, time.Now()) > 0:
 			return v, err
@@ -77,14 +85,26 @@ func Terminal(err error) bool {
 		return true
 	}
 	code, _ := refusal(err)
-	return code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && !Quota(err)
+}
+
+// Quota reports whether err says that a quota is used up: a 429, or a 403 of
+// the API with a reason that is about quota, not about permission.
+func Quota(err error) bool {
+	if code, _ := refusal(err); code == http.StatusTooManyRequests {
+		return true
+	}
+	var api *googleapi.Error
+	return errors.As(err, &api) && api.Code == http.StatusForbidden && slices.ContainsFunc(api.Errors, func(item googleapi.ErrorItem) bool {
+		return item.Reason == "rateLimitExceeded" || item.Reason == "userRateLimitExceeded" || item.Reason == "quotaExceeded"
+	})
 }
 
 // RetryAfter is how long the API, or the token endpoint, asked to be left
-// alone: as seconds or as a date, but for a day at most. A refused quota (429)
+// alone: as seconds or as a date, but for ten minutes at most. A refused quota
 // without a header counts as 5 s.
 func RetryAfter(err error, now time.Time) time.Duration {
-	code, header := refusal(err)
+	_, header := refusal(err)
 	value := header.Get("Retry-After")
 	// Of an error, 0 or the greatest number is returned: both are right here.
 	if seconds, _ := strconv.ParseInt(value, 10, 64); seconds > 0 {
@@ -93,7 +113,7 @@ func RetryAfter(err error, now time.Time) time.Duration {
 	if at, err := http.ParseTime(value); err == nil && at.After(now) {
 		return min(at.Sub(now), maxRetryAfter)
 	}
-	if code == http.StatusTooManyRequests {
+	if Quota(err) {
 		return quotaPause
 	}
 	return 0

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 )
 
@@ -174,6 +175,99 @@ func TestRefusedQuotaIsLeftToTheCaller(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestQuotaIsNotPermission(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"} {
+		for wait, header := range map[time.Duration][]string{5 * time.Second: nil, 30 * time.Second: {"Retry-After", "30"}} {
+			t.Run(fmt.Sprint(reason, " ", wait), func(t *testing.T) {
+				t.Parallel()
+				eachHalf(t, func(t *testing.T, h half) {
+					a := h.api(status(403, cloudsqltest.ErrorBody(403, "Quota exceeded", reason), header...))
+					began := time.Now()
+					err := fetchError(t.Context(), t, newClient(t, a), false)
+					if took := time.Since(began); took != 0 {
+						t.Errorf("Fetch took %v", took)
+					}
+					if got := admin.RetryAfter(err, time.Now()); got != wait || admin.Terminal(err) || !admin.Quota(err) {
+						t.Errorf("%v: retry after %v, terminal %v, quota %v", err, got, admin.Terminal(err), admin.Quota(err))
+					}
+					h.want(t, a, 1)
+				})
+			})
+		}
+	}
+}
+
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	because := func(code int, reasons ...string) error {
+		err := &googleapi.Error{Code: code}
+		for _, r := range reasons {
+			err.Errors = append(err.Errors, googleapi.ErrorItem{Reason: r})
+		}
+		return fmt.Errorf("refresh: %w", err)
+	}
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{io.EOF, false},
+		{because(429), true},
+		{retrieveError(429), true},
+		{&metadata.Error{Code: 429}, true},
+		{because(403), false},
+		{because(403, "notAuthorized"), false},
+		{because(403, "notAuthorized", "quotaExceeded"), true},
+		{because(404, "quotaExceeded"), false},
+		{retrieveError(403), false},
+	} {
+		if got := admin.Quota(tt.err); got != tt.want {
+			t.Errorf("Quota(%v) = %v", tt.err, got)
+		}
+	}
+}
+
+func TestSilentAPIIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for name, silence := range map[string]answer{
+		"from the start":           hangs,
+		"in the body":              slowly(200),
+		"in the body of a refusal": slowly(503),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachHalf(t, func(t *testing.T, h half) {
+				a := h.api(inTurn(silence, genuine))
+				began := time.Now()
+				mustFetch(t, a)
+				if took := time.Since(began); took < 20*time.Second || took > 20300*time.Millisecond {
+					t.Errorf("Fetch took %v, want a try of 20 s and the first pause", took)
+				}
+				h.want(t, a, 2)
+			})
+		})
+	}
+}
+
+func TestSilentAPIGetsThreeTriesInAMinute(t *testing.T) {
+	t.Parallel()
+	eachHalf(t, func(t *testing.T, h half) {
+		a := h.api(hangs)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		err := fetchError(ctx, t, newClient(t, a), false)
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("Fetch took %v", took)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || admin.Terminal(err) {
+			t.Errorf("error is %v", err)
+		}
+		h.want(t, a, 3)
+	})
 }
 
 // slowly answers with a refusal whose body never ends.
@@ -355,7 +449,7 @@ func TestTerminal(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	const day = 24 * time.Hour
+	const most = 10 * time.Minute
 	for _, tt := range []struct {
 		value         string
 		quota, outage time.Duration // with 429, with 503
@@ -367,17 +461,18 @@ func TestRetryAfter(t *testing.T) {
 		{"-30", 5 * time.Second, 0},
 		{"1.5", 5 * time.Second, 0},
 		{"soon", 5 * time.Second, 0},
-		{"86400", day, day},
-		{"86401", day, day},
-		{"9223372036854775807", day, day},
-		{"99999999999999999999999999", day, day},
+		{"600", most, most},
+		{"601", most, most},
+		{"86400", most, most},
+		{"9223372036854775807", most, most},
+		{"99999999999999999999999999", most, most},
 		{"-99999999999999999999999999", 5 * time.Second, 0},
 		{now.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second, 90 * time.Second},
 		{now.Add(90 * time.Second).Format(time.RFC850), 90 * time.Second, 90 * time.Second},
 		{now.Format(http.TimeFormat), 5 * time.Second, 0},
 		{now.Add(-time.Hour).Format(http.TimeFormat), 5 * time.Second, 0},
-		{now.AddDate(100, 0, 0).Format(http.TimeFormat), day, day},
-		{"Mon, 01 Jan 9999 00:00:00 GMT", day, day},
+		{now.AddDate(100, 0, 0).Format(http.TimeFormat), most, most},
+		{"Mon, 01 Jan 9999 00:00:00 GMT", most, most},
 		{now.Format(time.RFC3339), 5 * time.Second, 0},
 	} {
 		header := http.Header{}
@@ -409,7 +504,7 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string, code int, now int64) {
 		err := &googleapi.Error{Code: code, Header: http.Header{"Retry-After": {value}}}
 		got := admin.RetryAfter(err, time.Unix(now, 0))
-		if got < 0 || got > 24*time.Hour {
+		if got < 0 || got > 10*time.Minute {
 			t.Errorf("%v", got)
 		}
 		if code == 429 && got == 0 {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"golang.org/x/oauth2"
 )
@@ -18,28 +19,66 @@ func (e *TokenError) Unwrap() error { return e.Err }
 
 var errEmptyToken = errors.New("the token source returned an empty token")
 
-// token asks ts, but not for longer than ctx lasts: a TokenSource knows no
-// context. A source that never returns keeps its goroutine.
-func token(ctx context.Context, ts oauth2.TokenSource) (*oauth2.Token, error) {
-	type result struct {
-		tok *oauth2.Token
-		err error
+// sharedSource asks a TokenSource for many callers: whoever comes while it is
+// being asked joins that call. Its methods are safe for concurrent use.
+type sharedSource struct {
+	ts oauth2.TokenSource
+
+	mu   sync.Mutex // guards call
+	call *tokenCall // under way; nil: none
+}
+
+// tokenCall is a call of a TokenSource. Its result stands once done is closed.
+type tokenCall struct {
+	done chan struct{}
+	tok  *oauth2.Token
+	err  error
+}
+
+// share returns ts, shared; nil for nil.
+func share(ts oauth2.TokenSource) *sharedSource {
+	if ts == nil {
+		return nil
 	}
-	done := make(chan result, 1)
-	go func() {
-		tok, err := ts.Token()
-		done <- result{tok, err}
-	}()
+	return &sharedSource{ts: ts}
+}
+
+// token returns the source's token, but does not wait for longer than ctx
+// lasts: a TokenSource knows no context. A source that never returns keeps one
+// goroutine.
+func (s *sharedSource) token(ctx context.Context) (*oauth2.Token, error) {
+	call := s.ask()
 	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, &TokenError{Err: r.err}
-		}
-		if r.tok == nil || r.tok.AccessToken == "" {
-			return nil, &TokenError{Err: errEmptyToken}
-		}
-		return r.tok, nil
+	case <-call.done:
 	case <-ctx.Done():
 		return nil, &TokenError{Err: ctx.Err()}
 	}
+	if call.err != nil {
+		return nil, &TokenError{Err: call.err}
+	}
+	if call.tok == nil || call.tok.AccessToken == "" {
+		return nil, &TokenError{Err: errEmptyToken}
+	}
+	return call.tok, nil
+}
+
+// ask returns the call under way, or begins one.
+func (s *sharedSource) ask() *tokenCall {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.call == nil {
+		s.call = &tokenCall{done: make(chan struct{})}
+		go s.run(s.call) // no WaitGroup: nothing can end a source that hangs
+	}
+	return s.call
+}
+
+func (s *sharedSource) run(call *tokenCall) {
+	defer func() { // deferred, since a source can end its goroutine
+		s.mu.Lock()
+		s.call = nil
+		s.mu.Unlock()
+		close(call.done)
+	}()
+	call.tok, call.err = s.ts.Token()
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -45,16 +47,15 @@ func TestLoginTokenIsSentForIAMOnly(t *testing.T) {
 
 func TestIAMWithoutLoginTokenSource(t *testing.T) {
 	t.Parallel()
-	a := &api{settings: hangs}
+	a := &api{}
 	c := newClient(t, a, func(cfg *admin.Config) { cfg.Login = nil })
 	err := fetchError(t.Context(), t, c, true)
 	wantText(t, err, "sqlservice.login", "WithIAMAuthNTokenSources")
-	if !admin.Terminal(err) {
-		t.Errorf("%v is not terminal", err)
+	var cfg *admin.ConfigError
+	if !errors.As(err, &cfg) || !admin.Terminal(err) {
+		t.Errorf("%v is no terminal ConfigError", err)
 	}
-	if n := len(a.received(ephemeralCert)); n > 0 {
-		t.Errorf("%d calls for a certificate without a login token", n)
-	}
+	a.wantCalls(t, 0, 0)
 }
 
 func TestExpiryIsTheEarlierOfCertificateAndLoginToken(t *testing.T) {
@@ -164,6 +165,63 @@ func TestSilentTokenSourceHoldsNobody(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestSilentTokenSourceIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(tokenFunc) func(*admin.Config){"API": withAPI, "login": withLogin} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int32
+				release := make(chan struct{})
+				c := newClient(t, &api{}, use(func() (*oauth2.Token, error) {
+					asked.Add(1)
+					<-release
+					return &oauth2.Token{AccessToken: loginToken}, nil
+				}))
+				for range 10 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					began := time.Now()
+					_ = fetchError(ctx, t, c, true)
+					cancel()
+					if took := time.Since(began); took != time.Minute {
+						t.Errorf("Fetch took %v", took)
+					}
+				}
+				var wg sync.WaitGroup
+				for range 10 {
+					wg.Go(func() {
+						if _, _, err := c.Fetch(t.Context(), instance, true); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				time.Sleep(30 * time.Second) // some are in their second try
+				if n := asked.Load(); n != 1 {
+					t.Errorf("asked %d times while it was silent", n)
+				}
+				close(release)
+				wg.Wait()
+				before := asked.Load()
+				if _, _, err := c.Fetch(t.Context(), instance, true); err != nil || asked.Load() == before {
+					t.Errorf("asked %d times after it had answered, error %v", asked.Load()-before, err)
+				}
+			})
+		})
+	}
+}
+
+// As t.FailNow does in a user's test.
+func TestTokenSourceThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &api{}, withAPI(func() (*oauth2.Token, error) {
+			runtime.Goexit()
+			return nil, nil
+		}))
+		wantText(t, fetchError(t.Context(), t, c, false), "empty token")
+	})
 }
 
 func retrieveError(code int, header ...string) *oauth2.RetrieveError {
