@@ -140,7 +140,11 @@ const (
 
 	// lookInterval spaces the looks at an instance that is slow but has not
 	// moved.
-	lookInterval = 30 * time.Second
+	lookInterval = 10 * time.Second
+
+	// mostShare bounds the share of the time that an address gets before the
+	// next is tried.
+	mostShare = 5 * time.Second
 )
 
 var errMoved = errors.New("the instance has moved to another address")
@@ -151,9 +155,10 @@ var errMoved = errors.New("the instance has moved to another address")
 func (c *connector) lookIfSlow(ctx context.Context, info *admin.Info, dc *dialConfig) (_ context.Context, stop func()) {
 	deadline, _ := ctx.Deadline() // Dial sets one
 	wait := min(slow, time.Until(deadline)/2)
-	if wait < slow/2 || time.Since(time.Unix(0, c.looked.Load())) < lookInterval {
+	if wait < slow/2 {
 		return ctx, func() {}
 	}
+	wait = max(wait, lookInterval-time.Since(time.Unix(0, c.looked.Load())))
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	timer := time.AfterFunc(wait, func() {
@@ -226,7 +231,8 @@ var errShareUsed = fmt.Errorf("no answer in this address's share of the time: %w
 func (c *connector) connectTo(ctx context.Context, host string, left int, info *admin.Info, n Name, dc *dialConfig) (_ net.Conn, handshake bool, _ error) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Until(deadline)/time.Duration(left), errShareUsed)
+		share := min(time.Until(deadline)/time.Duration(left), mostShare)
+		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
 		defer cancel()
 	}
 	raw, err := dc.dialFunc(ctx, "tcp", net.JoinHostPort(host, serverPort))
