@@ -386,7 +386,7 @@ func (s *session) rows(p *portal) (rows int, err error) {
 		if !stmt.Step() {
 			err := stmt.Err()
 			if errors.Is(err, sqlite3.BUSY) && !errors.Is(err, sqlite3.BUSY_SNAPSHOT) {
-				stmt.Reset() // no row yet: another session is writing, and mvcc waited for it
+				_ = stmt.Reset() // no row yet: another session is writing, and mvcc waited for it
 				continue
 			}
 			return rows, err

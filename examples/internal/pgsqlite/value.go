@@ -18,10 +18,10 @@ const timeFormat = "2006-01-02 15:04:05.000000Z"
 var storedTime = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$`)
 
 func (s *session) createFunctions() {
-	s.db.CreateFunction("now", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+	_ = s.db.CreateFunction("now", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
 		ctx.ResultText(s.now.UTC().Format(timeFormat))
 	})
-	s.db.CreateFunction("version", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+	_ = s.db.CreateFunction("version", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
 		ctx.ResultText("PostgreSQL " + serverVersion)
 	})
 }
