@@ -155,15 +155,15 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited bool) step[T] {
 // retryLocked decides what a caller does after a failure.
 func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) step[T] {
 	at := c.retryAtLocked()
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(at) {
-		if c.fail.verdict.RetryAfter > 0 {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(at) && !c.fail.verdict.Terminal {
+		// This caller cannot wait for its turn: it gets an attempt of its own,
+		// half-way to its deadline, so that the attempt has time too. But if
+		// the source wants to be left alone for longer than that, it is told
+		// so at once.
+		if asked := c.fail.verdict.RetryAfter; asked > 0 && deadline.Before(c.fail.at.Add(asked)) {
 			return step[T]{err: c.fail.report(now, nil)}
 		}
-		if !c.fail.verdict.Terminal {
-			// This caller cannot wait for its turn: it gets an attempt of its
-			// own, half-way to its deadline, so that the attempt has time too.
-			at = c.fail.at.Add(max(transientGap, deadline.Sub(c.fail.at)/2))
-		}
+		at = c.fail.at.Add(max(transientGap, c.fail.verdict.RetryAfter, deadline.Sub(c.fail.at)/2))
 	}
 	switch {
 	case !now.Before(at):

@@ -236,3 +236,26 @@ func TestRetriesOfManyCachesSpreadOut(t *testing.T) {
 		}
 	})
 }
+
+// The pause that grew before is not what the source asks for.
+func TestShortRetryAfterInALongOutageIsWaitedFor(t *testing.T) {
+	tellBoth(t, func(t *testing.T, w *world) {
+		w.answers(down)
+		w.get(20*time.Second).wantErr(20*time.Second, errDown, context.DeadlineExceeded) // pauses of 8 s by now
+		w.answers(busy(time.Second))
+		if v, err := w.c.Get(within(t, 2*time.Second)); err == nil {
+			t.Errorf("got %d, want an error", *v)
+		}
+		w.answers(hourly)
+		if v, err := w.c.Get(within(t, 4*time.Second)); v == nil {
+			t.Errorf("got %v, want a value", err)
+		}
+	})
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
