@@ -188,7 +188,7 @@ func wantEcho(t *testing.T, conn net.Conn) {
 
 func (c *client) wantCounts(want cloudsqltest.Counts) {
 	c.t.Helper()
-	eventually(c.t, c.p.Counts, want)
+	eventually(c.p.Counts, want)
 }
 
 // wantAlert reads from a connection that the server refuses, and checks the

@@ -130,7 +130,7 @@ func TestResetOfOneSideEndsTheOther(t *testing.T) {
 	}
 
 	conn = start("wait")
-	eventually(t, func() int { return c.p.Counts().Handshakes }, 2)
+	eventually(func() int { return c.p.Counts().Handshakes }, 2)
 	raw := conn.(*tls.Conn).NetConn().(*net.TCPConn)
 	wantNil(t, raw.SetLinger(0))
 	wantNil(t, raw.Close())

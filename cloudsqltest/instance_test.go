@@ -157,7 +157,7 @@ func TestMovedInstanceIsAtItsNewAddressOnly(t *testing.T) {
 		conn, err := c.s.DialContext(t.Context(), "tcp", old+":3307")
 		wantNil(t, err)
 		defer conn.Close()
-		eventually(t, p.Accepted, 1)
+		eventually(p.Accepted, 1)
 	})
 }
 
