@@ -15,12 +15,10 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
-// rest is how long an instance is left alone after a fault.
-const rest = 3 * time.Second
-
 // chaos makes things go wrong.
 type chaos struct {
 	server    *cloudsqltest.Server
+	rest      time.Duration // an instance that was hit is left alone for so long
 	instances []*cloudsqltest.Proxy
 	lastHit   map[*cloudsqltest.Proxy]time.Time
 	lastAddr  int
@@ -30,8 +28,8 @@ type chaos struct {
 	pending []*cloudsqltest.Fault // of the next Admin API requests
 }
 
-func newChaos(s *cloudsqltest.Server) *chaos {
-	c := &chaos{server: s, lastHit: map[*cloudsqltest.Proxy]time.Time{}, counts: map[string]int{}}
+func newChaos(s *cloudsqltest.Server, rest time.Duration) *chaos {
+	c := &chaos{server: s, rest: rest, lastHit: map[*cloudsqltest.Proxy]time.Time{}, counts: map[string]int{}}
 	s.OnRequest = c.onRequest
 	return c
 }
@@ -86,7 +84,7 @@ func (c *chaos) strike() {
 		return
 	}
 	p := c.instances[rand.IntN(len(c.instances))]
-	if time.Since(c.lastHit[p]) < rest {
+	if time.Since(c.lastHit[p]) < c.rest {
 		c.strikeAPI()
 		return
 	}

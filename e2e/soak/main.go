@@ -6,8 +6,9 @@
 //	go run ./e2e/soak -duration 60s
 //
 // A fault hits a random instance, or the Admin API, every 200 ms: see
-// faults.go. An instance that was hit is left alone for three seconds, so that
-// no Dial meets two moves of one instance.
+// faults.go. An instance that was hit is left alone for twice the time that a
+// Dial may take: a Dial tries twice, and one that meets two changes of an
+// instance, the second of them during its refresh, rightly fails.
 package main
 
 import (
@@ -56,7 +57,7 @@ func run(s settings) error {
 	before := runtime.NumGoroutine()
 
 	server := cloudsqltest.NewServer()
-	chaos := newChaos(server)
+	chaos := newChaos(server, 2*s.patience)
 	names := make([]string, s.instances)
 	for i := range names {
 		names[i] = fmt.Sprintf("my-project:europe-west1:db-%d", i)
