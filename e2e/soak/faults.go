@@ -47,12 +47,15 @@ func (c *chaos) onRequest(*http.Request) *cloudsqltest.Fault {
 	return f
 }
 
+// retryAfter is how long the API wants to be left alone after a 429.
+const retryAfter = time.Second
+
 // apiFaults are passing troubles of the Admin API. Lasting ones, such as 403,
 // fail a Dial rightly.
 var apiFaults = map[string]cloudsqltest.Fault{
 	"API 503":              {Status: 503},
 	"API 502 with HTML":    {Status: 502, Body: "<html>Bad Gateway</html>"},
-	"API 429":              {Status: 429, Header: http.Header{"Retry-After": {"1"}}},
+	"API 429":              {Status: 429, Header: http.Header{"Retry-After": {fmt.Sprint(retryAfter.Seconds())}}},
 	"API slow":             {Delay: 500 * time.Millisecond},
 	"API hangs":            {Hang: true},
 	"API reset":            {ResetAt: cloudsqltest.AtStart},
@@ -83,11 +86,13 @@ func (c *chaos) strike() {
 		c.strikeAPI()
 		return
 	}
-	p := c.instances[rand.IntN(len(c.instances))]
-	if time.Since(c.lastHit[p]) < c.rest {
-		c.strikeAPI()
+	rested := slices.DeleteFunc(slices.Clone(c.instances), func(p *cloudsqltest.Proxy) bool {
+		return time.Since(c.lastHit[p]) < c.rest
+	})
+	if len(rested) == 0 {
 		return
 	}
+	p := rested[rand.IntN(len(rested))]
 	c.lastHit[p] = time.Now()
 	c.strikeInstance(p)
 }

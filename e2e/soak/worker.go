@@ -10,10 +10,13 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -65,14 +68,22 @@ func (w *worker) dial(random *mathrand.Rand) net.Conn {
 	case err == nil:
 		w.tally.add("dial", "good")
 		return c
-	case patience != w.patience: // a refused quota is told at once to who cannot wait
+	case patience != w.patience:
 		w.tally.add("dial", "own context: in a hurry")
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, endsBeforeRetry(ctx, err):
 		w.tally.late(err, w.patience)
 	default:
 		w.tally.fail(err)
 	}
 	return nil
+}
+
+// endsBeforeRetry reports whether err is a refused quota that ctx does not
+// outlast: that is told at once.
+func endsBeforeRetry(ctx context.Context, err error) bool {
+	var api *googleapi.Error
+	deadline, _ := ctx.Deadline()
+	return errors.As(err, &api) && api.Code == http.StatusTooManyRequests && time.Until(deadline) <= retryAfter
 }
 
 // use sends something and wants it back.
