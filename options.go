@@ -1,7 +1,6 @@
 package cloudsqlconn
 
 import (
-	"context"
 	"crypto"
 	"crypto/rsa"
 	"errors"
@@ -51,20 +50,6 @@ type config struct {
 	errs           []error // about options that cannot even be stored
 }
 
-// dialConfig is all that a Dial can be told.
-type dialConfig struct {
-	iam       bool
-	types     []IPType
-	dialFunc  DialFunc
-	keepAlive time.Duration
-	timeout   time.Duration
-	errs      []error // about options that cannot even be stored
-}
-
-// DialFunc opens the TCP connection to an instance, as [net.Dialer.DialContext]
-// does. It must return soon after ctx ends.
-type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
-
 type option func(*config)
 
 func (o option) applyDialer(c *config) { o(c) }
@@ -90,15 +75,6 @@ func newConfig(opts []Option) (config, error) {
 	}
 	WithOptions(opts...).applyDialer(&c)
 	return c, c.validate()
-}
-
-// with returns d with opts applied.
-func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
-	if len(opts) == 0 {
-		return d, nil
-	}
-	DialOptions(opts...).applyDial(&d)
-	return d, asConfigError(d.faults())
 }
 
 func (c *config) validate() error {
@@ -130,88 +106,11 @@ func (c *config) validate() error {
 	return asConfigError(errs)
 }
 
-func (d *dialConfig) faults() []error {
-	errs := d.errs
-	if len(d.types) == 0 {
-		errs = append(errs, errors.New("WithIPTypes: want at least one type"))
-	}
-	for _, t := range d.types {
-		if !t.valid() {
-			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %q; want one of %v", string(t), allIPTypes))
-		}
-	}
-	if d.dialFunc == nil {
-		errs = append(errs, errors.New("WithDialFunc: the function is nil"))
-	}
-	if d.timeout <= 0 {
-		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
-	}
-	return errs
-}
-
 func asConfigError(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
 	return &Error{Op: opConfig, Err: &causeError{ErrConfig, oneLine(errs)}}
-}
-
-// WithTokenSource sets the source of the tokens that authorise Admin API
-// calls. Default: Application Default Credentials, looked up at the first
-// Dial. The tokens need the scope sqlservice.admin or cloud-platform.
-func WithTokenSource(api oauth2.TokenSource) Option {
-	return option(func(c *config) {
-		c.twoSources = c.twoSources || c.login != nil
-		c.api = api
-		if api == nil {
-			c.errs = append(c.errs, errors.New("WithTokenSource: the token source is nil"))
-		}
-	})
-}
-
-// WithIAMAuthNTokenSources sets two sources: of the tokens that authorise
-// Admin API calls, and of those that log in to the database. The latter should
-// have the scope sqlservice.login and no other, since they travel inside
-// certificates.
-func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
-	return option(func(c *config) {
-		c.twoSources = c.twoSources || (c.api != nil && c.login == nil)
-		c.api, c.login = api, login
-		if api == nil || login == nil {
-			c.errs = append(c.errs, errors.New("WithIAMAuthNTokenSources: a token source is nil"))
-		}
-	})
-}
-
-// WithAdminAPIEndpoint sets the root URL of the SQL Admin API. Default:
-// https://sqladmin.googleapis.com.
-func WithAdminAPIEndpoint(url string) Option {
-	return option(func(c *config) { c.endpoint = url })
-}
-
-// WithHTTPClient sets the client that carries Admin API calls. Unless a token
-// source is set too, it must authorise them by itself, and there is no IAM
-// login.
-func WithHTTPClient(client *http.Client) Option {
-	return option(func(c *config) {
-		c.httpClient = client
-		if client == nil {
-			c.errs = append(c.errs, errors.New("WithHTTPClient: the client is nil"))
-		}
-	})
-}
-
-// WithQuotaProject sets the project that Admin API calls are counted for. The
-// caller needs serviceusage.services.use there. Default: none is named, and the
-// calls count for the project that the credentials belong to.
-func WithQuotaProject(project string) Option {
-	return option(func(c *config) { c.quotaProject = project })
-}
-
-// WithUserAgent adds a word to the User-Agent of Admin API calls. Given more
-// than once, all of them are sent.
-func WithUserAgent(ua string) Option {
-	return option(func(c *config) { c.userAgent += " " + ua })
 }
 
 // WithRefreshTimeout bounds one refresh of an instance's metadata and
@@ -248,49 +147,6 @@ func WithResolver(r Resolver) Option {
 // Dials that do not say otherwise.
 func WithIAMAuthN() Option { return WithDialIAMAuthN(true) }
 
-// WithDialIAMAuthN says whether to log in with the caller's IAM identity.
-// Default: false, the database asks for a password.
-func WithDialIAMAuthN(on bool) DialOption {
-	return dialOption(func(d *dialConfig) { d.iam = on })
-}
-
-// WithPublicIP connects to the instance's public address only.
-func WithPublicIP() DialOption { return WithIPTypes(PublicIP) }
-
-// WithPrivateIP connects to the instance's private address only.
-func WithPrivateIP() DialOption { return WithIPTypes(PrivateIP) }
-
-// WithPSC connects to the instance's Private Service Connect endpoint only.
-func WithPSC() DialOption { return WithIPTypes(PSC) }
-
-// WithAutoIP tries the public, then the private, then the PSC address,
-// whichever the instance has. This is the default.
-func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
-
-// WithIPTypes tries the instance's addresses of these types, in this order.
-func WithIPTypes(types ...IPType) DialOption {
-	types = slices.Clone(types)
-	return dialOption(func(d *dialConfig) { d.types = types })
-}
-
-// WithDialFunc sets the function that opens TCP connections to instances.
-// Default: a plain net.Dialer.
-func WithDialFunc(f DialFunc) DialOption {
-	return dialOption(func(d *dialConfig) { d.dialFunc = f })
-}
-
-// WithTCPKeepAlive sets the idle time after which TCP keep-alive probes are
-// sent, and their interval. Default: 30 s; negative: no probes.
-func WithTCPKeepAlive(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) { c.keepAlive = d })
-}
-
-// WithDialTimeout bounds a whole Dial, all hops together. A deadline of the
-// caller's context that is sooner wins. Default: 30 s.
-func WithDialTimeout(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) { c.timeout = d })
-}
-
 // WithOptions groups options.
 func WithOptions(opts ...Option) Option {
 	opts = slices.Clone(opts)
@@ -301,24 +157,6 @@ func WithOptions(opts ...Option) Option {
 				continue
 			}
 			o.applyDialer(c)
-		}
-	})
-}
-
-// WithDefaultDialOptions sets the default for all Dials. It is the same as
-// passing opts to NewDialer.
-func WithDefaultDialOptions(opts ...DialOption) Option { return DialOptions(opts...) }
-
-// DialOptions groups options of a Dial.
-func DialOptions(opts ...DialOption) DialOption {
-	opts = slices.Clone(opts)
-	return dialOption(func(d *dialConfig) {
-		for i, o := range opts {
-			if o == nil {
-				d.errs = append(d.errs, fmt.Errorf("option %d is nil", i))
-				continue
-			}
-			o.applyDial(d)
 		}
 	})
 }
