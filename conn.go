@@ -18,8 +18,10 @@ type conn struct {
 	connector *connector
 	info      *admin.Info // what it was made with
 
-	heard  atomic.Bool // the first Read is over
-	closed atomic.Bool
+	heard   atomic.Bool // the first Read is over
+	closed  atomic.Bool
+	onClose func()                // nil: nothing
+	reason  atomic.Pointer[error] // why the Dialer has cut it; nil: it has not
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -33,9 +35,12 @@ type socketConn struct {
 // idle connection is still alive.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
-func newConn(tc *tls.Conn, c *connector, info *admin.Info) net.Conn {
+func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name) net.Conn {
 	c.open.Add(1)
 	conn := &conn{tls: tc, connector: c, info: info}
+	if n.domain != "" {
+		conn.onClose = c.failover.opened(conn, n)
+	}
 	if socket, ok := tc.NetConn().(syscall.Conn); ok {
 		return &socketConn{conn, socket}
 	}
@@ -47,13 +52,14 @@ func newConn(tc *tls.Conn, c *connector, info *admin.Info) net.Conn {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.tls.Read(b)
 	c.connector.read.Add(int64(n))
+	err = c.explain(err)
 	if c.heard.Load() {
 		return n, err
 	}
 	switch {
 	case n > 0:
 		c.connector.accepted(c.info)
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), c.closed.Load():
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), c.closed.Load():
 		return n, err
 	default:
 		err = c.connector.rejected(c.info, err)
@@ -66,7 +72,7 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.tls.Write(b)
 	c.connector.written.Add(int64(n))
-	return n, err
+	return n, c.explain(err)
 }
 
 // Close closes the connection. After the first call it returns net.ErrClosed.
@@ -75,7 +81,27 @@ func (c *conn) Close() error {
 		return net.ErrClosed
 	}
 	c.connector.open.Add(-1)
+	if c.onClose != nil {
+		c.onClose()
+	}
 	return c.tls.Close()
+}
+
+// cut ends the connection, and gives its owner a reason.
+func (c *conn) cut(reason error) {
+	c.reason.CompareAndSwap(nil, &reason)
+	_ = c.tls.NetConn().Close() // closing TLS would wait for a dead server
+}
+
+// explain returns err, or why the Dialer has cut the connection.
+func (c *conn) explain(err error) error {
+	if err == nil || c.closed.Load() {
+		return err
+	}
+	if reason := c.reason.Load(); reason != nil {
+		return &Error{Op: opResolve, Instance: c.connector.String(), Err: *reason}
+	}
+	return err
 }
 
 // CloseWrite tells the server that nothing more will be written.

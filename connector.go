@@ -48,7 +48,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -67,8 +66,10 @@ const idleAfter = 15 * time.Minute
 // connector is everything about one instance: what is known about it, and how
 // to reach it.
 type connector struct {
-	key   key
-	cache *refresh.Cache[admin.Info]
+	key      key
+	cache    *refresh.Cache[admin.Info]
+	nodes    nodes // of a read pool
+	failover *failover
 
 	lastDial time.Time // guarded by Dialer.mu
 
@@ -79,13 +80,13 @@ type connector struct {
 	read, written atomic.Int64 // bytes
 }
 
-func newConnector(k key, client *admin.Client, cfg *config) *connector {
+func (d *Dialer) newConnector(k key) *connector {
 	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
-		return client.Fetch(ctx, inst, k.iam)
+		return d.admin.Fetch(ctx, inst, k.iam)
 	}
-	policy := refresh.Policy{Lazy: cfg.lazy, Timeout: cfg.refreshTimeout, Judge: judge}
-	return &connector{key: k, cache: refresh.New(policy, fetch)}
+	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge}
+	return &connector{key: k, cache: refresh.New(policy, fetch), failover: d.failover}
 }
 
 // String returns the instance's name.
@@ -102,33 +103,36 @@ func (c *connector) idle() bool {
 	return time.Since(c.lastDial) > idleAfter && c.open.Load() == 0 && c.cache.Idle()
 }
 
-// dial connects, with a second try if the first fails and newer metadata can
-// be had.
-func (c *connector) dial(ctx context.Context, n Name, dc *dialConfig) (net.Conn, error) {
+// dial connects. If the first try fails and newer metadata can be had, there
+// is a second one; and one more if the metadata has changed meanwhile, since
+// an instance that is on the move can be met on the move twice.
+func (c *connector) dial(ctx context.Context, t target, dc *dialConfig) (net.Conn, error) {
 	info, err := c.cache.Get(ctx)
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}
 	firstCtx, stopLooking := c.lookIfSlow(ctx, info, dc)
-	conn, failed := c.connect(firstCtx, info, n, dc)
+	conn, failed := c.connect(firstCtx, info, t, dc)
 	stopLooking()
-	if failed == nil {
-		return conn, nil
-	}
-	if !c.blame(ctx, info, failed) {
-		return nil, failed
-	}
-	newer, err := c.cache.Next(ctx, info)
-	if errors.Is(err, refresh.ErrUnchanged) {
-		return nil, failed
-	}
-	if err != nil {
-		return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
-	}
-	conn, failed = c.connect(ctx, newer, n, dc)
-	if failed != nil {
-		c.blame(ctx, newer, failed)
-		return nil, failed
+	moving := false // the metadata has changed between two tries
+	for try := 1; failed != nil; try++ {
+		if !c.blame(ctx, info, failed) || (try > 1 && !moving) {
+			return nil, failed
+		}
+		next := c.cache.Next
+		if moving {
+			next = c.cache.Await
+		}
+		newer, err := next(ctx, info)
+		if errors.Is(err, refresh.ErrUnchanged) {
+			return nil, failed
+		}
+		if err != nil {
+			return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
+		}
+		conn, failed = c.connect(ctx, newer, t, dc)
+		moving = !newer.SameMetadata(info)
+		info = newer
 	}
 	return conn, nil
 }
@@ -166,7 +170,7 @@ func (c *connector) lookIfSlow(ctx context.Context, info *admin.Info, dc *dialCo
 		c.looked.Store(time.Now().UnixNano())
 		c.cache.Refresh(info)
 		newer, err := c.cache.Next(ctx, info)
-		if err == nil && !slices.Equal(hosts(info, dc.types), hosts(newer, dc.types)) {
+		if err == nil && !info.SameAddrs(newer) {
 			c.looked.Store(0)
 			cancel(errMoved)
 		}
@@ -199,17 +203,20 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 
 // connect opens a connection to the first address that leads to the instance.
 // Each but the last gets its share of the time left.
-func (c *connector) connect(ctx context.Context, info *admin.Info, n Name, dc *dialConfig) (net.Conn, *Error) {
-	addrs := hosts(info, dc.types)
+func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
+	addrs := append(t.hosts, c.addresses(info, dc.types)...)
 	if len(addrs) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	var errs oneLine
 	op := opDial
 	for i, host := range addrs {
-		conn, handshake, err := c.connectTo(ctx, host, len(addrs)-i, info, n, dc)
+		conn, handshake, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
 		if err == nil {
 			return conn, nil
+		}
+		if len(info.Nodes) > 0 && !over(ctx) {
+			c.nodes.failed(host)
 		}
 		errs = append(errs, err)
 		if handshake {
@@ -263,7 +270,7 @@ func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Inf
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info), nil
+	return newConn(tc, c, info, n), nil
 }
 
 // accepted is told when the server has sent something over a connection made
@@ -320,27 +327,4 @@ func ended(ctx context.Context, err error) error {
 		return err
 	}
 	return oneLine{context.Cause(ctx), err}
-}
-
-// hosts are the instance's addresses of the wanted types, in that order.
-func hosts(info *admin.Info, types []IPType) []string {
-	if len(types) == 1 {
-		return info.Addrs[types[0].String()]
-	}
-	var hosts []string
-	for _, t := range types {
-		hosts = append(hosts, info.Addrs[t.String()]...)
-	}
-	return hosts
-}
-
-func noAddress(info *admin.Info, types []IPType) error {
-	var has []IPType
-	for _, t := range allIPTypes {
-		if len(info.Addrs[t.String()]) > 0 {
-			has = append(has, t)
-		}
-	}
-	slices.Sort(has)
-	return &causeError{ErrNoAddress, fmt.Errorf("the instance has no address of the types %v; it has %v", types, has)}
 }

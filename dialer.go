@@ -24,11 +24,13 @@ const idleSweep = 64
 // Dialer connects to Cloud SQL instances. One Dialer serves a whole process
 // and any number of instances; its methods are safe for concurrent use.
 type Dialer struct {
-	cfg    config
-	admin  *admin.Client
-	ctx    context.Context // ends at Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // counts the making of the client key
+	cfg      config
+	admin    *admin.Client
+	resolver resolver
+	failover *failover
+	ctx      context.Context // ends at Close
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup // counts the making of the client key
 
 	closeOnce sync.Once
 
@@ -73,6 +75,8 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		return nil, asConfigError([]error{err})
 	}
 	d := &Dialer{cfg: cfg, admin: client, connectors: map[key]*connector{}, sweepAt: idleSweep}
+	d.resolver = newResolver(&cfg.names)
+	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
@@ -96,11 +100,15 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	c, n, err := d.connector(ctx, name, dc.iam)
+	t, err := d.resolve(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.dial(ctx, n, &dc)
+	c, err := d.connector(t.name, dc.iam)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.dial(ctx, t, &dc)
 	if err != nil {
 		return nil, d.reason(c.String(), err)
 	}
@@ -142,6 +150,7 @@ func (d *Dialer) Close() error {
 		d.connectors = nil
 		d.cancel()
 		d.mu.Unlock()
+		d.failover.close()
 		for _, c := range connectors {
 			c.cache.Close()
 		}
@@ -161,7 +170,11 @@ func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*adm
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	c, _, err := d.connector(ctx, name, dc.iam)
+	t, err := d.resolve(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.connector(t.name, dc.iam)
 	if err != nil {
 		return nil, err
 	}
@@ -172,35 +185,39 @@ func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*adm
 	return info, nil
 }
 
-// connector resolves name and returns what knows that instance, made at the
-// first use.
-func (d *Dialer) connector(ctx context.Context, name string, iam bool) (*connector, Name, error) {
+// resolve returns what name stands for.
+func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 	if d.ctx.Err() != nil {
-		return nil, Name{}, d.reason(name, ErrDialerClosed)
+		return target{}, d.reason(name, ErrDialerClosed)
 	}
-	n, err := d.cfg.resolver.Resolve(ctx, name)
+	t, err := d.resolver.resolve(ctx, name)
 	if err != nil {
-		return nil, Name{}, d.reason(name, newError(opResolve, "", err))
+		return target{}, d.reason(name, newError(opResolve, "", err))
 	}
-	if n.IsZero() {
-		return nil, Name{}, newError(opResolve, "", &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))})
+	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
+		d.failover.found(t.name)
 	}
+	return t, nil
+}
+
+// connector returns what knows the instance n, made at the first use.
+func (d *Dialer) connector(n Name, iam bool) (*connector, error) {
 	k := key{name: n, iam: iam}
 	k.name.domain = ""
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.connectors == nil {
-		return nil, Name{}, d.reason(name, ErrDialerClosed)
+		return nil, d.reason(n.String(), ErrDialerClosed)
 	}
 	c := d.connectors[k]
 	if c == nil {
 		d.sweepLocked()
-		c = newConnector(k, d.admin, &d.cfg)
+		c = d.newConnector(k)
 		d.connectors[k] = c
 	}
 	c.lastDial = time.Now()
-	return c, n, nil
+	return c, nil
 }
 
 // sweepLocked lets go of instances that nobody dials any more, now and then.

@@ -28,6 +28,21 @@ func ParseIPType(s string) (IPType, error) {
 	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", quote(s), allIPTypes)}
 }
 
+// ParseIPTypes reads a list for [WithIPTypes], in order of preference: types
+// separated by commas, such as "PRIVATE,PUBLIC", each as [ParseIPType] reads it.
+// An empty list, spaces, and a type that comes twice are an [ErrConfig].
+func ParseIPTypes(s string) ([]IPType, error) {
+	var types []IPType
+	for word := range strings.SplitSeq(s, ",") {
+		t := IPType(strings.ToUpper(word))
+		if !t.valid() || slices.Contains(types, t) {
+			return nil, &causeError{ErrConfig, fmt.Errorf("IP types %s; want some of %v, each once, separated by commas without spaces", quote(s), allIPTypes)}
+		}
+		types = append(types, t)
+	}
+	return types, nil
+}
+
 // String returns PUBLIC, PRIVATE or PSC.
 func (t IPType) String() string { return string(t) }
 

@@ -1,7 +1,6 @@
 package cloudsqlconn
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -63,18 +62,6 @@ func (n Name) String() string {
 	}
 	return n.project + ":" + n.region + ":" + n.instance
 }
-
-// Resolver turns what a caller passes to Dial into the name of an instance.
-// Resolve is called at every Dial, from many goroutines at once; it must
-// return soon after ctx ends.
-type Resolver interface {
-	Resolve(ctx context.Context, name string) (Name, error)
-}
-
-// nameResolver is the default: it takes instance connection names only.
-type nameResolver struct{}
-
-func (nameResolver) Resolve(_ context.Context, name string) (Name, error) { return ParseName(name) }
 
 // quote shows what was passed as a name: not all of it if it is long, and none
 // if it can be a URL or a data source name, with a password in it.

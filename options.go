@@ -44,7 +44,7 @@ type config struct {
 	refreshTimeout time.Duration
 	lazy           bool
 	key            crypto.Signer
-	resolver       Resolver
+	names          nameConfig
 	dial           dialConfig
 	twoSources     bool    // of credentials were given
 	errs           []error // about options that cannot even be stored
@@ -65,7 +65,7 @@ func newConfig(opts []Option) (config, error) {
 	c := config{
 		refreshTimeout: defaultRefreshTimeout,
 		userAgent:      "cloudsqlconn/" + version,
-		resolver:       nameResolver{},
+		names:          nameConfig{failoverPeriod: defaultFailoverPeriod},
 		dial: dialConfig{
 			types:     []IPType{PublicIP, PrivateIP, PSC},
 			dialFunc:  new(net.Dialer).DialContext,
@@ -82,9 +82,7 @@ func (c *config) validate() error {
 	if c.refreshTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want a positive duration, got %v", c.refreshTimeout))
 	}
-	if c.resolver == nil {
-		errs = append(errs, errors.New("WithResolver: the resolver is nil"))
-	}
+	errs = append(errs, c.names.faults()...)
 	if c.endpoint != "" {
 		u, err := url.Parse(c.endpoint)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
@@ -135,12 +133,6 @@ func WithPrivateKey(key crypto.Signer) Option {
 			c.errs = append(c.errs, errors.New("WithPrivateKey: the key is nil"))
 		}
 	})
-}
-
-// WithResolver sets what turns the names passed to Dial into instances.
-// Default: ParseName.
-func WithResolver(r Resolver) Option {
-	return option(func(c *config) { c.resolver = r })
 }
 
 // WithIAMAuthN logs in to the database with the caller's IAM identity, in all

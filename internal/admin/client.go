@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,7 +100,9 @@ func (c *Client) Close() { c.close() }
 // Fetch asks for metadata and certificate at the same time and returns them
 // with the time at which they expire: the earlier of the certificate's and,
 // for iam, the login token's. Transient failures of either half are retried
-// without repeating the other.
+// without repeating the other. For iam the certificate is asked for once the
+// metadata names an engine that has IAM login: a login token is given to
+// nobody who has no use for it.
 func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, time.Time, error) {
 	fail := func(err error) (*Info, time.Time, error) { return nil, time.Time{}, err }
 	if iam && c.login == nil {
@@ -118,20 +121,24 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
-		wg       sync.WaitGroup
-		cert     *certificate
-		certErr  error
-		settings *sqladmin.ConnectSettings
+		wg      sync.WaitGroup
+		cert    *certificate
+		certErr error
+		known   = make(chan struct{}) // closed when the metadata is there, or will not come
 	)
 	wg.Go(func() {
-		if cert, certErr = c.certificate(ctx, inst, iam); certErr != nil {
+		if cert, certErr = c.certificate(ctx, inst, iam, known); certErr != nil {
 			cancel()
 		}
 	})
 	settings, err := c.settings(ctx, inst)
+	if err == nil && iam {
+		err = checkIAM(settings.DatabaseVersion)
+	}
 	if err != nil {
 		cancel()
 	}
+	close(known)
 	wg.Wait()
 	// The half that failed first cancelled the other; if both failed by
 	// themselves, the metadata's error says more.
@@ -146,10 +153,18 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 	if err != nil {
 		return fail(err)
 	}
-	if iam && !info.SupportsIAM() {
-		return fail(&ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL, the instance runs %s", info.DatabaseVersion)})
-	}
 	return info, cert.expiry, nil
+}
+
+// checkIAM reports an engine that has no IAM login. One that the metadata does
+// not name is left to the server.
+func checkIAM(databaseVersion string) error {
+	switch {
+	case databaseVersion == "", databaseVersion == "SQL_DATABASE_VERSION_UNSPECIFIED",
+		strings.HasPrefix(databaseVersion, "POSTGRES"), strings.HasPrefix(databaseVersion, "MYSQL"):
+		return nil
+	}
+	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL, the instance runs %s", databaseVersion)}
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
@@ -158,8 +173,26 @@ func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.Connect
 	})
 }
 
-// certificate asks for a client certificate, with a login token in it for iam.
-func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*certificate, error) {
+// ResolveDNS returns the connection name, project:region:instance, of the
+// instance that has this DNS name of Cloud SQL's own, such as
+// 42cf.2imj.us-west1.sql.goog.
+func (c *Client) ResolveDNS(ctx context.Context, region, dnsName string) (string, error) {
+	const name = "resolveConnectSettings"
+	settings, err := do(ctx, c, name, func(ctx context.Context) call[sqladmin.ConnectSettings] {
+		return c.service.Connect.Resolve(region, strings.TrimSuffix(dnsName, ".")+".").Context(ctx)
+	})
+	if err != nil {
+		return "", err
+	}
+	if settings.ConnectionName == "" {
+		return "", &ReplyError{Field: name + ".connectionName", Problem: "is empty"}
+	}
+	return settings.ConnectionName, nil
+}
+
+// certificate asks for a client certificate. One for iam has a login token in
+// it, and waits until the engine is known.
+func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known <-chan struct{}) (*certificate, error) {
 	key, err := c.cfg.Key()
 	if err != nil {
 		return nil, &ConfigError{Problem: "no client key", Err: err}
@@ -175,6 +208,10 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool) (*cer
 			return nil, err
 		}
 		req.AccessToken = login.AccessToken
+		<-known
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
 	resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context) call[sqladmin.GenerateEphemeralCertResponse] {
 		return c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -28,19 +29,37 @@ type Info struct {
 	// can be empty.
 	DatabaseVersion string
 
-	// Addrs are IP addresses, or for PSC DNS names without a trailing dot, by
-	// kind. The first of a kind is to be preferred.
-	Addrs map[string][]string
+	// Addrs are where the instance can be reached.
+	Addrs Addrs
+
+	// Nodes are the addresses of each node of a read pool. Empty for other
+	// instances.
+	Nodes []Addrs
+
+	// MetadataExchange reports whether the server understands a metadata
+	// exchange that tells the client's protocol.
+	MetadataExchange bool
 
 	// Certificate is the client certificate's leaf.
 	Certificate *x509.Certificate
 
-	tls *tls.Config
+	tls      *tls.Config
+	serverCA string // PEM
 }
 
-// SupportsIAM reports whether the engine has IAM login.
-func (i *Info) SupportsIAM() bool {
-	return !strings.HasPrefix(i.DatabaseVersion, "SQLSERVER")
+// Addrs are IP addresses, or for PSC DNS names without a trailing dot, by
+// kind. The first of a kind is to be preferred.
+type Addrs map[string][]string
+
+// SameMetadata reports whether the instance has not changed between i and
+// other: neither its addresses nor its server CA.
+func (i *Info) SameMetadata(other *Info) bool {
+	return i.serverCA == other.serverCA && i.SameAddrs(other)
+}
+
+// SameAddrs reports whether i and other lead to the same addresses.
+func (i *Info) SameAddrs(other *Info) bool {
+	return reflect.DeepEqual(i.Addrs, other.Addrs) && reflect.DeepEqual(i.Nodes, other.Nodes)
 }
 
 // TLS returns the configuration for a connection to the instance. domain is
@@ -52,6 +71,16 @@ func (i *Info) TLS(domain string) *tls.Config {
 	}
 	cfg := i.tls.Clone()
 	cfg.ServerName = domain
+	return cfg
+}
+
+// InnerTLS returns the configuration for a TLS session that the database speaks
+// with the client inside the tunnel, with a certificate of the same server CA.
+func (i *Info) InnerTLS(domain string) *tls.Config {
+	cfg := i.TLS(domain).Clone()
+	cfg.MinVersion = tls.VersionTLS12 // of SQL Server before 2022
+	cfg.GetClientCertificate = nil    // it authorises the tunnel, not the login
+	cfg.ClientSessionCache = nil      // a session belongs to its server
 	return cfg
 }
 
@@ -76,9 +105,14 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 	}
 	return &Info{
 		DatabaseVersion: s.DatabaseVersion,
-		Addrs:           addrs(s),
-		Certificate:     cert.Leaf,
-		tls:             newTLSConfig(identity, cert),
+		Addrs:           addrs(s.IpAddresses, pscNames(s.PscEnabled, s.DnsNames, s.DnsName)),
+		Nodes:           nodes(s),
+		// The API's documentation: a server whose list is empty must not be
+		// sent one.
+		MetadataExchange: slices.Contains(s.MdxProtocolSupport, "CLIENT_PROTOCOL_TYPE"),
+		Certificate:      cert.Leaf,
+		tls:              newTLSConfig(identity, cert),
+		serverCA:         s.ServerCaCert.Cert,
 	}, nil
 }
 
@@ -137,26 +171,49 @@ func parseAnchors(c *sqladmin.SslCert) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// dnsNames are all DNS names of the instance, those of the newer field first.
+// dnsNames are all DNS names of the instance and of its nodes, those of the
+// newer field first.
 func dnsNames(s *sqladmin.ConnectSettings) []string {
-	var names []string
-	for _, m := range s.DnsNames {
-		if m != nil && m.Name != "" {
-			names = append(names, m.Name)
+	names := appendNames(nil, s.DnsNames, s.DnsName)
+	for _, n := range s.Nodes {
+		if n != nil {
+			names = appendNames(names, n.DnsNames, n.DnsName)
 		}
-	}
-	if s.DnsName != "" && !slices.Contains(names, s.DnsName) {
-		names = append(names, s.DnsName)
 	}
 	return names
 }
 
+func appendNames(names []string, mappings []*sqladmin.DnsNameMapping, legacy string) []string {
+	for _, m := range mappings {
+		if m != nil && m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	if legacy != "" && !slices.Contains(names, legacy) {
+		names = append(names, legacy)
+	}
+	return names
+}
+
+// nodes are the addresses of a read pool's nodes, in the order of their names:
+// the metadata promises none.
+func nodes(s *sqladmin.ConnectSettings) []Addrs {
+	pool := slices.DeleteFunc(slices.Clone(s.Nodes), func(n *sqladmin.ConnectPoolNodeConfig) bool { return n == nil })
+	slices.SortStableFunc(pool, func(a, b *sqladmin.ConnectPoolNodeConfig) int { return strings.Compare(a.Name, b.Name) })
+	var all []Addrs
+	for _, n := range pool {
+		if a := addrs(n.IpAddresses, pscNames(s.PscEnabled, n.DnsNames, n.DnsName)); len(a) > 0 {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // addrs are the addresses that can be dialled. Of several public or private
-// ones the last counts, as in Google's connectors; PSC needs pscEnabled, since
-// instances without PSC have a DNS name too.
-func addrs(s *sqladmin.ConnectSettings) map[string][]string {
-	found := map[string][]string{}
-	for _, m := range s.IpAddresses {
+// ones the last counts, as in Google's connectors.
+func addrs(ips []*sqladmin.IpMapping, psc []string) Addrs {
+	found := Addrs{}
+	for _, m := range ips {
 		switch {
 		case m == nil || m.IpAddress == "":
 		case m.Type == "PRIMARY":
@@ -165,26 +222,27 @@ func addrs(s *sqladmin.ConnectSettings) map[string][]string {
 			found[Private] = []string{m.IpAddress}
 		}
 	}
-	if psc := pscNames(s); len(psc) > 0 {
+	if len(psc) > 0 {
 		found[PSC] = psc
 	}
 	return found
 }
 
-// pscNames are the instance's own PSC names without their dot, those under
-// sql-psc.goog first.
-func pscNames(s *sqladmin.ConnectSettings) []string {
-	if !s.PscEnabled {
+// pscNames are the PSC names of an instance, or of a node, without their dot,
+// those under sql-psc.goog first. They need pscEnabled, since instances without
+// PSC have a DNS name too.
+func pscNames(enabled bool, mappings []*sqladmin.DnsNameMapping, legacy string) []string {
+	if !enabled {
 		return nil
 	}
 	var names []string
-	for _, m := range s.DnsNames {
+	for _, m := range mappings {
 		if m != nil && m.ConnectionType == "PRIVATE_SERVICE_CONNECT" && m.DnsScope == "INSTANCE" {
 			names = appendName(names, m.Name)
 		}
 	}
 	if len(names) == 0 {
-		names = appendName(names, s.DnsName)
+		names = appendName(names, legacy)
 	}
 	slices.SortStableFunc(names, func(a, b string) int {
 		return rank(a) - rank(b)

@@ -30,10 +30,10 @@ func TestExampleOfTheProtocol(t *testing.T) {
 	t.Parallel()
 	a := &api{}
 	info := mustFetch(t, a)
-	if info.DatabaseVersion != "POSTGRES_16" || !info.SupportsIAM() {
-		t.Errorf("DatabaseVersion is %q, SupportsIAM %v", info.DatabaseVersion, info.SupportsIAM())
+	if info.DatabaseVersion != "POSTGRES_16" || !info.MetadataExchange {
+		t.Errorf("DatabaseVersion is %q, MetadataExchange %v", info.DatabaseVersion, info.MetadataExchange)
 	}
-	wantAddrs(t, info, map[string][]string{
+	wantAddrs(t, info, admin.Addrs{
 		admin.Public:  {"203.0.113.10"},
 		admin.Private: {"10.1.2.3"},
 		admin.PSC:     {"42cfcd3545f4.2imj07zrx20yw.us-central1.sql.goog"},
@@ -43,7 +43,7 @@ func TestExampleOfTheProtocol(t *testing.T) {
 	}
 }
 
-func wantAddrs(t *testing.T, info *admin.Info, want map[string][]string) {
+func wantAddrs(t *testing.T, info *admin.Info, want admin.Addrs) {
 	t.Helper()
 	if !reflect.DeepEqual(info.Addrs, want) {
 		t.Errorf("Addrs are %v, want %v", info.Addrs, want)
@@ -146,9 +146,10 @@ func TestSQLServerHasNoIAMLogin(t *testing.T) {
 	if !errors.As(err, &cfg) || !admin.Terminal(err) {
 		t.Errorf("%v is no terminal ConfigError", err)
 	}
-	if info := mustFetch(t, a); info.SupportsIAM() {
-		t.Error("SupportsIAM of SQL Server")
+	if n := len(a.received(ephemeralCert)); n != 0 {
+		t.Errorf("%d certificates were asked for", n)
 	}
+	mustFetch(t, a)
 }
 
 func TestMetadataThatLacksMuch(t *testing.T) {
@@ -158,10 +159,10 @@ func TestMetadataThatLacksMuch(t *testing.T) {
 			"kind": nil, "backendType": nil, "databaseVersion": version, "region": nil, "ipAddresses": nil, "pscEnabled": nil,
 			"serverCaMode": "A_MODE_OF_THE_FUTURE", "dnsName": nil, "dnsNames": nil, "mdxProtocolSupport": nil, "unknown": object{"field": 1},
 		}))
-		if want, _ := version.(string); info.DatabaseVersion != want || !info.SupportsIAM() {
-			t.Errorf("DatabaseVersion is %q, SupportsIAM %v", info.DatabaseVersion, info.SupportsIAM())
+		if want, _ := version.(string); info.DatabaseVersion != want || info.MetadataExchange {
+			t.Errorf("DatabaseVersion is %q, MetadataExchange %v", info.DatabaseVersion, info.MetadataExchange)
 		}
-		wantAddrs(t, info, map[string][]string{})
+		wantAddrs(t, info, admin.Addrs{})
 		if name := info.TLS("").ServerName; name != "" {
 			t.Errorf("ServerName is %q", name)
 		}
@@ -181,35 +182,73 @@ func TestAddresses(t *testing.T) {
 		psc      bool
 		dnsName  string
 		dnsNames list
-		want     map[string][]string
+		want     admin.Addrs
 	}{
-		{name: "none", want: map[string][]string{}},
+		{name: "none", want: admin.Addrs{}},
 		{name: "null entries", ips: list{nil, ip("PRIMARY", "203.0.113.1"), nil}, psc: true, dnsNames: list{nil, psc("a.sql-psc.goog."), nil},
-			want: map[string][]string{admin.Public: {"203.0.113.1"}, admin.PSC: {"a.sql-psc.goog"}}},
+			want: admin.Addrs{admin.Public: {"203.0.113.1"}, admin.PSC: {"a.sql-psc.goog"}}},
 		{name: "outgoing and others", ips: list{ip("OUTGOING", "203.0.113.1"), ip("MIGRATED_1ST_GEN", "203.0.113.2"), ip("", "203.0.113.3"), ip("primary", "203.0.113.4")},
-			want: map[string][]string{}},
-		{name: "without address", ips: list{ip("PRIMARY", ""), object{"type": "PRIVATE"}}, want: map[string][]string{}},
+			want: admin.Addrs{}},
+		{name: "without address", ips: list{ip("PRIMARY", ""), object{"type": "PRIVATE"}}, want: admin.Addrs{}},
 		{name: "the last one counts", ips: list{ip("PRIMARY", "203.0.113.1"), ip("PRIVATE", "10.0.0.1"), ip("PRIMARY", "203.0.113.2"), ip("PRIVATE", "10.0.0.2"), ip("PRIMARY", "")},
-			want: map[string][]string{admin.Public: {"203.0.113.2"}, admin.Private: {"10.0.0.2"}}},
-		{name: "PSC names without PSC", dnsName: "a.sql.goog.", dnsNames: list{psc("b.sql.goog.")}, want: map[string][]string{}},
+			want: admin.Addrs{admin.Public: {"203.0.113.2"}, admin.Private: {"10.0.0.2"}}},
+		{name: "PSC names without PSC", dnsName: "a.sql.goog.", dnsNames: list{psc("b.sql.goog.")}, want: admin.Addrs{}},
 		{name: "PSC names", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{psc("b.sql.goog."), psc("y.sql-psc.goog."), psc("a.sql.goog"), psc("X.SQL-PSC.GOOG"), psc("z.sql-psc.goog.example.com")},
-			want: map[string][]string{admin.PSC: {"y.sql-psc.goog", "X.SQL-PSC.GOOG", "b.sql.goog", "a.sql.goog", "z.sql-psc.goog.example.com"}}},
+			want: admin.Addrs{admin.PSC: {"y.sql-psc.goog", "X.SQL-PSC.GOOG", "b.sql.goog", "a.sql.goog", "z.sql-psc.goog.example.com"}}},
 		{name: "PSC names of others", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{
 			object{"name": "public.sql.goog.", "connectionType": "PUBLIC", "dnsScope": "INSTANCE"},
 			object{"name": "private.sql.goog.", "connectionType": "PRIVATE_SERVICES_ACCESS", "dnsScope": "INSTANCE"},
 			object{"name": "cluster.sql.goog.", "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "CLUSTER"},
 			object{"name": "bare.sql.goog."},
 			psc(""),
-		}, want: map[string][]string{admin.PSC: {"legacy.sql.goog"}}},
-		{name: "PSC without any name", psc: true, want: map[string][]string{}},
+		}, want: admin.Addrs{admin.PSC: {"legacy.sql.goog"}}},
+		{name: "PSC without any name", psc: true, want: admin.Addrs{}},
 		{name: "PSC names that are the root", psc: true, dnsName: ".", dnsNames: list{psc("."), psc("a.sql.goog.")},
-			want: map[string][]string{admin.PSC: {"a.sql.goog"}}},
-		{name: "legacy name that is the root", psc: true, dnsName: ".", dnsNames: list{psc(".")}, want: map[string][]string{}},
+			want: admin.Addrs{admin.PSC: {"a.sql.goog"}}},
+		{name: "legacy name that is the root", psc: true, dnsName: ".", dnsNames: list{psc(".")}, want: admin.Addrs{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			wantAddrs(t, mustFetch(t, settings(object{"ipAddresses": tt.ips, "pscEnabled": tt.psc, "dnsName": tt.dnsName, "dnsNames": tt.dnsNames})), tt.want)
 		})
+	}
+}
+
+// A pool has nodes, each with addresses of its own; a node may lack any field.
+func TestReadPool(t *testing.T) {
+	t.Parallel()
+	ip := func(kind, ip string) object { return object{"type": kind, "ipAddress": ip} }
+	psc := func(name string) object {
+		return object{"name": name, "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "INSTANCE"}
+	}
+	info := mustFetch(t, settings(object{"nodeCount": 4, "nodes": []any{
+		object{"name": "a", "ipAddresses": []any{ip("PRIMARY", "203.0.113.1"), ip("OUTGOING", "203.0.113.9")}, "dnsNames": []any{psc("a.sql-psc.goog.")}},
+		nil,
+		object{"name": "b", "ipAddresses": []any{nil, ip("PRIVATE", "10.0.0.2")}, "dnsName": "b.sql.goog."},
+		object{"name": "c", "ipAddresses": nil, "dnsNames": []any{object{"name": "c.example.com", "connectionType": "PUBLIC"}}},
+	}}))
+	want := []admin.Addrs{
+		{admin.Public: {"203.0.113.1"}, admin.PSC: {"a.sql-psc.goog"}},
+		{admin.Private: {"10.0.0.2"}, admin.PSC: {"b.sql.goog"}},
+	}
+	if !reflect.DeepEqual(info.Nodes, want) {
+		t.Errorf("Nodes are %v, want %v", info.Nodes, want)
+	}
+	if info.Addrs[admin.Public][0] != "203.0.113.10" {
+		t.Errorf("the pool's own addresses are %v", info.Addrs)
+	}
+}
+
+func TestSameMetadata(t *testing.T) {
+	t.Parallel()
+	a := settings()
+	one, other := mustFetch(t, a), mustFetch(t, a)
+	if !one.SameMetadata(other) {
+		t.Error("equal replies are not the same metadata")
+	}
+	moved := mustFetch(t, settings(object{"ipAddresses": []any{object{"type": "PRIMARY", "ipAddress": "203.0.113.99"}}}))
+	if one.SameMetadata(moved) {
+		t.Error("another address is the same metadata")
 	}
 }
 
@@ -228,7 +267,7 @@ func TestManyPSCNamesKeepTheirOrder(t *testing.T) {
 		names = append(names, object{"name": name + ".", "connectionType": "PRIVATE_SERVICE_CONNECT", "dnsScope": "INSTANCE"})
 	}
 	info := mustFetch(t, settings(object{"ipAddresses": nil, "dnsNames": names}))
-	wantAddrs(t, info, map[string][]string{admin.PSC: append(first, then...)})
+	wantAddrs(t, info, admin.Addrs{admin.PSC: append(first, then...)})
 }
 
 func TestServerName(t *testing.T) {

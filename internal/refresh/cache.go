@@ -81,7 +81,7 @@ func New[T any](p Policy, fetch Func[T]) *Cache[T] {
 // after the one fetch that all callers share. It waits through transient
 // failures until ctx ends. Errors are a [*Failure], or ErrClosed.
 func (c *Cache[T]) Get(ctx context.Context) (*T, error) {
-	return c.get(ctx, nil)
+	return c.get(ctx, nil, false)
 }
 
 // Next is Get for a caller that could not use old and has said so with
@@ -89,12 +89,18 @@ func (c *Cache[T]) Get(ctx context.Context) (*T, error) {
 // failures too, and never returns old. While old can still be used it returns
 // ErrUnchanged, unless another is being fetched or the last fetch failed.
 func (c *Cache[T]) Next(ctx context.Context, old *T) (*T, error) {
-	return c.get(ctx, old)
+	return c.get(ctx, old, false)
 }
 
-func (c *Cache[T]) get(ctx context.Context, not *T) (*T, error) {
+// Await is Next for a caller with good reason to believe that there is another
+// value: if forced fetches are being spaced, it waits for the next one.
+func (c *Cache[T]) Await(ctx context.Context, old *T) (*T, error) {
+	return c.get(ctx, old, true)
+}
+
+func (c *Cache[T]) get(ctx context.Context, not *T, patient bool) (*T, error) {
 	for waited := false; ; waited = true {
-		s := c.step(ctx, not, waited)
+		s := c.step(ctx, not, waited, patient)
 		if s.value != nil || s.err != nil {
 			return s.value, s.err
 		}
@@ -111,7 +117,7 @@ type step[T any] struct {
 	until  time.Time // zero: there is a fetch to wait for
 }
 
-func (c *Cache[T]) step(ctx context.Context, not *T, waited bool) step[T] {
+func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -137,9 +143,14 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited bool) step[T] {
 		return step[T]{value: c.cur.value}
 	}
 
+	if patient && usable && ctx.Err() == nil {
+		c.forceLocked(now)
+	}
 	switch {
-	case usable && c.flight == nil && c.fail == nil:
+	case usable && c.flight == nil && c.fail == nil && (!patient || ctx.Err() != nil):
 		return step[T]{err: ErrUnchanged}
+	case usable && c.flight == nil && c.fail == nil:
+		return step[T]{landed: c.landed, until: c.forcedAgainLocked()}
 	case ctx.Err() != nil:
 		return step[T]{err: c.fail.report(now, contextError(ctx))}
 	case c.flight != nil && !c.flight.suspended(now, c.policy.Timeout):
@@ -269,12 +280,21 @@ func (c *Cache[T]) forceLocked(now time.Time) {
 	if c.flight != nil || now.Before(c.retryAtLocked()) {
 		return
 	}
-	if c.fruitless > 0 && now.Before(c.forced.Add(gap(transientGap, maxGap, c.fruitless))) {
+	if now.Before(c.forcedAgainLocked()) {
 		return
 	}
 	c.fruitless++
 	c.forced = now
 	c.startLocked(now)
+}
+
+// forcedAgainLocked is when the next fetch may be forced: now, unless the last
+// one was fruitless.
+func (c *Cache[T]) forcedAgainLocked() time.Time {
+	if c.fruitless == 0 {
+		return time.Time{}
+	}
+	return c.forced.Add(gap(transientGap, maxGap, c.fruitless))
 }
 
 // retryAtLocked is when the next attempt may start for a caller: now, unless

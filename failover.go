@@ -1,0 +1,125 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// lookupTimeout bounds the look-ups that nobody waits for.
+const lookupTimeout = 10 * time.Second
+
+// failover follows the DNS names that have open connections. When one names
+// another instance, its connections to the old one are closed: the pool that
+// owns them connects again, to the new one.
+type failover struct {
+	resolver resolver
+	period   time.Duration // 0: no look-up but those of Dials
+
+	ctx    context.Context // ends at close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // counts look-ups
+
+	mu      sync.Mutex // guards everything below; never held over a look-up
+	domains map[string]*domain
+}
+
+// domain is a DNS name with open connections.
+type domain struct {
+	conns map[*conn]Name // and the instances they lead to
+	timer *time.Timer    // of the next look-up; nil if there is none
+}
+
+func newFailover(r resolver, period time.Duration) *failover {
+	f := &failover{resolver: r, period: period, domains: map[string]*domain{}}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
+}
+
+// opened is told of a connection that was made to the instance n, and returns
+// what has to be called when it is closed.
+func (f *failover) opened(c *conn, n Name) (closed func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.domains[n.domain]
+	if d == nil {
+		d = &domain{conns: map[*conn]Name{}}
+		f.domains[n.domain] = d
+		if f.period > 0 {
+			d.timer = time.AfterFunc(f.period, func() { f.lookUp(n.domain, d) })
+		}
+	}
+	d.conns[c] = n
+	return func() { f.closed(c, n.domain) }
+}
+
+func (f *failover) closed(c *conn, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.domains[name]
+	delete(d.conns, c)
+	if len(d.conns) == 0 {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+		delete(f.domains, name)
+	}
+}
+
+// lookUp asks which instance the domain names now. A failed look-up says
+// nothing.
+func (f *failover) lookUp(name string, d *domain) {
+	f.mu.Lock()
+	if f.ctx.Err() != nil || f.domains[name] != d {
+		f.mu.Unlock()
+		return
+	}
+	f.wg.Add(1)
+	defer f.wg.Done()
+	f.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(f.ctx, lookupTimeout)
+	defer cancel()
+	if t, err := f.resolver.resolve(ctx, name); err == nil {
+		f.found(t.name)
+	}
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() == nil && f.domains[name] == d {
+		d.timer.Reset(f.period)
+	}
+}
+
+// found is told which instance a domain names, and cuts the connections to
+// any other.
+func (f *failover) found(now Name) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.domains[now.domain]
+	if d == nil {
+		return
+	}
+	for c, n := range d.conns {
+		if n != now {
+			c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed))
+		}
+	}
+}
+
+// close ends the look-ups. Connections stay open.
+func (f *failover) close() {
+	f.mu.Lock()
+	f.cancel()
+	for _, d := range slices.Collect(maps.Values(f.domains)) {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+}

@@ -1,0 +1,68 @@
+package cloudsqlconn
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+const defaultFailoverPeriod = 30 * time.Second
+
+// nameConfig is how names are resolved.
+type nameConfig struct {
+	resolver       Resolver // nil: instance connection names only
+	dns            DNS      // nil: none
+	failoverPeriod time.Duration
+	errs           []error // about options that cannot even be stored
+}
+
+func (c *nameConfig) faults() []error {
+	errs := c.errs
+	if c.resolver != nil && c.dns != nil {
+		errs = append(errs, errors.New("WithResolver and WithDNSResolver: want one of them"))
+	}
+	if c.failoverPeriod < 0 {
+		errs = append(errs, fmt.Errorf("WithFailoverPeriod: want a positive duration, or 0 for no look-ups but those of Dials, got %v", c.failoverPeriod))
+	}
+	return errs
+}
+
+// WithResolver sets what turns the names passed to Dial into instances.
+// Default: ParseName.
+func WithResolver(r Resolver) Option {
+	return option(func(c *config) {
+		c.names.resolver = r
+		if r == nil {
+			c.names.errs = append(c.names.errs, errors.New("WithResolver: the resolver is nil"))
+		}
+	})
+}
+
+// WithDNSResolver lets Dial take DNS names beside instance connection names.
+// dns is [net.DefaultResolver], or anything else that looks up names like it.
+//
+// A name of Cloud SQL's own, such as 42cf.2imj.us-west1.sql.goog, is resolved
+// by the Admin API. Any other has a TXT record with the instance's connection
+// name, or is an alias (CNAME) of one that has. If it has addresses (A, AAAA)
+// too, they are tried before those of the instance. The name may stand in the
+// server's certificate.
+//
+// DNS is asked at every Dial, so that a changed record counts at once. When it
+// gives no answer, the last one serves. See also [WithFailoverPeriod]. Use a
+// private zone: a public record discloses the instance's name.
+func WithDNSResolver(dns DNS) Option {
+	return option(func(c *config) {
+		c.names.dns = dns
+		if dns == nil {
+			c.names.errs = append(c.names.errs, errors.New("WithDNSResolver: the resolver is nil; pass net.DefaultResolver for the system's"))
+		}
+	})
+}
+
+// WithFailoverPeriod sets how often a DNS name with open connections is looked
+// up again. When it names another instance, the connections to the old one are
+// closed; a failed look-up changes nothing. Default: 30 s. 0: only the look-ups
+// of Dials count.
+func WithFailoverPeriod(d time.Duration) Option {
+	return option(func(c *config) { c.names.failoverPeriod = d })
+}
