@@ -104,6 +104,11 @@ func (c *conn) explain(err error) error {
 	return err
 }
 
+// EngineVersion returns the instance's database engine and version, as
+// [Dialer.EngineVersion] does. Driver packages look at it before they send
+// anything.
+func (c *conn) EngineVersion() string { return c.info.DatabaseVersion }
+
 // CloseWrite tells the server that nothing more will be written.
 func (c *conn) CloseWrite() error { return c.tls.CloseWrite() }
 

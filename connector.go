@@ -242,16 +242,9 @@ func (c *connector) connectTo(ctx context.Context, host string, left int, info *
 		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
 		defer cancel()
 	}
-	raw, err := dc.dialFunc(ctx, "tcp", net.JoinHostPort(host, serverPort))
-	if err == nil && raw == nil {
-		err = errors.New("the function of WithDialFunc returned neither a connection nor an error")
-	}
+	raw, err := dc.open(ctx, net.JoinHostPort(host, serverPort))
 	if err != nil {
 		return nil, false, ended(ctx, err)
-	}
-	if tcp, ok := raw.(*net.TCPConn); ok {
-		// An error means that the connection is dead; the handshake says so.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: dc.keepAlive >= 0, Idle: dc.keepAlive, Interval: dc.keepAlive})
 	}
 	conn, err := c.handshake(ctx, raw, info, n)
 	if err != nil {

@@ -2,112 +2,313 @@ package cloudsqlconn_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
-	"net/http"
-	"net/http/httptest"
+	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
+
+	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 )
 
-// tokenEndpoint is the part of an OAuth 2.0 server that service accounts need.
-// It gives the kit's tokens, each for its one scope.
-type tokenEndpoint struct {
-	tokens map[string]string // by scope
+// The accounts that tests impersonate.
+const (
+	target   = "db@my-project.iam.gserviceaccount.com"
+	delegate = "hop@my-project.iam.gserviceaccount.com"
+)
 
-	mu     sync.Mutex // guards everything below
-	scopes []string   // that were asked for
+// google is an emulated instance, and all the servers that tokens come from.
+type google struct {
+	*cloudsqltest.Server
+	auth        *authtest.Server
+	loginTokens chan string // of the certificates that the instance saw
 }
 
-func (e *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parts := strings.Split(r.FormValue("assertion"), ".")
-	if len(parts) != 3 {
-		http.Error(w, "no assertion", http.StatusBadRequest)
-		return
-	}
-	var claims struct {
-		Scope string `json:"scope"`
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &claims) != nil {
-		http.Error(w, "bad assertion", http.StatusBadRequest)
-		return
-	}
-	e.mu.Lock()
-	e.scopes = append(e.scopes, claims.Scope)
-	e.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": e.tokens[claims.Scope], "token_type": "Bearer", "expires_in": 3600})
-}
-
-// serviceAccountFile makes credentials whose token endpoint is url.
-func serviceAccountFile(t *testing.T, url string) string {
+// newGoogle starts the servers, on a machine without credentials.
+func newGoogle(t *testing.T) *google {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
+	home := t.TempDir()
+	for name, value := range map[string]string{
+		"GOOGLE_APPLICATION_CREDENTIALS": "", "GOOGLE_CLOUD_QUOTA_PROJECT": "", "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "",
+		"CLOUDSDK_CONFIG": "", "HOME": home, "APPDATA": home, "GCE_METADATA_HOST": "", "NO_GCE_CHECK": "true",
+	} {
+		t.Setenv(name, value)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(map[string]string{
-		"type":         "service_account",
-		"client_email": "app@my-project.iam.gserviceaccount.com",
-		"private_key":  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		"token_uri":    url,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "credentials.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	g := &google{Server: cloudsqltest.NewServer(), loginTokens: make(chan string, 1)}
+	t.Cleanup(g.Close)
+	g.auth = authtest.NewServer(g.Token(), g.LoginToken())
+	t.Cleanup(g.auth.Close)
+	g.AddInstance(testInstance, cloudsqltest.Instance{Handler: func(c net.Conn) {
+		g.loginTokens <- c.(*cloudsqltest.Conn).Token()
+		_, _ = io.Copy(c, c)
+	}})
+	return g
 }
 
-func TestApplicationDefaultCredentials(t *testing.T) {
-	const (
-		adminScope = "https://www.googleapis.com/auth/sqlservice.admin"
-		loginScope = "https://www.googleapis.com/auth/sqlservice.login"
-	)
-	s := cloudsqltest.NewServer()
-	defer s.Close()
-	s.AddInstance(testInstance, cloudsqltest.Instance{})
-	endpoint := &tokenEndpoint{tokens: map[string]string{adminScope: s.Token(), loginScope: s.LoginToken()}}
-	oauth := httptest.NewServer(endpoint)
-	defer oauth.Close()
-	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", serviceAccountFile(t, oauth.URL))
-
-	d, err := cloudsqlconn.NewDialer(context.Background(),
-		cloudsqlconn.WithAdminAPIEndpoint(s.URL()), cloudsqlconn.WithDialFunc(s.DialContext))
+// dialer returns a Dialer that is told nothing about credentials but by opts.
+func (g *google) dialer(t *testing.T, opts ...cloudsqlconn.Option) *cloudsqlconn.Dialer {
+	t.Helper()
+	d, err := cloudsqlconn.NewDialer(context.Background(), append(opts,
+		cloudsqlconn.WithAdminAPIEndpoint(g.URL()), cloudsqlconn.WithDialFunc(g.DialContext))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
-	for _, iam := range []bool{false, true} {
-		c, err := d.Dial(t.Context(), testInstance, cloudsqlconn.WithDialIAMAuthN(iam))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := echo(c); err != nil {
-			t.Error(err)
-		}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// dialError is the error of a Dial.
+func dialError(t *testing.T, d *cloudsqlconn.Dialer, opts ...cloudsqlconn.DialOption) *cloudsqlconn.Error {
+	t.Helper()
+	c, err := d.Dial(t.Context(), testInstance, opts...)
+	if err == nil {
 		_ = c.Close()
+		t.Fatal("Dial succeeded")
 	}
-	// One token of each kind, and each with one scope only.
-	if got := strings.Join(endpoint.scopes, " "); got != adminScope+" "+loginScope {
-		t.Errorf("tokens were asked for with the scopes %q", got)
+	var e *cloudsqlconn.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got an error of type %T", err)
+	}
+	return e
+}
+
+// file writes a file.
+func file(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// tokens returns a source of one token.
+func tokens(token string) oauth2.TokenSource {
+	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+}
+
+// Each source of credentials connects, with a password and with IAM login, and
+// each token has one scope. want are the tokens that are asked for: for the
+// first Dial, and for the second, which reuses the first one's.
+func TestEverySourceOfCredentials(t *testing.T) {
+	const (
+		key        = "key of " + authtest.Account
+		delegates  = "projects/-/serviceAccounts/" + delegate
+		adminScope = "sqlservice.admin"
+		loginScope = "sqlservice.login"
+		cloud      = "cloud-platform"
+	)
+	for name, tt := range map[string]struct {
+		arrange         func(t *testing.T, g *google) []cloudsqlconn.Option
+		password, login []authtest.Call
+		noIAM           bool
+	}{
+		"service account file": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(file(t, t.TempDir()+"/key.json", g.auth.ServiceAccount()))}
+			},
+			password: []authtest.Call{{Who: key, Scope: adminScope}},
+			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+		},
+		"service account JSON": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.ServiceAccount())}
+			},
+			password: []authtest.Call{{Who: key, Scope: adminScope}},
+			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+		},
+		"GOOGLE_APPLICATION_CREDENTIALS": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file(t, t.TempDir()+"/key.json", g.auth.ServiceAccount()))
+				return nil
+			},
+			password: []authtest.Call{{Who: key, Scope: adminScope}},
+			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+		},
+		"gcloud login": { // which has not granted sqlservice.admin
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				dir := t.TempDir()
+				t.Setenv("CLOUDSDK_CONFIG", dir)
+				file(t, dir+"/application_default_credentials.json", g.auth.User())
+				return nil
+			},
+			password: []authtest.Call{{Who: "user"}},
+			login:    []authtest.Call{{Who: "user", Scope: loginScope}},
+		},
+		"external account": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.ExternalAccount(t.TempDir()))}
+			},
+			password: []authtest.Call{{Who: "external", Scope: adminScope}},
+			login:    []authtest.Call{{Who: "external", Scope: loginScope}},
+		},
+		"external account, subject token by URL": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.ExternalAccount(""))}
+			},
+			password: []authtest.Call{{Who: "external", Scope: adminScope}},
+			login:    []authtest.Call{{Who: "external", Scope: loginScope}},
+		},
+		"external account that impersonates": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				text := authtest.With(g.auth.ExternalAccount(t.TempDir()), map[string]any{"service_account_impersonation_url": g.auth.ImpersonationURL(target)})
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(text)}
+			},
+			password: []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope}},
+			login:    []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope}},
+		},
+		"impersonated service account": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.Impersonated(target, g.auth.ServiceAccount(), delegates))}
+			},
+			password: []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
+			login:    []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+		},
+		"metadata server": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				t.Setenv("NO_GCE_CHECK", "")
+				t.Setenv("GCE_METADATA_HOST", g.auth.Listener.Addr().String())
+				return nil
+			},
+			password: []authtest.Call{{Who: "metadata", Scope: adminScope}},
+			login:    []authtest.Call{{Who: "metadata", Scope: loginScope}},
+		},
+		"WithTokenSource": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithTokenSource(tokens(g.Token()))}
+			},
+			noIAM: true,
+		},
+		"WithIAMAuthNTokenSources": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithIAMAuthNTokenSources(tokens(g.Token()), tokens(g.LoginToken()))}
+			},
+		},
+		"WithHTTPClient": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{cloudsqlconn.WithHTTPClient(oauth2.NewClient(context.Background(), tokens(g.Token())))}
+			},
+			noIAM: true,
+		},
+		"WithImpersonation and default credentials": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				user := authtest.With(g.auth.User(), map[string]any{"quota_project_id": "billing"})
+				t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file(t, t.TempDir()+"/user.json", user))
+				return []cloudsqlconn.Option{cloudsqlconn.WithImpersonation(target), cloudsqlconn.WithHTTPClient(g.auth.Client())}
+			},
+			password: []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: adminScope}},
+			login:    []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: loginScope}},
+		},
+		"WithImpersonation and a file, with a delegate": {
+			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{
+					cloudsqlconn.WithCredentialsFile(file(t, t.TempDir()+"/key.json", g.auth.ServiceAccount())),
+					cloudsqlconn.WithImpersonation(target, delegate), cloudsqlconn.WithHTTPClient(g.auth.Client()),
+				}
+			},
+			password: []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
+			login:    []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+		},
+		"WithImpersonation and a token source, with delegates": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				return []cloudsqlconn.Option{
+					cloudsqlconn.WithTokenSource(tokens(authtest.CloudToken)),
+					cloudsqlconn.WithImpersonation(target, delegate, delegate), cloudsqlconn.WithHTTPClient(g.auth.Client()),
+				}
+			},
+			password: []authtest.Call{{Who: "impersonated " + target, Scope: adminScope, Delegates: delegates + " " + delegates}},
+			login:    []authtest.Call{{Who: "impersonated " + target, Scope: loginScope, Delegates: delegates + " " + delegates}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGoogle(t)
+			d := g.dialer(t, tt.arrange(t, g)...)
+			if n := g.auth.Asked(); n != 0 {
+				t.Errorf("NewDialer made %d requests", n)
+			}
+			g.wantConn(t, d, "")
+			if got := g.auth.Calls(); !slices.Equal(got, tt.password) {
+				t.Errorf("tokens for a password login: %v, want %v", got, tt.password)
+			}
+			if tt.noIAM {
+				requests := len(g.Requests())
+				if err := dialError(t, d, cloudsqlconn.WithDialIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+					t.Errorf("IAM login: got %v, want ErrConfig", err)
+				}
+				if n := len(g.Requests()) - requests; n != 0 {
+					t.Errorf("%d Admin API calls for an IAM login without a token", n)
+				}
+				return
+			}
+			g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
+			if got := g.auth.Calls()[len(tt.password):]; !slices.Equal(got, tt.login) {
+				t.Errorf("tokens for an IAM login: %v, want %v", got, tt.login)
+			}
+		})
+	}
+}
+
+// wantConn connects, and checks the token in the certificate.
+func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, opts ...cloudsqlconn.DialOption) {
+	t.Helper()
+	c, err := d.Dial(t.Context(), testInstance, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := echo(c); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-g.loginTokens; got != token {
+		t.Errorf("the certificate carries the token %q, want %q", got, token)
+	}
+}
+
+// F35
+func TestMissingCredentialsAreTold(t *testing.T) {
+	g := newGoogle(t)
+	missing := filepath.Join(t.TempDir(), "missing.json")
+	garbage := file(t, t.TempDir()+"/garbage.json", []byte("secret"))
+	for name, tt := range map[string]struct {
+		env  string
+		opts []cloudsqlconn.Option
+		want []string // in error or hint
+	}{
+		"none":                  {want: []string{"GOOGLE_APPLICATION_CREDENTIALS is not set", "application_default_credentials.json", "gcloud auth application-default login", "WithTokenSource"}},
+		"environment":           {env: missing, want: []string{missing, "gcloud auth application-default login"}},
+		"file is missing":       {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(missing)}, want: []string{missing, "WithCredentialsFile"}},
+		"file is garbage":       {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(garbage)}, want: []string{garbage, "want the JSON", "WithCredentialsFile"}},
+		"file is a directory":   {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(t.TempDir())}, want: []string{"directory"}},
+		"none, to impersonate":  {opts: []cloudsqlconn.Option{cloudsqlconn.WithImpersonation(target)}, want: []string{"no Application Default Credentials"}},
+		"subject token missing": {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(authtest.With(g.auth.ExternalAccount(t.TempDir()), map[string]any{"credential_source": map[string]any{"file": missing}}))}, want: []string{missing}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", tt.env)
+			e := dialError(t, g.dialer(t, tt.opts...))
+			if !errors.Is(e, cloudsqlconn.ErrPermission) {
+				t.Errorf("got %v, want ErrPermission", e)
+			}
+			text := e.Error() + "\n" + e.Hint
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q does not tell %q", text, want)
+				}
+			}
+			if strings.Contains(text, "secret") {
+				t.Errorf("%q shows the content", text)
+			}
+		})
+	}
+	if n := len(g.Requests()); n != 0 {
+		t.Errorf("%d Admin API calls without credentials", n)
 	}
 }

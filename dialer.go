@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // version is this library's version, as the User-Agent tells it.
@@ -54,10 +54,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, login := cfg.api, cfg.login
-	if api == nil && cfg.httpClient == nil { // nobody else says who the caller is
-		api, login = auth.Admin(), auth.Login()
-	}
+	api, login := cfg.tokenSources()
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {
 		makeKey = func() (crypto.Signer, error) { return cfg.key, nil }
@@ -75,7 +72,14 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		return nil, asConfigError([]error{err})
 	}
 	d := &Dialer{cfg: cfg, admin: client, connectors: map[key]*connector{}, sweepAt: idleSweep}
-	d.resolver = newResolver(&cfg.names)
+	switch names := &cfg.names; {
+	case names.dns != nil:
+		d.resolver = newDNSResolver(names.dns, client, cfg.refreshTimeout)
+	case names.resolver != nil:
+		d.resolver = customResolver{names.resolver}
+	default:
+		d.resolver = nameResolver{}
+	}
 	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
@@ -133,6 +137,18 @@ func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOpt
 	return info.DatabaseVersion, nil
 }
 
+// InnerTLS returns the configuration of a TLS session that the database itself
+// speaks inside the tunnel, as SQL Server can be set to. It verifies the
+// server like the tunnel's: by the server CA that the metadata names now, so
+// ask for it at every connection.
+func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) (*tls.Config, error) {
+	info, err := d.info(ctx, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	return info.InnerTLS(), nil
+}
+
 // IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
 // identity. Driver packages ask it to put the user's name into the right form.
 func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
@@ -150,6 +166,7 @@ func (d *Dialer) Close() error {
 		d.connectors = nil
 		d.cancel()
 		d.mu.Unlock()
+		d.resolver.close()
 		d.failover.close()
 		for _, c := range connectors {
 			c.cache.Close()

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -19,7 +21,8 @@ var (
 	ErrDialerClosed = errors.New("dialer is closed")
 	// ErrBadName marks a name that is no instance connection name.
 	ErrBadName = errors.New("bad instance name")
-	// ErrNotFound marks an instance, or a project, that does not exist.
+	// ErrNotFound marks an instance, or a project, that does not exist, and a
+	// DNS name that leads to none.
 	ErrNotFound = errors.New("instance not found")
 	// ErrPermission marks a call that the Admin API refused, or credentials
 	// that cannot be used.
@@ -95,13 +98,20 @@ func classify(err error) error {
 	var (
 		api        *googleapi.Error
 		config     *admin.ConfigError
+		misfit     *auth.ConfigError
 		token      *admin.TokenError
 		unverified *tlsverify.Error
+		badDomain  *resolve.NameError
+		lookup     *resolve.LookupError
 	)
 	switch {
+	case errors.As(err, &badDomain):
+		return &causeError{ErrBadName, err}
+	case errors.As(err, &lookup) && !lookup.Temporary():
+		return &causeError{ErrNotFound, err}
 	case errors.As(err, &unverified):
 		return &causeError{ErrUnverified, err}
-	case errors.As(err, &config):
+	case errors.As(err, &config), errors.As(err, &misfit):
 		return &causeError{ErrConfig, err}
 	case errors.As(err, &token) && admin.Terminal(err):
 		return &causeError{ErrPermission, err}

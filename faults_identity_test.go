@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"database/sql/driver"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,30 @@ func TestARotatedServerCAFailsNoDial(t *testing.T) {
 			})
 		})
 	}
+}
+
+// F14: what the second try is made with is out of date already.
+func TestAnInstanceThatChangesDuringTheRefreshIsFound(t *testing.T) {
+	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		var rotations int
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if rotations == 0 || rotations == 3 || r.Method != http.MethodPost {
+				return nil
+			}
+			// The metadata has been told by now.
+			rotations++
+			time.AfterFunc(time.Second/2, w.instance.RotateServerCA)
+			return &cloudsqltest.Fault{Delay: time.Second}
+		}
+		w.wantDial()
+		w.instance.RotateServerCA()
+		rotations = 1
+		w.wantDial()
+		if rotations != 3 {
+			t.Errorf("%d rotations", rotations)
+		}
+		w.wantCalls(8)
+	})
 }
 
 // F15, core

@@ -9,23 +9,25 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
 
 // hint is the sentence that says what to do about the failure of a step.
 func hint(op string, err error) string {
 	var (
-		api   *googleapi.Error
-		token *admin.TokenError
+		api    *googleapi.Error
+		token  *admin.TokenError
+		lookup *resolve.LookupError
 	)
 	switch {
-	case errors.As(err, &token) && !admin.Terminal(err):
-		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
 	case errors.As(err, &token):
-		return "Set up credentials: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or pass WithTokenSource."
+		return tokenHint(err)
 	case admin.Quota(err):
 		return "The quota of Admin API calls is used up: share one Dialer in the whole process, or ask for more quota."
 	case errors.As(err, &api):
 		return apiHint(api)
+	case errors.As(err, &lookup):
+		return "Give the DNS name a TXT record that holds the instance's connection name, project:region:instance, and check that this machine's DNS server knows that zone."
 	case errors.Is(err, ErrBadName):
 		return "Copy the connection name from `gcloud sql instances describe INSTANCE --format='value(connectionName)'`."
 	case errors.Is(err, ErrNoAddress):

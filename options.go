@@ -6,13 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 const (
@@ -36,17 +32,13 @@ type DialOption interface {
 
 // config is all that a Dialer can be told.
 type config struct {
-	api, login     oauth2.TokenSource
-	endpoint       string
-	httpClient     *http.Client
-	quotaProject   string
+	credentials
 	userAgent      string
 	refreshTimeout time.Duration
 	lazy           bool
 	key            crypto.Signer
 	names          nameConfig
 	dial           dialConfig
-	twoSources     bool    // of credentials were given
 	errs           []error // about options that cannot even be stored
 }
 
@@ -83,23 +75,13 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want a positive duration, got %v", c.refreshTimeout))
 	}
 	errs = append(errs, c.names.faults()...)
-	if c.endpoint != "" {
-		u, err := url.Parse(c.endpoint)
-		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
-		}
-	}
-	if strings.ContainsAny(c.userAgent+c.quotaProject, "\r\n") {
-		errs = append(errs, errors.New("WithUserAgent, WithQuotaProject: want one line"))
+	c.credentials.complete()
+	errs = append(errs, c.credentials.faults(c.dial.iam)...)
+	if strings.ContainsAny(c.userAgent, "\r\n") {
+		errs = append(errs, errors.New("WithUserAgent: want one line"))
 	}
 	if key, ok := c.key.(*rsa.PrivateKey); ok && (key == nil || key.N == nil || key.N.BitLen() < 2048) {
 		errs = append(errs, errors.New("WithPrivateKey: want RSA with 2048 bits or more"))
-	}
-	if c.twoSources {
-		errs = append(errs, errors.New("WithTokenSource and WithIAMAuthNTokenSources: want one of them"))
-	}
-	if c.dial.iam && c.api != nil && c.login == nil {
-		errs = append(errs, errors.New("WithIAMAuthN with WithTokenSource: the login token has another scope (sqlservice.login); use WithIAMAuthNTokenSources"))
 	}
 	return asConfigError(errs)
 }

@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"golang.org/x/oauth2"
 )
@@ -10,15 +11,21 @@ import (
 // WithTokenSource sets the source of the tokens that authorise Admin API
 // calls. Default: Application Default Credentials, looked up at the first
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
+//
+// There is no IAM login, since these tokens do not belong into certificates:
+// see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
+// kinds of token of one source.
 func WithTokenSource(api oauth2.TokenSource) Option {
 	return option(func(c *config) {
-		c.twoSources = c.twoSources || c.login != nil
-		c.api = api
+		c.from("WithTokenSource")
+		c.api, c.login = api, nil
 		if api == nil {
 			c.errs = append(c.errs, errors.New("WithTokenSource: the token source is nil"))
 		}
 	})
 }
+
+const withTwoSources = "WithIAMAuthNTokenSources"
 
 // WithIAMAuthNTokenSources sets two sources: of the tokens that authorise
 // Admin API calls, and of those that log in to the database. The latter should
@@ -26,7 +33,7 @@ func WithTokenSource(api oauth2.TokenSource) Option {
 // certificates.
 func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	return option(func(c *config) {
-		c.twoSources = c.twoSources || (c.api != nil && c.login == nil)
+		c.from(withTwoSources)
 		c.api, c.login = api, login
 		if api == nil || login == nil {
 			c.errs = append(c.errs, errors.New("WithIAMAuthNTokenSources: a token source is nil"))
@@ -34,15 +41,78 @@ func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	})
 }
 
+// WithCredentialsFile takes the place of Application Default Credentials: the
+// file is what GOOGLE_APPLICATION_CREDENTIALS would name. It is read at the
+// first Dial, and again when its credentials do not work any more; a file that
+// cannot be used is an error of the Dial, ErrPermission. See
+// [WithCredentialsJSON] about what it may contain.
+func WithCredentialsFile(name string) Option {
+	return option(func(c *config) {
+		c.from("WithCredentialsFile")
+		c.file = name
+		if name == "" {
+			c.errs = append(c.errs, errors.New("WithCredentialsFile: the name is empty"))
+		}
+	})
+}
+
+// WithCredentialsJSON sets what a credentials file contains: a service
+// account's key, the login of a user (what `gcloud auth application-default
+// login` writes), an external account (workload identity federation), or an
+// impersonated service account. NewDialer refuses anything else.
+//
+// All of them are trusted. An external account says which file or program is
+// read or run on this machine, and to which servers the outcome is sent: do not
+// use one that you were given by somebody else and have not checked. See
+// https://cloud.google.com/docs/authentication/external/externally-sourced-credentials.
+//
+// IAM login works with all of them but logins of workforce pools
+// (external_account_authorized_user), whose tokens cannot be narrowed to the
+// scope sqlservice.login; add [WithImpersonation].
+func WithCredentialsJSON(text []byte) Option {
+	text = slices.Clone(text)
+	return option(func(c *config) {
+		c.from("WithCredentialsJSON")
+		c.json = text
+		if len(text) == 0 {
+			c.errs = append(c.errs, errors.New("WithCredentialsJSON: the JSON is empty"))
+		}
+	})
+}
+
+// WithImpersonation makes the Dialer act as the service account target, named
+// by its e-mail. The credentials that the Dialer has otherwise need the role
+// Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on
+// target; with delegates, on the first of these, which needs it on the next,
+// and the last on target. The tokens of [WithTokenSource] need the scope
+// cloud-platform for that. It is an error with [WithIAMAuthNTokenSources].
+//
+// It is target then that needs the role Cloud SQL Client, and that IAM login
+// logs in as. The quota project of the other credentials counts for the
+// impersonation only.
+func WithImpersonation(target string, delegates ...string) Option {
+	delegates = slices.Clone(delegates)
+	return option(func(c *config) {
+		c.target, c.delegates = target, delegates
+		if target == "" {
+			c.errs = append(c.errs, errors.New("WithImpersonation: the target is empty"))
+		}
+	})
+}
+
 // WithAdminAPIEndpoint sets the root URL of the SQL Admin API. Default:
-// https://sqladmin.googleapis.com.
+// https://sqladmin.googleapis.com, or the like in the universe of
+// [WithUniverseDomain].
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) { c.endpoint = url })
 }
 
-// WithHTTPClient sets the client that carries Admin API calls. Unless a token
-// source is set too, it must authorise them by itself, and there is no IAM
-// login.
+// WithHTTPClient sets the client that carries Admin API calls. Without an
+// option that sets credentials it must authorise them by itself, and there is
+// no IAM login. With [WithCredentialsFile], [WithCredentialsJSON] or
+// [WithImpersonation] it must not, and carries the calls that get tokens too,
+// but for those to the metadata server. A token source of the caller's has a
+// client of its own.
 func WithHTTPClient(client *http.Client) Option {
 	return option(func(c *config) {
 		c.httpClient = client
@@ -53,10 +123,25 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithQuotaProject sets the project that Admin API calls are counted for. The
-// caller needs serviceusage.services.use there. Default: none is named, and the
-// calls count for the project that the credentials belong to.
+// caller needs serviceusage.services.use there. Default: the environment
+// variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is at NewDialer; otherwise none is
+// named, and the calls count for the project that the credentials belong to.
 func WithQuotaProject(project string) Option {
 	return option(func(c *config) { c.quotaProject = project })
+}
+
+// WithUniverseDomain sets the domain of the cloud that the instances are in.
+// Default: the environment variable GOOGLE_CLOUD_UNIVERSE_DOMAIN, as it is at
+// NewDialer; otherwise googleapis.com, the public cloud. Credentials that
+// belong to another universe are an error of the Dial, ErrConfig, before
+// anything is sent; a caller's own token source cannot be checked.
+func WithUniverseDomain(domain string) Option {
+	return option(func(c *config) {
+		c.universe = domain
+		if domain == "" {
+			c.errs = append(c.errs, errors.New("WithUniverseDomain: the domain is empty"))
+		}
+	})
 }
 
 // WithUserAgent adds a word to the User-Agent of Admin API calls. Given more

@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 )
 
 // dialConfig is all that a Dial can be told.
@@ -14,13 +16,15 @@ type dialConfig struct {
 	iam       bool
 	types     []IPType
 	dialFunc  DialFunc
+	proxy     *netdial.Proxy // nil: none
+	proxyFrom string         // the option that has set proxy, of those that are being applied together
 	keepAlive time.Duration
 	timeout   time.Duration
 	errs      []error // about options that cannot even be stored
 }
 
-// DialFunc opens the TCP connection to an instance, as [net.Dialer.DialContext]
-// does. It must return soon after ctx ends.
+// DialFunc opens the TCP connection to an instance, or to a proxy, as
+// [net.Dialer.DialContext] does. It must return soon after ctx ends.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // with returns d with opts applied.
@@ -28,8 +32,40 @@ func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
 	if len(opts) == 0 {
 		return d, nil
 	}
+	d.proxyFrom = ""
 	DialOptions(opts...).applyDial(&d)
 	return d, asConfigError(d.faults())
+}
+
+// open opens the TCP connection to an instance's address.
+func (d *dialConfig) open(ctx context.Context, addr string) (net.Conn, error) {
+	if d.proxy != nil {
+		return d.proxy.Dial(ctx, d.openTCP, addr)
+	}
+	return d.openTCP(ctx, "tcp", addr)
+}
+
+func (d *dialConfig) openTCP(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := d.dialFunc(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if conn == nil {
+		return nil, errors.New("the function of WithDialFunc returned neither a connection nor an error")
+	}
+	netdial.KeepAlive(conn, d.keepAlive)
+	return conn, nil
+}
+
+// setProxy stores the proxy of an option, or what is wrong with it.
+func (d *dialConfig) setProxy(option string, p *netdial.Proxy, err error) {
+	if d.proxyFrom != "" && d.proxyFrom != option {
+		d.errs = append(d.errs, errors.New("WithProxy and WithProxyFromEnvironment: want one of them"))
+	}
+	if err != nil {
+		d.errs = append(d.errs, fmt.Errorf("%s: %w", option, err))
+	}
+	d.proxy, d.proxyFrom = p, option
 }
 
 func (d *dialConfig) faults() []error {
@@ -82,10 +118,53 @@ func WithDialFunc(f DialFunc) DialOption {
 	return dialOption(func(d *dialConfig) { d.dialFunc = f })
 }
 
-// WithTCPKeepAlive sets the idle time after which TCP keep-alive probes are
-// sent, and their interval. Default: 30 s; negative: no probes.
+// WithProxy connects to instances through a proxy: socks5://host:port,
+// http://host:port (the method CONNECT) or https://host:port (CONNECT, with TLS
+// to the proxy, whose certificate this machine must trust). socks5h is the same
+// as socks5: the proxy looks up names. Without a port it is 1080, 80 or 443.
+// What stands in the URL as user:password@, percent-encoded, goes to the proxy
+// and into no error.
+//
+// The connection to the proxy is opened with the function of [WithDialFunc].
+// Calls of the Admin API do not go this way: see [WithHTTPClient]. Default: no
+// proxy, whatever the environment says.
+func WithProxy(url string) DialOption {
+	return dialOption(func(d *dialConfig) {
+		p, err := netdial.ParseProxy(url)
+		d.setProxy("WithProxy", p, err)
+	})
+}
+
+// WithProxyFromEnvironment is [WithProxy] with the URL in the environment
+// variable all_proxy or else ALL_PROXY, except for the addresses listed in
+// no_proxy or else NO_PROXY and for those of this machine. The list has the
+// form that net/http reads: hosts, domains, IP addresses and networks separated
+// by commas. Without the variable there is no proxy. The environment is read
+// when NewDialer, or the Dial that the option is given to, begins.
+func WithProxyFromEnvironment() DialOption {
+	return dialOption(func(d *dialConfig) {
+		p, err := netdial.FromEnvironment()
+		d.setProxy("WithProxyFromEnvironment", p, err)
+	})
+}
+
+// WithTCPKeepAlive says how soon a dead peer is noticed, the instance or else
+// the proxy. After d without traffic, and every d from then on, TCP sends a
+// keep-alive probe; three without an answer break the connection, which is 4×d
+// after the peer was last heard. On Linux, sent data that stays unacknowledged
+// for 4×d breaks it too (TCP_USER_TIMEOUT), instead of some 15 minutes later.
+//
+// Default, and with 0: 30 s, hence two minutes. Negative: no probes, and the
+// system's own limits. d is rounded up to seconds; more than 9 hours count as
+// about 9 hours. It applies to connections that are *net.TCPConn, or have its
+// methods SetKeepAliveConfig and SyscallConn.
 func WithTCPKeepAlive(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) { c.keepAlive = d })
+	return dialOption(func(c *dialConfig) {
+		c.keepAlive = d
+		if d == 0 {
+			c.keepAlive = defaultKeepAlive
+		}
+	})
 }
 
 // WithDialTimeout bounds a whole Dial, all hops together. A deadline of the

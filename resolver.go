@@ -3,6 +3,12 @@ package cloudsqlconn
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
 
 // Resolver turns what a caller passes to Dial into the name of an instance.
@@ -23,6 +29,7 @@ type target struct {
 // resolver is a Resolver that can tell addresses too.
 type resolver interface {
 	resolve(ctx context.Context, name string) (target, error)
+	close() // ends what is in progress, and waits
 }
 
 // nameResolver is the default: it takes instance connection names only.
@@ -32,6 +39,8 @@ func (nameResolver) resolve(_ context.Context, name string) (target, error) {
 	n, err := ParseName(name)
 	return target{name: n}, err
 }
+
+func (nameResolver) close() {}
 
 // customResolver is what WithResolver was given.
 type customResolver struct{ Resolver }
@@ -44,6 +53,8 @@ func (r customResolver) resolve(ctx context.Context, name string) (target, error
 	return target{name: n}, err
 }
 
+func (customResolver) close() {}
+
 // DNS looks up names as [net.Resolver] does. Its methods are called from many
 // goroutines at once and must return soon after ctx ends.
 type DNS interface {
@@ -52,10 +63,31 @@ type DNS interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
-// newResolver returns what c asks for.
-func newResolver(c *nameConfig) resolver {
-	if c.resolver != nil {
-		return customResolver{c.resolver}
-	}
-	return nameResolver{}
+// dnsResolver takes instance connection names and DNS names.
+type dnsResolver struct{ dns *resolve.Resolver }
+
+func newDNSResolver(dns DNS, client *admin.Client, timeout time.Duration) dnsResolver {
+	return dnsResolver{resolve.New(resolve.Config{
+		DNS: dns,
+		Valid: func(text string) bool {
+			_, err := ParseName(text)
+			return err == nil
+		},
+		Instance: client.ResolveDNS,
+		Policy:   refresh.Policy{Timeout: timeout, Judge: judge},
+	})}
 }
+
+func (r dnsResolver) resolve(ctx context.Context, name string) (target, error) {
+	if strings.Contains(name, ":") {
+		return nameResolver{}.resolve(ctx, name)
+	}
+	answer, err := r.dns.Resolve(ctx, name)
+	if err != nil {
+		return target{}, err
+	}
+	n, err := ParseName(answer.Instance)
+	return target{name: n.WithDomain(name), hosts: answer.Hosts}, err
+}
+
+func (r dnsResolver) close() { r.dns.Close() }

@@ -14,36 +14,48 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // The calls of the Admin API, as [Request] names them.
 const (
 	ConnectSettings       = "connectSettings"
 	GenerateEphemeralCert = "generateEphemeralCert"
+
+	ResolveConnectSettings = "resolveConnectSettings"
 )
 
 // methods are the HTTP methods of the calls.
-var methods = map[string]string{ConnectSettings: http.MethodGet, GenerateEphemeralCert: http.MethodPost}
+var methods = map[string]string{
+	ConnectSettings:        http.MethodGet,
+	GenerateEphemeralCert:  http.MethodPost,
+	ResolveConnectSettings: http.MethodGet,
+}
 
 // maxBody bounds what a request may send.
 const maxBody = 1 << 20
 
-// route matches the paths of both calls, in both versions of the API; v1 goes
-// by two paths. A colon in a domain-scoped project can be escaped; URL.Path is
+// route matches the paths of the calls about an instance, in both versions of
+// the API; v1 goes by two paths. A colon in a domain-scoped project can be escaped; URL.Path is
 // not.
 var route = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/projects/([^/]+)/instances/([^/:]+)(?:/(connectSettings)|:(generateEphemeralCert))$`)
+
+// dnsRoute matches the paths of resolveConnectSettings.
+var dnsRoute = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/locations/([^/]+)/dns/([^/:]+):resolveConnectSettings$`)
 
 // Request is an Admin API request that the server has received.
 type Request struct {
 	Time     time.Time
 	Method   string
 	Path     string // without escapes
-	Call     string // ConnectSettings, GenerateEphemeralCert, or "" if unknown
-	Instance string // project:instance, or "" if the call is unknown
+	Call     string // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, or "" if unknown
+	Instance string // project:instance, or "" if the call is unknown, or no instance has the DNS name
 	Header   http.Header
 	Body     []byte
 	Fault    *Fault // what went wrong with it on demand, or nil
@@ -73,6 +85,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	req := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
 	if m := route.FindStringSubmatch(r.URL.Path); m != nil {
 		req.Instance, req.Call = m[1]+":"+m[2], m[3]+m[4]
+	} else if m := dnsRoute.FindStringSubmatch(r.URL.Path); m != nil {
+		req.Instance, req.Call = s.withDNSName(m[1], m[2]), ResolveConnectSettings
 	}
 	if s.OnRequest != nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -132,16 +146,16 @@ func (s *Server) answer(req *Request) *reply {
 	if scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " "); !strings.EqualFold(scheme, "Bearer") || token != s.token {
 		return errorReply(http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
 	}
-	project := req.Instance[:strings.LastIndex(req.Instance, ":")]
+	project := req.Instance[:max(0, strings.LastIndex(req.Instance, ":"))]
 	s.mu.Lock()
 	p, known := s.proxies[req.Instance], s.projects[project]
 	s.mu.Unlock()
 	switch {
-	case !known:
+	case !known && req.Call != ResolveConnectSettings:
 		return errorReply(http.StatusForbidden, "The client is not authorized to make this request.", "notAuthorized")
 	case p == nil:
 		return errorReply(http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
-	case req.Call == ConnectSettings:
+	case req.Call == ConnectSettings, req.Call == ResolveConnectSettings:
 		return jsonReply(p.settings())
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
@@ -149,6 +163,29 @@ func (s *Server) answer(req *Request) *reply {
 		return errorReply(http.StatusBadRequest, problem, "invalid")
 	}
 	return jsonReply(cert)
+}
+
+// withDNSName returns the project:instance of the instance in a region that has
+// a DNS name, or "". The name must have its trailing dot, as all connectors send
+// it. Nodes of read pools are not found: whether they can be is not public.
+func (s *Server) withDNSName(region, name string) (key string) {
+	host, dotted := strings.CutSuffix(name, ".")
+	if !dotted {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, p := range s.proxies {
+		if p.name.Region() == region && p.hasDNSName(hostKey(host)) && (key == "" || k < key) {
+			key = k
+		}
+	}
+	return key
+}
+
+// hasDNSName takes a name in the form of hostKey.
+func (p *Proxy) hasDNSName(name string) bool {
+	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return hostKey(has) == name })
 }
 
 // validDuration is a duration as the API writes it, longer than nothing.

@@ -35,7 +35,8 @@ func (b Behavior) String() string {
 }
 
 // SetBehavior says what happens to connections from now on. Those that are
-// there stay as they are.
+// there stay as they are. In a read pool it counts for all nodes that have no
+// behaviour of their own.
 func (p *Proxy) SetBehavior(b Behavior) { p.SetBehaviorFor(0, b) }
 
 // SetBehaviorFor says what happens to the next n connections; after them the

@@ -5,12 +5,9 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"slices"
 	"time"
 
 	"google.golang.org/api/sqladmin/v1beta4"
-
-	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // RotateServerCA gives the instance another server CA and certificate.
@@ -23,6 +20,13 @@ func (p *Proxy) RotateServerCA() { p.issue(newServerCA(p.cfg.CAMode)) }
 func (p *Proxy) AlterServerCert(alter func(*x509.Certificate)) {
 	p.mu.Lock()
 	p.alterServer = alter
+	p.mu.Unlock()
+	p.reissue()
+}
+
+// reissue is for when what certificates are made from has changed.
+func (p *Proxy) reissue() {
+	p.mu.Lock()
 	p.issued++
 	p.mu.Unlock()
 	p.issue(nil)
@@ -34,12 +38,8 @@ func (p *Proxy) issue(ca []*authority) {
 	for {
 		p.mu.Lock()
 		seen, alter := p.issued, p.alterServer
-		names := slices.Clone(p.cfg.DNSNames)
-		if psc := p.addrs[cloudsqlconn.PSC]; psc != "" {
-			names = append(names, psc)
-		}
 		p.mu.Unlock()
-		template := serverTemplate(p.cfg.CAMode, p.key(), names)
+		template := serverTemplate(p.cfg.CAMode, p.key(), p.serverNames())
 		if alter != nil {
 			alter(template) // without the lock
 		}

@@ -1,5 +1,7 @@
 package cloudsqltest
 
+import "reflect"
+
 // Counts is what has happened at an instance since it was added, so that a
 // test can assert that a fault did happen.
 //
@@ -26,13 +28,22 @@ type Counts struct {
 	Cut      int // connections ended by CutConnections, Stop, DeleteInstance and Close
 }
 
-// Counts returns what has happened so far. Refused and Swallowed know only of
+// Counts returns what has happened so far, at the nodes of a read pool, too;
+// [PoolNode.Counts] returns what has happened there alone. Refused and Swallowed know only of
 // attempts made through [Server.DialContext]: what the kernel refuses is not
 // seen.
 func (p *Proxy) Counts() Counts {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.counts
+	var sum Counts
+	total := reflect.ValueOf(&sum).Elem()
+	for _, p := range p.all() {
+		p.mu.Lock()
+		counts := reflect.ValueOf(p.counts)
+		p.mu.Unlock()
+		for i := range total.NumField() {
+			total.Field(i).SetInt(total.Field(i).Int() + counts.Field(i).Int())
+		}
+	}
+	return sum
 }
 
 // Accepted returns how many TCP connections the instance has accepted.

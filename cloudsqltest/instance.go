@@ -37,6 +37,10 @@ type Instance struct {
 	// private address of its own, in 127.0.0.0/8.
 	Addrs map[cloudsqlconn.IPType]string
 
+	// Nodes make the instance a read pool: the metadata has them beside the
+	// instance's own addresses. [Proxy.Nodes] returns them.
+	Nodes []Node
+
 	// ListenOn3307 makes the instance listen on port 3307 of its default
 	// addresses, for connectors that know no dial function. It needs a
 	// [NewServer] and Linux, where all of 127.0.0.0/8 is there; otherwise
@@ -73,6 +77,10 @@ type Instance struct {
 
 	// NoSessionTickets keeps clients from resuming TLS sessions.
 	NoSessionTickets bool
+
+	// MetadataExchange is what the instance makes of what clients tell about
+	// themselves. Default: it does not know the metadata exchange.
+	MetadataExchange MetadataExchange
 }
 
 // CAMode is an instance's serverCaMode.
@@ -103,7 +111,7 @@ func (cfg Instance) withDefaults(region string) Instance {
 	if cfg.Handler == nil {
 		cfg.Handler = echo
 	}
-	cfg.Addrs, cfg.DNSNames = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames)
+	cfg.Addrs, cfg.DNSNames, cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), slices.Clone(cfg.Nodes)
 	return cfg
 }
 

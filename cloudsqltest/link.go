@@ -8,13 +8,16 @@ import (
 	"log"
 	"net"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
 
 // Conn is a connection as a Handler sees it: decrypted, from a client that has
 // shown a good certificate.
 type Conn struct {
 	*tls.Conn
-	token string
+	token    string
+	exchange *mdx.Server // nil if the instance does not know the metadata exchange
 }
 
 // Token returns the login token in the client's certificate, or "".
@@ -97,7 +100,8 @@ func (p *Proxy) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
 	}
 	p.links[l] = true
 	p.counts.Accepted++
-	return l, p.nextBehaviorLocked(), p.tls
+	behavior, config := p.admitLocked()
+	return l, behavior, config
 }
 
 func (p *Proxy) forget(l *link) {
@@ -158,6 +162,10 @@ func (p *Proxy) attend(l *link, c *Conn) {
 		_ = c.CloseWrite()
 		p.linger(l)
 	}()
+	p.now(l, "metadata exchange")
+	if !p.exchangeMetadata(c) {
+		return
+	}
 	backend := p.cfg.Backend
 	if c.token != "" && p.cfg.IAMBackend != "" {
 		backend = p.cfg.IAMBackend

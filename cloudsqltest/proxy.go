@@ -25,8 +25,11 @@ type Proxy struct {
 	server *Server
 	name   cloudsqlconn.Name
 	cfg    Instance // as it was added; what can change is below
+	nodes  []*Proxy // of a read pool
+	pool   *Proxy   // if this is a node: what has the certificates
+	node   string   // its name
 
-	mu          sync.Mutex                     // guards everything below
+	mu          sync.Mutex                     // guards everything below; a node's comes before its pool's
 	addrs       map[cloudsqlconn.IPType]string // written with Server.mu held, too
 	behavior    Behavior
 	behaveFor   int // connections until the behaviour ends; 0 for ever
@@ -43,6 +46,7 @@ type Proxy struct {
 	links       map[*link]bool            // of all runs
 	ended       bool                      // deleted, or the Server is closed
 	counts      Counts
+	told        []ClientMetadata
 }
 
 // run is what goes on between Start and Stop.
@@ -63,16 +67,24 @@ func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
 		clientCA:    newClientCA(),
 		links:       map[*link]bool{},
 	}
-	if p.addrs = p.cfg.Addrs; p.addrs == nil {
-		p.addrs = s.nextAddrs()
+	p.open()
+	for i, node := range p.cfg.Nodes {
+		p.nodes = append(p.nodes, newNode(p, i, node))
 	}
 	p.RotateServerCA()
-	if cfg.ListenOn3307 {
+	return p
+}
+
+// open finds addresses, and listens.
+func (p *Proxy) open() {
+	if p.addrs = p.cfg.Addrs; p.addrs == nil {
+		p.addrs = p.server.nextAddrs()
+	}
+	if p.cfg.ListenOn3307 {
 		p.run = &run{listeners: p.findFree3307()}
 	} else {
 		p.run = &run{listeners: p.listen()}
 	}
-	return p
 }
 
 // key is project:instance, as the Admin API names the instance.
@@ -137,19 +149,33 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 	return old[cloudsqlconn.PSC] != addrs[cloudsqlconn.PSC]
 }
 
-// Stop makes the instance refuse connections, cuts the open ones in an orderly
-// way, and returns when all of them have ended and all Handlers have returned.
+// Stop makes the instance, with all nodes of a read pool, refuse connections,
+// cuts the open ones in an orderly way, and returns when all of them have ended
+// and all Handlers have returned.
 // What keeps it waiting for more than five seconds is logged. It must not be
 // called from a Handler. The Admin API goes on as before; what it says of an
 // instance that an administrator has stopped is a [Fault] with the Status 400.
 func (p *Proxy) Stop() {
-	r := p.halt(false)
+	wait := p.halt(false)
 	defer complain("Stop", p.blame)()
-	r.wg.Wait()
+	wait()
 }
 
-// halt is Stop that does not wait. If it is for good, there is no Start.
-func (p *Proxy) halt(forGood bool) *run {
+// halt is Stop that does not wait: what it returns does that. If it is for
+// good, there is no Start.
+func (p *Proxy) halt(forGood bool) (wait func()) {
+	var runs []*run
+	for _, p := range p.all() {
+		runs = append(runs, p.haltOne(forGood))
+	}
+	return func() {
+		for _, r := range runs {
+			r.wg.Wait()
+		}
+	}
+}
+
+func (p *Proxy) haltOne(forGood bool) *run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if forGood {
@@ -167,9 +193,16 @@ func (p *Proxy) halt(forGood bool) *run {
 	return p.run
 }
 
-// Start undoes Stop. The instance keeps its CAs and addresses. It does nothing
-// if the instance is deleted, or the Server closed.
+// Start undoes Stop, for all nodes of a read pool. The instance keeps its CAs
+// and addresses. It does nothing if the instance is deleted, or the Server
+// closed.
 func (p *Proxy) Start() {
+	for _, p := range p.all() {
+		p.startOne()
+	}
+}
+
+func (p *Proxy) startOne() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run.stopped && !p.ended {
@@ -179,11 +212,15 @@ func (p *Proxy) Start() {
 }
 
 // CutConnections ends all open connections, with a TCP reset or in an orderly
-// way (FIN, without a TLS close_notify), and returns how many there were.
-func (p *Proxy) CutConnections(withReset bool) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cutLocked(withReset)
+// way (FIN, without a TLS close_notify), and returns how many there were. Those
+// to the nodes of a read pool are among them.
+func (p *Proxy) CutConnections(withReset bool) (n int) {
+	for _, p := range p.all() {
+		p.mu.Lock()
+		n += p.cutLocked(withReset)
+		p.mu.Unlock()
+	}
+	return n
 }
 
 func (p *Proxy) cutLocked(withReset bool) (n int) {
@@ -206,10 +243,12 @@ func (p *Proxy) cutLocked(withReset bool) (n int) {
 
 // blame lists the connections that have not ended.
 func (p *Proxy) blame() (list []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for l := range p.links {
-		list = append(list, fmt.Sprintf("%s: connection from %v: %s", p.name, l.raw.RemoteAddr(), l.doing))
+	for _, p := range p.all() {
+		p.mu.Lock()
+		for l := range p.links {
+			list = append(list, fmt.Sprintf("%v: connection from %v: %s", p, l.raw.RemoteAddr(), l.doing))
+		}
+		p.mu.Unlock()
 	}
 	return list
 }
@@ -218,9 +257,8 @@ func (p *Proxy) blame() (list []string) {
 func (p *Proxy) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	p.mu.Lock()
 	listener := p.listenerLocked()
-	swallow := listener != nil && p.behavior == Unreachable
+	swallow := listener != nil && p.swallowLocked()
 	if swallow {
-		p.nextBehaviorLocked()
 		p.counts.Swallowed++
 	}
 	p.mu.Unlock()

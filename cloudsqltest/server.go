@@ -158,8 +158,10 @@ func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
 	}
 	s.proxies[p.key()] = p
 	s.projects[p.name.Project()] = true
-	s.routeLocked(p)
-	p.serve()
+	for _, one := range p.all() {
+		s.routeLocked(one)
+		one.serve()
+	}
 	return p
 }
 
@@ -204,7 +206,7 @@ func (s *Server) Close() {
 		p.halt(true)
 	}
 	for _, p := range proxies {
-		p.halt(true).wg.Wait()
+		p.halt(true)()
 	}
 	s.client.CloseIdleConnections()
 	s.wg.Wait()

@@ -31,18 +31,19 @@ func TestCancelledQueryReturnsAndPoolGoesOn(t *testing.T) {
 // A server closes the connection that asks it to cancel a query, without a
 // word. That says nothing against the client certificate.
 func TestCancellingQueriesCostsNoAPICalls(t *testing.T) {
-	t.Parallel()
-	i := postgresEngine.newInstance(t)
-	conn, err := i.openPool(t, app).Acquire(t.Context())
-	wantNil(t, err)
-	defer conn.Release()
-	for range 5 {
-		wantNil(t, conn.Conn().PgConn().CancelRequest(t.Context()))
-	}
-	wantNil(t, i.dialer.Close()) // waits for refreshes
-	if got := len(i.kit.Requests()); got != 2 {
-		t.Errorf("%d calls of the Admin API, want the 2 of the first refresh", got)
-	}
+	eachPostgres(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		conn, err := i.openPool(t, app).Acquire(t.Context())
+		wantNil(t, err)
+		defer conn.Release()
+		for range 5 {
+			wantNil(t, conn.Conn().PgConn().CancelRequest(t.Context()))
+		}
+		wantNil(t, i.dialer.Close()) // waits for refreshes
+		if got := len(i.kit.Requests()); got != 2 {
+			t.Errorf("%d calls of the Admin API, want the 2 of the first refresh", got)
+		}
+	})
 }
 
 // inBackground runs f and sends its error.

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -60,44 +61,61 @@ var (
 	iam = login{user: iamEmail}
 )
 
-var engines = []*engine{postgresEngine, mysqlEngine}
+var engines = []*engine{postgresEngine, postgres18Engine, mysqlEngine}
 
-var postgresEngine = &engine{
-	name:    "postgres",
-	version: "POSTGRES_15",
+var (
+	postgresEngine   = newPostgresEngine("postgres", "POSTGRES_15", dbserver.StartPostgres)
+	postgres18Engine = newPostgresEngine("postgres18", "POSTGRES_18", startPostgres18)
+	postgresEngines  = []*engine{postgresEngine, postgres18Engine}
+)
 
-	start: dbserver.StartPostgres,
-	args:  []string{"-c", "max_connections=300"},
-	createUsers: []string{
-		"CREATE ROLE app LOGIN PASSWORD 'secret'",
-		`CREATE ROLE "app-iam@my-project.iam" LOGIN`,
-	},
-	createDatabase: "CREATE DATABASE %s OWNER app",
-	iamUser:        "app-iam@my-project.iam",
+// startPostgres18 starts the PostgreSQL 18 of the folder that POSTGRES_18_BIN
+// names.
+func startPostgres18(ctx context.Context, opts dbserver.Options) (*dbserver.Server, error) {
+	if opts.BinDir = os.Getenv("POSTGRES_18_BIN"); opts.BinDir == "" {
+		return nil, fmt.Errorf("%w: POSTGRES_18_BIN is not set", dbserver.ErrNotInstalled)
+	}
+	return dbserver.StartPostgres(ctx, opts)
+}
 
-	connector: postgres.NewConnector,
-	register:  postgres.RegisterDriver,
-	dsn: func(instance string, who login, database string) string {
-		password := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(who.password)
-		return fmt.Sprintf("host=%s user=%s password='%s' dbname=%s", instance, who.user, password, database)
-	},
-	loginRefused: func(err error) bool {
-		var pgErr *pgconn.PgError
-		return errors.As(err, &pgErr) && pgErr.Code == "28P01" // invalid_password
-	},
+func newPostgresEngine(name, version string, start func(context.Context, dbserver.Options) (*dbserver.Server, error)) *engine {
+	return &engine{
+		name:    name,
+		version: version,
 
-	bind: func(query string) string {
-		for n := 1; strings.Contains(query, "?"); n++ {
-			query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
-		}
-		return query
-	},
-	blob:        "bytea",
-	currentUser: "select current_user",
-	sessionID:   "select pg_backend_pid()",
-	sessions:    "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
-	sleep:       "select pg_sleep(60)",
-	sleepers:    "select pid from pg_stat_activity where datname = current_database() and state = 'active' and query like 'select pg_sleep%'",
+		start: start,
+		args:  []string{"-c", "max_connections=300"},
+		createUsers: []string{
+			"CREATE ROLE app LOGIN PASSWORD 'secret'",
+			`CREATE ROLE "app-iam@my-project.iam" LOGIN`,
+		},
+		createDatabase: "CREATE DATABASE %s OWNER app",
+		iamUser:        "app-iam@my-project.iam",
+
+		connector: postgres.NewConnector,
+		register:  postgres.RegisterDriver,
+		dsn: func(instance string, who login, database string) string {
+			password := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(who.password)
+			return fmt.Sprintf("host=%s user=%s password='%s' dbname=%s", instance, who.user, password, database)
+		},
+		loginRefused: func(err error) bool {
+			var pgErr *pgconn.PgError
+			return errors.As(err, &pgErr) && pgErr.Code == "28P01" // invalid_password
+		},
+
+		bind: func(query string) string {
+			for n := 1; strings.Contains(query, "?"); n++ {
+				query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
+			}
+			return query
+		},
+		blob:        "bytea",
+		currentUser: "select current_user",
+		sessionID:   "select pg_backend_pid()",
+		sessions:    "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
+		sleep:       "select pg_sleep(60)",
+		sleepers:    "select pid from pg_stat_activity where datname = current_database() and state = 'active' and query like 'select pg_sleep%'",
+	}
 }
 
 var mysqlEngine = &engine{
@@ -141,6 +159,17 @@ var mysqlEngine = &engine{
 
 // eachEngine runs a test for every engine.
 func eachEngine(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Helper()
+	each(t, engines, test)
+}
+
+// eachPostgres runs a test for every version of PostgreSQL.
+func eachPostgres(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Helper()
+	each(t, postgresEngines, test)
+}
+
+func each(t *testing.T, engines []*engine, test func(t *testing.T, e *engine)) {
 	t.Parallel()
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {

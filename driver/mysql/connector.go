@@ -6,52 +6,99 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // connector adds to the errors of Connect what go-sql-driver leaves out: why a
 // Read failed. If that was the client certificate, database/sql connects again.
 type connector struct{ driver.Connector }
 
+func newConnector(cfg *mysql.Config) (driver.Connector, error) {
+	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
+		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
+		return nil
+	}))
+	if err != nil {
+		return nil, err
+	}
+	c, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return connector{c}, nil
+}
+
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	first := new(cause)
-	conn, err := c.Connector.Connect(context.WithValue(ctx, causeKey{}, first))
-	if errors.Is(err, mysql.ErrInvalidConn) && first.err != nil {
-		return nil, fmt.Errorf("%w: %w", err, first.err)
+	a := new(attempt)
+	conn, err := c.Connector.Connect(context.WithValue(ctx, attemptKey{}, a))
+	if errors.Is(err, mysql.ErrInvalidConn) && a.read != nil {
+		return nil, fmt.Errorf("%w: %w", err, a.read)
 	}
 	return conn, err
 }
 
-// cause is why a connection's first failed Read failed.
-type cause struct{ err error }
+// attempt is one call of Connect.
+type attempt struct {
+	cfg  *mysql.Config // the connection's own copy
+	read error         // of the first Read that failed
+}
 
-type causeKey struct{}
+type attemptKey struct{}
 
-// watch returns c, which keeps the error of its first failed Read in first.
-func watch(c net.Conn, first *cause) net.Conn {
-	if first == nil {
-		return c
+// prepare makes c fit for go-sql-driver, or closes it.
+func prepare(ctx context.Context, c net.Conn) (net.Conn, error) {
+	if err := wantMySQL(c); err != nil {
+		_ = c.Close()
+		return nil, err
 	}
+	a := ctx.Value(attemptKey{}).(*attempt)
+	if c, ok := c.(interface{ MetadataExchange() bool }); ok && c.MetadataExchange() {
+		// The server holds the connection for secure, as it is, and does not
+		// hand out an RSA key to encrypt a password with. This is how
+		// go-sql-driver knows; the network's name means nothing else to it.
+		a.cfg.Net = "unix"
+	}
+	return watch(c, a), nil
+}
+
+// wantMySQL returns an error if c leads to another engine. It passes if that is
+// not known.
+func wantMySQL(c net.Conn) error {
+	known, ok := c.(interface{ EngineVersion() string })
+	if !ok {
+		return nil
+	}
+	if v := known.EngineVersion(); v != "" && !strings.HasPrefix(v, "MYSQL") {
+		return fmt.Errorf("%w: the instance is %.40q, and this driver is for MySQL", cloudsqlconn.ErrConfig, v)
+	}
+	return nil
+}
+
+// watch returns c, which tells a why its first Read failed that did.
+func watch(c net.Conn, a *attempt) net.Conn {
 	if socket, ok := c.(syscall.Conn); ok {
 		return struct {
 			watched
 			syscall.Conn
-		}{watched{c, first}, socket}
+		}{watched{c, a}, socket}
 	}
-	return watched{c, first}
+	return watched{c, a}
 }
 
 type watched struct {
 	net.Conn
-	first *cause
+	attempt *attempt
 }
 
 func (w watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
-	if err != nil && w.first.err == nil {
-		w.first.err = err
+	if err != nil && w.attempt.read == nil {
+		w.attempt.read = err
 	}
 	return n, err
 }

@@ -5,11 +5,17 @@
 //
 //	app:secret@cloudsql-mysql(project:region:instance)/shop?parseTime=true
 //
-// The network's name is not used. Everything else is go-sql-driver's. The
-// connection runs inside the Dialer's TLS tunnel; MySQL's own TLS is off in it
-// unless the data source name asks for it, and passwords may be sent in clear
-// text, since nobody but the instance can read them. With IAM login the user
-// can be given as an e-mail address, and needs no password.
+// The network's name is not used. Two parameters are for the Dialer, and win
+// over options given in code:
+//
+//	cloudsql_ip_types   a list for WithIPTypes, such as PRIVATE,PUBLIC
+//	cloudsql_iam_authn  true or false, for WithDialIAMAuthN
+//
+// Everything else is go-sql-driver's. The connection runs inside the Dialer's
+// TLS tunnel; MySQL's own TLS is off in it unless the data source name asks for
+// it, and passwords may be sent in clear text, since nobody but the instance can
+// read them. With IAM login the user can be given as an e-mail address, and
+// needs no password.
 package mysql
 
 import (
@@ -17,6 +23,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -26,9 +33,11 @@ import (
 )
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
-// Nothing is registered, and d stays the caller's to close.
+// Nothing is registered, and nothing has to be released; d stays the caller's
+// to close. A data source name or option that is wrong is an error here, an
+// instance that is no MySQL is one of Connect.
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
-	cfg, err := mysql.ParseDSN(dsn)
+	cfg, err := parse(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -36,23 +45,40 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err != nil {
 		return nil, err
 	}
+	params, err := optionFuncs.Options(cfg.Params)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
+	}
+	opts = slices.Concat(opts, params)
+
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := d.Dial(ctx, instance, opts...)
 		if err != nil {
 			return nil, err
 		}
-		first, _ := ctx.Value(causeKey{}).(*cause)
-		return watch(c, first), nil
+		return prepare(ctx, c)
 	}
 	cfg.AllowCleartextPasswords = true
 	if d.IAMAuthN(opts...) {
 		cfg.User = cloudsqlconn.FormatIAMUser("MYSQL", cfg.User)
 	}
-	c, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return connector{c}, nil
+	return newConnector(cfg)
+}
+
+var optionFuncs = sqldriver.OptionFuncs[cloudsqlconn.IPType, cloudsqlconn.DialOption]{
+	ParseIPTypes: cloudsqlconn.ParseIPTypes,
+	IPTypes:      cloudsqlconn.WithIPTypes,
+	IAMAuthN:     cloudsqlconn.WithDialIAMAuthN,
+}
+
+// parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.
+func parse(dsn string) (cfg *mysql.Config, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			cfg, err = nil, fmt.Errorf("%w: %v", cloudsqlconn.ErrConfig, r)
+		}
+	}()
+	return mysql.ParseDSN(dsn)
 }
 
 // instanceOf returns the instance that cfg names as its address.
@@ -61,7 +87,7 @@ func instanceOf(cfg *mysql.Config) (string, error) {
 	if host, _, err := net.SplitHostPort(instance); err == nil && cfg.Net == "tcp" {
 		instance = host // go-sql-driver has added its default port
 	}
-	if cfg.Net == "unix" || strings.HasPrefix(instance, "/") || net.ParseIP(instance) != nil {
+	if cfg.Net == "unix" || instance == "" || strings.HasPrefix(instance, "/") || net.ParseIP(instance) != nil {
 		return "", fmt.Errorf("%w: the address is %s(%s); want cloudsql-mysql(project:region:instance)", cloudsqlconn.ErrBadName, cfg.Net, cfg.Addr)
 	}
 	return instance, nil
@@ -69,7 +95,7 @@ func instanceOf(cfg *mysql.Config) (string, error) {
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
 // its own, made with opts. A taken name is an error. cleanup closes the
-// Dialer; the name stays taken.
+// Dialer; the name stays taken. Nothing is kept of the data source names.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
 	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
 	if err != nil {

@@ -12,6 +12,10 @@
 // inside the Dialer's TLS tunnel, and PostgreSQL's own TLS is off in it, so
 // that sslmode need not be written. The port is ignored. With IAM login the
 // user can be given as an e-mail address, and needs no password.
+//
+// Two parameters of a data source name are for the Dialer:
+// cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes], and
+// cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN].
 package postgres
 
 import (
@@ -27,7 +31,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldriver"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
@@ -35,7 +39,7 @@ import (
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, err
+		return nil, parseError(err)
 	}
 	if err := Configure(d, cfg, opts...); err != nil {
 		return nil, err
@@ -51,7 +55,7 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return nil, err
+		return nil, parseError(err)
 	}
 	if err := Configure(d, cfg.ConnConfig, opts...); err != nil {
 		return nil, err
@@ -75,8 +79,12 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 			return fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
 		}
 	}
+	opts, err := sqldriver.Options(cfg.RuntimeParams, opts)
+	if err != nil {
+		return err
+	}
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.Dial(ctx, instance, opts...)
+		return sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
 	}
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil

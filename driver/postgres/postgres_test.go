@@ -5,12 +5,19 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -29,28 +36,166 @@ func newDialer(t testing.TB, opts ...cloudsqlconn.Option) *cloudsqlconn.Dialer {
 	return d
 }
 
-func TestDataSourceNamesWithoutAnInstanceAreRefused(t *testing.T) {
+// lines returns the lines of a file of data source names.
+func lines(t testing.TB, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "#")
+	})
+}
+
+// Each reaches the instance, and none tells the server what is for the Dialer.
+func TestGoodDataSourceNames(t *testing.T) {
+	t.Parallel()
+	const enough = "far enough"
+	for _, dsn := range lines(t, "good.txt") {
+		t.Run(dsn, func(t *testing.T) {
+			t.Parallel()
+			var params map[string]string
+			s := cloudsqltest.NewServer()
+			defer s.Close()
+			p := s.AddInstance(instance, cloudsqltest.Instance{Handler: func(c net.Conn) {
+				backend := pgproto3.NewBackend(c, c)
+				if msg, err := backend.ReceiveStartupMessage(); err == nil {
+					params = msg.(*pgproto3.StartupMessage).Parameters
+				}
+				backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P03", Message: enough})
+				_ = backend.Flush()
+			}, Addrs: map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "127.8.0.1", cloudsqlconn.PrivateIP: "127.8.0.2", cloudsqlconn.PSC: "a.b.europe-west1.sql-psc.goog"}})
+			connector, err := postgres.NewConnector(newDialer(t, s.Options()...), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := connector.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), enough) {
+				t.Fatalf("got %v, want the server's answer", err)
+			}
+			if p.Counts().Handshakes != 1 {
+				t.Errorf("%d connections, want 1", p.Counts().Handshakes)
+			}
+			s.Close() // waits for the handler
+			for name := range params {
+				if strings.HasPrefix(name, "cloudsql") {
+					t.Errorf("the server was told %s", name)
+				}
+			}
+			if user := params["user"]; user != "app" && user != "sa@my-project.iam" {
+				t.Errorf("the user is %q", user)
+			}
+		})
+	}
+}
+
+func TestBadDataSourceNames(t *testing.T) {
 	t.Parallel()
 	d := newDialer(t)
-	for _, dsn := range []string{
-		"user=app", "host=localhost user=app", "host=/run/postgresql user=app", "postgres://app@localhost/shop",
-		"host=" + instance + ",a:b:c user=app",
-	} {
+	for _, line := range lines(t, "bad.txt") {
+		tells, dsn, _ := strings.Cut(line, "|")
 		_, err := postgres.NewConnector(d, dsn)
-		if !errors.Is(err, cloudsqlconn.ErrBadName) || !strings.Contains(err.Error(), "instance") {
-			t.Errorf("%s: got %v, want ErrBadName", dsn, err)
+		if err == nil || !strings.Contains(err.Error(), tells) {
+			t.Errorf("%s: got %v, want an error that tells %q", dsn, err, tells)
 		}
-		if _, err := postgres.NewPool(t.Context(), d, dsn); !errors.Is(err, cloudsqlconn.ErrBadName) {
-			t.Errorf("%s: NewPool: got %v, want ErrBadName", dsn, err)
+		if strings.Contains(err.Error(), "et-word") {
+			t.Errorf("%s: a password is shown: %v", dsn, err)
+		}
+		if tells == "instance" && !errors.Is(err, cloudsqlconn.ErrBadName) || strings.HasPrefix(tells, "cloudsql") && !errors.Is(err, cloudsqlconn.ErrConfig) {
+			t.Errorf("%s: %v has the wrong sentinel", dsn, err)
+		}
+		if _, poolErr := postgres.NewPool(t.Context(), d, dsn); poolErr == nil || poolErr.Error() != err.Error() {
+			t.Errorf("%s: NewPool: got %v, want %v", dsn, poolErr, err)
 		}
 	}
-	for _, dsn := range []string{"host=a:b:c port=x", "postgres://%zz"} {
-		if _, err := postgres.NewConnector(d, dsn); err == nil {
-			t.Errorf("%s: no error", dsn)
+}
+
+func TestTheEnvironmentAndFilesOfLibpqCount(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if _, err := postgres.NewPool(t.Context(), d, dsn); err == nil {
-			t.Errorf("%s: NewPool: no error", dsn)
+		return path
+	}
+	t.Setenv("PGSERVICEFILE", write("services", "[shop]\nhost="+instance+"\nuser=app\ndbname=shop\n"))
+	t.Setenv("PGPASSFILE", write("passwords", `my-project\:europe-west1\:my-db:*:*:app:secret`+"\n"))
+	for name, tt := range map[string]struct {
+		env map[string]string
+		dsn string
+	}{
+		"service in the data source name": {dsn: "service=shop"},
+		"service in the environment":      {env: map[string]string{"PGSERVICE": "shop"}},
+		"variables":                       {env: map[string]string{"PGHOST": instance, "PGUSER": "app", "PGDATABASE": "shop"}},
+		"variables and a part":            {env: map[string]string{"PGHOST": instance, "PGUSER": "somebody"}, dsn: "user=app dbname=shop"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			cfg, err := pgx.ParseConfig(tt.dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := postgres.Configure(newDialer(t), cfg); err != nil {
+				t.Fatal(err)
+			}
+			if cfg.Host != instance || cfg.User != "app" || cfg.Password != "secret" || cfg.Database != "shop" {
+				t.Errorf("host %s, user %s, database %s, password found: %v", cfg.Host, cfg.User, cfg.Database, cfg.Password == "secret")
+			}
+		})
+	}
+}
+
+// 10,000 of them leave no more behind than 100.
+func TestDataSourceNamesLeaveNothingBehind(t *testing.T) {
+	name := "cloudsql-" + rand.Text()
+	cleanup, err := postgres.RegisterDriver(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cleanup() }()
+	open := func(n int) uint64 {
+		for i := range n {
+			db, err := sql.Open(name, fmt.Sprintf("host=%s user=app%d dbname=shop", instance, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = db.Close()
 		}
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := open(100)
+	if grown := int64(open(10_000)) - int64(before); grown > 1<<20 {
+		t.Errorf("10,000 data source names left %d bytes", grown)
+	}
+}
+
+func TestAnInstanceOfAnotherEngineIsRefused(t *testing.T) {
+	t.Parallel()
+	s := cloudsqltest.NewServer()
+	defer s.Close()
+	heard := make(chan int, 1)
+	s.AddInstance(instance, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_4", Handler: func(c net.Conn) {
+		n, _ := c.Read(make([]byte, 1))
+		heard <- n
+	}})
+	connector, err := postgres.NewConnector(newDialer(t, s.Options()...), "user=app host="+instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = connector.Connect(t.Context())
+	var e *cloudsqlconn.Error
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || !errors.As(err, &e) || !strings.Contains(e.Error(), "MYSQL_8_4") || !strings.Contains(e.Hint, "driver/mysql") {
+		t.Errorf("got %v", err)
+	}
+	if n := <-heard; n != 0 {
+		t.Error("the server was sent something")
 	}
 }
 
@@ -149,9 +294,13 @@ func TestRegisterDriver(t *testing.T) {
 }
 
 func FuzzNewConnector(f *testing.F) {
-	f.Add("host=" + instance + " user=app password='it''s' dbname=shop")
-	f.Add("postgres://app:secret@/shop?host=" + instance)
-	f.Add("host=a,b")
+	for _, dsn := range lines(f, "good.txt") {
+		f.Add(dsn)
+	}
+	for _, line := range lines(f, "bad.txt") {
+		_, dsn, _ := strings.Cut(line, "|")
+		f.Add(dsn)
+	}
 	d := newDialer(f)
 	f.Fuzz(func(t *testing.T, dsn string) {
 		c, err := postgres.NewConnector(d, dsn)

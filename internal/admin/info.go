@@ -76,8 +76,8 @@ func (i *Info) TLS(domain string) *tls.Config {
 
 // InnerTLS returns the configuration for a TLS session that the database speaks
 // with the client inside the tunnel, with a certificate of the same server CA.
-func (i *Info) InnerTLS(domain string) *tls.Config {
-	cfg := i.TLS(domain).Clone()
+func (i *Info) InnerTLS() *tls.Config {
+	cfg := i.tls.Clone()
 	cfg.MinVersion = tls.VersionTLS12 // of SQL Server before 2022
 	cfg.GetClientCertificate = nil    // it authorises the tunnel, not the login
 	cfg.ClientSessionCache = nil      // a session belongs to its server

@@ -79,9 +79,10 @@ func Terminal(err error) bool {
 		reply     *ReplyError
 		cfg       *ConfigError
 		none      *auth.NotFoundError
+		misfit    *auth.ConfigError
 		noAccount metadata.NotDefinedError // the machine has no service account
 	)
-	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &noAccount) {
+	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &noAccount) {
 		return true
 	}
 	code, _ := refusal(err)
@@ -120,15 +121,18 @@ func RetryAfter(err error, now time.Time) time.Duration {
 }
 
 // refusal returns the status and the headers of the answer that err is about:
-// the API's, the token endpoint's, or the metadata server's. It returns 0 if
-// there was none.
+// the API's, that of a server on the way to a token, or the metadata server's.
+// It returns 0 if there was none.
 func refusal(err error) (code int, header http.Header) {
 	var (
-		api   *googleapi.Error
-		token *oauth2.RetrieveError
-		vm    *metadata.Error
+		refused *auth.RefusedError
+		api     *googleapi.Error
+		token   *oauth2.RetrieveError // of a caller's own source
+		vm      *metadata.Error
 	)
 	switch {
+	case errors.As(err, &refused):
+		return refused.Code, refused.Header
 	case errors.As(err, &api):
 		return api.Code, api.Header
 	case errors.As(err, &token) && token.Response != nil:

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 func TestLoginTokenIsSentForIAMOnly(t *testing.T) {
@@ -251,6 +252,7 @@ func TestTransientTokenFailureIsRetried(t *testing.T) {
 		"token endpoint 500":  retrieveError(500),
 		"token endpoint 503":  retrieveError(503),
 		"metadata server 500": &metadata.Error{Code: 500, Message: "a page\nof text"},
+		"token exchange 500":  &auth.RefusedError{Step: auth.Federation, Code: 500, Err: syscall.EIO},
 		"no network":          syscall.ENETUNREACH,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -281,6 +283,11 @@ func TestRefusedTokenIsNotRetried(t *testing.T) {
 		"token endpoint 429 with Retry-After": {retrieveError(429, "Retry-After", "12"), 12 * time.Second},
 		"token endpoint 503 with Retry-After": {retrieveError(503, "Retry-After", "12"), 12 * time.Second},
 		"metadata server 429":                 {&metadata.Error{Code: 429}, 5 * time.Second},
+		"no credentials":                      {&auth.NotFoundError{Err: syscall.ENOENT}, 0},
+		"credentials do not fit":              {&auth.ConfigError{Problem: "another universe"}, 0},
+		"impersonation 403":                   {&auth.RefusedError{Step: auth.Impersonation, Code: 403, Err: syscall.EPERM}, 0},
+		"token exchange 429":                  {&auth.RefusedError{Step: auth.Federation, Code: 429, Err: syscall.EAGAIN}, 5 * time.Second},
+		"token exchange 503 with Retry-After": {&auth.RefusedError{Step: auth.Federation, Code: 503, Header: http.Header{"Retry-After": {"12"}}, Err: syscall.EAGAIN}, 12 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,28 +1,32 @@
-// Package auth finds Google credentials.
+// Package auth makes OAuth 2.0 tokens from Google credentials: a file or its
+// JSON, Application Default Credentials, and service accounts impersonated by
+// them.
+//
+// Each token has one scope only, as far as the credentials allow it. These do
+// not: user credentials give Admin API tokens of all scopes that the user
+// granted (sqlservice.admin is none of gcloud's), and on Compute Engine the
+// access scopes of the machine decide.
 package auth
 
 import (
+	"cmp"
 	"context"
+	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/google"
 )
 
 const (
 	adminScope = "https://www.googleapis.com/auth/sqlservice.admin"
 	loginScope = "https://www.googleapis.com/auth/sqlservice.login"
+	// cloudScope is what the IAM Credentials API asks of its callers.
+	cloudScope = "https://www.googleapis.com/auth/cloud-platform"
 )
 
-// NotFoundError says that there are no credentials, or that they cannot be
-// read.
-type NotFoundError struct{ Err error }
-
-// Error is the text of the lookup.
-func (e *NotFoundError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the error of the lookup.
-func (e *NotFoundError) Unwrap() error { return e.Err }
+// DefaultUniverse is the domain of Google's public cloud.
+const DefaultUniverse = "googleapis.com"
 
 // How much of a token's life must be left for it to be used again. A login
 // token ends the certificate that it is put into, so that it must be fresh.
@@ -31,25 +35,129 @@ const (
 	loginReserve = 30 * time.Minute
 )
 
-// Admin returns a source of tokens for Admin API calls from Application
-// Default Credentials. These are looked up at the first Token, and again after
-// a lookup that failed, which is a [*NotFoundError].
-func Admin() oauth2.TokenSource {
-	return oauth2.ReuseTokenSourceWithExpiry(nil, &defaultSource{scopes: []string{adminScope}}, adminReserve)
+// callTimeout bounds a look-up, and a token: x/oauth2 has no bound by itself,
+// and no token is asked for while another is on its way.
+const callTimeout = 20 * time.Second
+
+// Config says whose credentials to use. One of File, JSON and Base may be set;
+// without them they are Application Default Credentials.
+type Config struct {
+	File string             // path of a credentials file
+	JSON []byte             // what such a file contains
+	Base oauth2.TokenSource // of the scope cloud-platform; needs Target
+
+	Target    string   // e-mail of a service account to impersonate; "": none
+	Delegates []string // e-mails of the service accounts between the credentials and Target
+
+	Universe   string       // domain; "": DefaultUniverse
+	HTTPClient *http.Client // for tokens, but the metadata server's; nil: http.DefaultClient
+}
+
+// Credentials make tokens. They are looked up at the first token of either
+// kind, and again after a token or a look-up that failed. The methods are safe
+// for concurrent use.
+type Credentials struct {
+	cfg Config
+
+	mu   sync.Mutex // guards last; never held over I/O
+	last *lookup    // nil: none, or one that failed
+}
+
+// lookup is one look-up of the credentials, made at its first use.
+type lookup struct {
+	result func() (*identity, error)
+}
+
+// identity is credentials that were found.
+type identity struct {
+	token        func(ctx context.Context, scope string) (*oauth2.Token, error)
+	universe     string // "": unknown
+	quotaProject string // "": none
+}
+
+// New returns credentials. It reads nothing yet.
+func New(cfg Config) *Credentials {
+	cfg.Universe = cmp.Or(cfg.Universe, DefaultUniverse)
+	return &Credentials{cfg: cfg}
+}
+
+// Admin returns a source of tokens for Admin API calls. Its errors are a
+// [*NotFoundError], a [*ConfigError], a [*RefusedError], the metadata server's,
+// or of the network.
+func (c *Credentials) Admin() oauth2.TokenSource {
+	return oauth2.ReuseTokenSourceWithExpiry(nil, &source{c, adminScope}, adminReserve)
 }
 
 // Login is like Admin, for tokens that go into certificates for IAM login.
-func Login() oauth2.TokenSource {
-	return oauth2.ReuseTokenSourceWithExpiry(nil, &defaultSource{scopes: []string{loginScope}}, loginReserve)
+func (c *Credentials) Login() oauth2.TokenSource {
+	return oauth2.ReuseTokenSourceWithExpiry(nil, &source{c, loginScope}, loginReserve)
 }
 
-type defaultSource struct{ scopes []string }
-
-// Token looks the credentials up anew: it is called once a token's life.
-func (s *defaultSource) Token() (*oauth2.Token, error) {
-	creds, err := google.FindDefaultCredentials(context.Background(), s.scopes...)
-	if err != nil {
-		return nil, &NotFoundError{Err: err}
+// current returns the look-up that holds, or a new one.
+func (c *Credentials) current() *lookup {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = &lookup{sync.OnceValues(c.find)}
 	}
-	return creds.TokenSource.Token()
+	return c.last
+}
+
+// forget makes the next token look the credentials up again.
+func (c *Credentials) forget(l *lookup) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == l {
+		c.last = nil
+	}
+}
+
+// source gives tokens of one scope.
+type source struct {
+	creds *Credentials
+	scope string
+}
+
+// Token makes a new token.
+func (s *source) Token() (*oauth2.Token, error) {
+	l := s.creds.current()
+	tok, err := s.token(l)
+	if err != nil {
+		s.creds.forget(l) // by the next time they may have been replaced
+	}
+	return tok, err
+}
+
+func (s *source) token(l *lookup) (*oauth2.Token, error) {
+	id, err := l.result()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	if s.creds.cfg.HTTPClient != nil {
+		ctx = context.WithValue(ctx, oauth2.HTTPClient, s.creds.cfg.HTTPClient)
+	}
+	tok, err := id.token(ctx, s.scope)
+	if err != nil {
+		return nil, err
+	}
+	return withQuotaProject(tok, id.quotaProject), nil
+}
+
+// quotaKey is where a token keeps the quota project of its credentials.
+const quotaKey = "quota_project_id"
+
+func withQuotaProject(tok *oauth2.Token, project string) *oauth2.Token {
+	if project == "" {
+		return tok
+	}
+	return tok.WithExtra(map[string]any{quotaKey: project})
+}
+
+// QuotaProject returns the project that the credentials of a token name for
+// calls to be counted for, or "".
+func QuotaProject(tok *oauth2.Token) string {
+	project, _ := tok.Extra(quotaKey).(string)
+	return project
 }

@@ -1,0 +1,233 @@
+package cloudsqltest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// DNSServer is a real DNS server, on a port of 127.0.0.1, over UDP and TCP. It
+// serves the records of a [DNS] and follows aliases, as a recursive server does.
+// Answers that are too long for UDP come over TCP.
+type DNSServer struct {
+	dns    *DNS
+	udp    net.PacketConn
+	tcp    net.Listener
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // counts both loops, UDP questions and TCP connections
+
+	mu      sync.Mutex           // guards everything below
+	conns   map[net.Conn]bool    // over TCP
+	pending map[*dnsPending]bool // questions without an answer
+	counts  DNSServerCounts
+}
+
+// dnsPending is a question without an answer.
+type dnsPending struct{ from, question string }
+
+// DNSServerCounts is what has happened at a [DNSServer].
+type DNSServerCounts struct {
+	Truncated int // answers that were too long for UDP
+	TCP       int // questions over TCP
+}
+
+// maxUDP is how long an answer over UDP may be if the question does not say.
+const maxUDP = 512
+
+// Listen starts a server on a free port. The caller should call its Close when
+// finished.
+func (d *DNS) Listen() *DNSServer {
+	s := &DNSServer{dns: d, conns: map[net.Conn]bool{}, pending: map[*dnsPending]bool{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.udp, s.tcp = listenDNS()
+	s.wg.Go(s.serveUDP)
+	s.wg.Go(s.serveTCP)
+	return s
+}
+
+// listenDNS finds a port that is free for UDP and TCP.
+func listenDNS() (net.PacketConn, net.Listener) {
+	for {
+		l := must(net.Listen("tcp", "127.0.0.1:0"))
+		c, err := net.ListenPacket("udp", l.Addr().String())
+		if err == nil {
+			return c, l
+		}
+		_ = l.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			panic("cloudsqltest: " + err.Error())
+		}
+	}
+}
+
+// Addr returns the address, host:port.
+func (s *DNSServer) Addr() string { return s.tcp.Addr().String() }
+
+// Resolver returns a resolver that asks this server and no other.
+func (s *DNSServer) Resolver() *net.Resolver {
+	return &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.Addr())
+		},
+	}
+}
+
+// Counts returns what has happened so far.
+func (s *DNSServer) Counts() DNSServerCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
+}
+
+// count adds one to n, a field of s.counts.
+func (s *DNSServer) count(n *int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*n++
+}
+
+// Close stops the server and returns when all that it started has ended.
+// Questions without an answer get none. What keeps it waiting for more than
+// five seconds is logged. It can be called again.
+func (s *DNSServer) Close() {
+	defer complain("DNSServer.Close", s.blame)()
+	s.cancel()
+	_ = s.udp.Close()
+	_ = s.tcp.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// blame lists the questions without an answer.
+func (s *DNSServer) blame() (list []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.pending {
+		list = append(list, fmt.Sprintf("DNS: %s from %s", p.question, p.from))
+	}
+	return list
+}
+
+func (s *DNSServer) serveUDP() {
+	b := make([]byte, 64<<10)
+	for {
+		n, from, err := s.udp.ReadFrom(b)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // an answer of before reached nobody
+			continue
+		}
+		msg := slices.Clone(b[:n])
+		s.wg.Go(func() {
+			if answer := s.answer(msg, from.String(), false); answer != nil {
+				_, _ = s.udp.WriteTo(answer, from)
+			}
+		})
+	}
+}
+
+func (s *DNSServer) serveTCP() {
+	for {
+		c, err := s.tcp.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond) // out of file descriptors, for example
+			continue
+		}
+		s.wg.Go(func() { s.serveConn(c) })
+	}
+}
+
+// serveConn answers questions one after the other, each behind its length.
+func (s *DNSServer) serveConn(c net.Conn) {
+	defer c.Close()
+	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.conns[c] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(c, length[:]); err != nil {
+			return
+		}
+		msg := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(c, msg); err != nil {
+			return
+		}
+		answer := s.answer(msg, c.RemoteAddr().String(), true)
+		if answer == nil {
+			return
+		}
+		answer = append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)
+		if _, err := c.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+// answer returns the answer to a message, or nil if there is none.
+func (s *DNSServer) answer(msg []byte, from string, tcp bool) []byte {
+	q, most, code := parseQuestion(msg)
+	if q == nil {
+		return nil
+	}
+	if tcp {
+		most = 1<<16 - 1
+		s.count(&s.counts.TCP)
+	}
+	if code != dnsmessage.RCodeSuccess {
+		return q.reply(dnsAnswer{code: code})
+	}
+	a, ok := s.ask(q, from)
+	if !ok {
+		return nil
+	}
+	reply := q.reply(a)
+	if len(reply) > most {
+		s.count(&s.counts.Truncated)
+		q.header.Truncated = true
+		return q.reply(dnsAnswer{code: a.code})
+	}
+	return reply
+}
+
+func (s *DNSServer) ask(q *dnsQuestion, from string) (dnsAnswer, bool) {
+	t := DNSType(strings.TrimPrefix(q.Type.String(), "Type"))
+	p := &dnsPending{from, fmt.Sprintf("%s %s", t, q.Name)}
+	s.mu.Lock()
+	s.pending[p] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.pending, p)
+		s.mu.Unlock()
+	}()
+	return s.dns.ask(s.ctx, q.Name.String(), t)
+}

@@ -1,0 +1,119 @@
+package cloudsqltest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+)
+
+// MetadataExchange is what an instance makes of the metadata exchange: of what
+// clients tell about themselves in front of their first byte.
+type MetadataExchange int
+
+// The kinds of instance. All but the first say in their metadata that they
+// support the exchange. They wait for a request for 250 ms after the TLS
+// handshake, unless the client begins with something else, and turn to the
+// database then; a request that comes later gets no answer.
+const (
+	NoMetadataExchange        MetadataExchange = iota // does not know it
+	AcceptMetadata                                    // answers OK
+	AcceptMetadataBytewise                            // answers OK, each byte in a TLS record of its own
+	AcceptMetadataSilently                            // does not answer
+	GreetFirst                                        // turns to the database at once, as if every request were late
+	RefuseMetadata                                    // answers ERROR, with RefusedMetadata, and ends the connection
+	OversizedMetadataResponse                         // answers with a length above 16 KiB, and ends the connection
+)
+
+// RefusedMetadata is the message of an instance that refuses.
+const RefusedMetadata = "the client protocol type is not allowed"
+
+// String returns the name of the constant.
+func (m MetadataExchange) String() string {
+	names := [...]string{
+		"NoMetadataExchange", "AcceptMetadata", "AcceptMetadataBytewise", "AcceptMetadataSilently",
+		"GreetFirst", "RefuseMetadata", "OversizedMetadataResponse",
+	}
+	if m < 0 || int(m) >= len(names) {
+		return fmt.Sprintf("MetadataExchange(%d)", int(m))
+	}
+	return names[m]
+}
+
+// protocolSupport is the instance's mdxProtocolSupport.
+func (m MetadataExchange) protocolSupport() []string {
+	if m == NoMetadataExchange {
+		return nil
+	}
+	return []string{"CLIENT_PROTOCOL_TYPE"}
+}
+
+// ClientMetadata is what a client has told in a metadata exchange.
+type ClientMetadata struct {
+	ClientProtocolType string // TCP, TLS, UDS or UNSPECIFIED
+	UserAgent          string
+}
+
+// MetadataExchanges returns what clients have told, in the order in which it
+// came.
+func (p *Proxy) MetadataExchanges() []ClientMetadata {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]ClientMetadata(nil), p.told...)
+}
+
+// ClientProtocolType returns what the client has told by now in a metadata
+// exchange: TCP, TLS, UDS, UNSPECIFIED, or "" if there was none.
+func (c *Conn) ClientProtocolType() string {
+	if c.exchange == nil || c.exchange.Request() == nil {
+		return ""
+	}
+	return c.exchange.Request().ClientProtocolType.String()
+}
+
+// Read reads what the client sends after its metadata.
+func (c *Conn) Read(b []byte) (int, error) {
+	if c.exchange == nil {
+		return c.Conn.Read(b)
+	}
+	return c.exchange.Read(b)
+}
+
+// exchangeTime is how long the request of a metadata exchange is waited for.
+const exchangeTime = 250 * time.Millisecond
+
+// exchangeMetadata reports whether the connection may go on.
+func (p *Proxy) exchangeMetadata(c *Conn) bool {
+	mode := p.cfg.MetadataExchange
+	if mode == NoMetadataExchange {
+		return true
+	}
+	c.exchange = mdx.NewServer(c.Conn, func(r mdx.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.told = append(p.told, ClientMetadata{r.ClientProtocolType.String(), r.UserAgent})
+	})
+	if mode == GreetFirst {
+		return true
+	}
+	r, err := c.exchange.Await(exchangeTime)
+	if r == nil || err != nil {
+		return err == nil
+	}
+	ok := mdx.Response{Status: mdx.OK}.Append(nil)
+	switch mode {
+	case AcceptMetadata:
+		_, err = c.Write(ok)
+	case AcceptMetadataBytewise:
+		for i := range ok {
+			_, err = c.Write(ok[i : i+1])
+		}
+	case RefuseMetadata:
+		_, _ = c.Write(mdx.Response{Status: mdx.Refused, Message: RefusedMetadata}.Append(nil))
+		return false
+	case OversizedMetadataResponse:
+		_, _ = c.Write(mdx.AppendOversized(nil))
+		return false
+	}
+	return err == nil
+}

@@ -1,0 +1,150 @@
+package cloudsqltest
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// Node describes a node of an emulated read pool. The zero value has a public
+// and a private address.
+type Node struct {
+	// Name is the name of the node, without project. Default: that of the
+	// instance, "-node-" and the number of the node, from 1 on.
+	Name string
+
+	// Addrs are the node's addresses, as in [Instance].Addrs. Default: a public
+	// and a private address of its own, in 127.0.0.0/8.
+	Addrs map[cloudsqlconn.IPType]string
+
+	// DNSNames are names of the node: in the metadata, and in the server's
+	// certificate, which is the same for all nodes. Default: none.
+	DNSNames []string
+}
+
+// PoolNode is a node of an emulated read pool. It has addresses of its own that
+// lead to what all of the pool leads to, with the certificates of the pool. Its
+// methods are safe for concurrent use.
+type PoolNode struct{ proxy *Proxy }
+
+// Nodes returns the nodes of a read pool, in the order of [Instance].Nodes.
+func (p *Proxy) Nodes() (nodes []*PoolNode) {
+	for _, n := range p.nodes {
+		nodes = append(nodes, &PoolNode{n})
+	}
+	return nodes
+}
+
+// Name returns the name of the node.
+func (n *PoolNode) Name() string { return n.proxy.node }
+
+// Addrs returns the node's addresses in the metadata.
+func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.proxy.Addrs() }
+
+// SetAddrs moves the node, as [Proxy.SetAddrs] moves an instance.
+func (n *PoolNode) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
+	if n.proxy.moveTo(maps.Clone(addrs)) {
+		n.proxy.pool.reissue()
+	}
+}
+
+// SetBehavior says what happens to connections to the node from now on. Unless
+// that is Healthy, what was said of the whole pool does not count for the node.
+func (n *PoolNode) SetBehavior(b Behavior) { n.proxy.SetBehavior(b) }
+
+// SetBehaviorFor says what happens to the next connections to the node, so many
+// of them; after that it is Healthy. Zero means for ever.
+func (n *PoolNode) SetBehaviorFor(connections int, b Behavior) {
+	n.proxy.SetBehaviorFor(connections, b)
+}
+
+// Stop makes the node refuse connections, as [Proxy.Stop] does. The metadata
+// still has it.
+func (n *PoolNode) Stop() { n.proxy.Stop() }
+
+// Start undoes Stop.
+func (n *PoolNode) Start() { n.proxy.Start() }
+
+// CutConnections ends all open connections to the node, as
+// [Proxy.CutConnections] does.
+func (n *PoolNode) CutConnections(withReset bool) int { return n.proxy.CutConnections(withReset) }
+
+// Counts returns what has happened at the node so far.
+func (n *PoolNode) Counts() Counts { return n.proxy.Counts() }
+
+// newNode makes the i-th node of a pool.
+func newNode(pool *Proxy, i int, cfg Node) *Proxy {
+	n := &Proxy{server: pool.server, name: pool.name, pool: pool, node: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
+	n.cfg.Addrs, n.cfg.DNSNames, n.cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), nil
+	if n.node == "" {
+		n.node = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
+	}
+	n.open()
+	return n
+}
+
+// all returns the proxy and its nodes.
+func (p *Proxy) all() []*Proxy { return append([]*Proxy{p}, p.nodes...) }
+
+// String names the instance, and the node.
+func (p *Proxy) String() string {
+	if p.pool == nil {
+		return p.Name()
+	}
+	return p.Name() + ", node " + p.node
+}
+
+// admitLocked is what happens to one connection more.
+func (p *Proxy) admitLocked() (Behavior, *tls.Config) {
+	b := p.nextBehaviorLocked()
+	if p.pool == nil {
+		return b, p.tls
+	}
+	p.pool.mu.Lock() // after that of the node
+	defer p.pool.mu.Unlock()
+	if b == Healthy {
+		b = p.pool.nextBehaviorLocked()
+	}
+	return b, p.pool.tls
+}
+
+// swallowLocked reports whether the SYN of one connection more is lost.
+func (p *Proxy) swallowLocked() bool {
+	switch {
+	case p.behavior == Unreachable:
+		p.nextBehaviorLocked()
+		return true
+	case p.behavior == Healthy && p.pool != nil:
+		p.pool.mu.Lock() // after that of the node
+		defer p.pool.mu.Unlock()
+		return p.pool.swallowLocked()
+	}
+	return false
+}
+
+// serverNames are the DNS names in the server certificate.
+func (p *Proxy) serverNames() (names []string) {
+	for _, p := range p.all() {
+		names = append(names, p.cfg.DNSNames...)
+		if psc := p.Addrs()[cloudsqlconn.PSC]; psc != "" {
+			names = append(names, psc)
+		}
+	}
+	return names
+}
+
+// nodeSettings are the nodes in the metadata.
+func (p *Proxy) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
+	for _, n := range p.nodes {
+		addrs := n.Addrs()
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IpAddresses: ipMappings(addrs)}
+		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
+		list = append(list, one)
+	}
+	return list
+}

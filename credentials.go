@@ -1,0 +1,117 @@
+package cloudsqlconn
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+)
+
+// credentials is what a Dialer is told about who it is, and about the API that
+// it calls as that.
+type credentials struct {
+	sources    []string // the options that said who, each once
+	api, login oauth2.TokenSource
+	file       string
+	json       []byte
+	target     string
+	delegates  []string
+
+	endpoint     string
+	httpClient   *http.Client
+	quotaProject string
+	universe     string
+}
+
+// from notes that an option said who the caller is.
+func (c *credentials) from(option string) {
+	if !slices.Contains(c.sources, option) {
+		c.sources = append(c.sources, option)
+	}
+}
+
+// complete fills in what the environment says, and the defaults.
+func (c *credentials) complete() {
+	c.quotaProject = cmp.Or(c.quotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))
+	c.universe = cmp.Or(c.universe, os.Getenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), auth.DefaultUniverse)
+	if c.endpoint == "" {
+		c.endpoint = "https://sqladmin." + c.universe + "/"
+	}
+}
+
+// faults returns what is wrong, for complete credentials. iam says whether
+// Dials log in with IAM by default.
+func (c *credentials) faults(iam bool) (errs []error) {
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	both := slices.Clone(c.sources)
+	if c.target != "" && slices.Contains(both, withTwoSources) { // which are nobody to be told apart from
+		both = append(both, "WithImpersonation")
+	}
+	if len(both) > 1 {
+		fault("%s: want one of them", strings.Join(both, " and "))
+	}
+	if c.json != nil {
+		if err := auth.CheckJSON(c.json); err != nil {
+			fault("WithCredentialsJSON: %w", err)
+		}
+	}
+	for _, account := range append([]string{c.target}, c.delegates...) {
+		if strings.ContainsFunc(account, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
+			fault("WithImpersonation: want e-mails of service accounts, got %q", account)
+		}
+	}
+	if slices.Contains(c.delegates, "") {
+		fault("WithImpersonation: a delegate is empty")
+	}
+	if iam && c.target == "" {
+		const reason = "nothing there makes a login token, which has the scope sqlservice.login; use WithIAMAuthNTokenSources or WithImpersonation"
+		switch {
+		case c.api != nil && c.login == nil:
+			fault("WithIAMAuthN with WithTokenSource: %s", reason)
+		case len(c.sources) == 0 && c.httpClient != nil:
+			fault("WithIAMAuthN with WithHTTPClient: %s", reason)
+		}
+	}
+	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
+		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %q", auth.DefaultUniverse, c.universe)
+	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
+	}
+	if strings.ContainsAny(c.quotaProject, "\r\n") {
+		errs = append(errs, errors.New("WithQuotaProject, GOOGLE_CLOUD_QUOTA_PROJECT: want one line"))
+	}
+	return errs
+}
+
+// tokenSources returns what makes the tokens of Admin API calls and those for
+// IAM login. Nil: the HTTP client authorises calls by itself; and nothing makes
+// login tokens.
+func (c *credentials) tokenSources() (api, login oauth2.TokenSource) {
+	if c.target == "" {
+		switch {
+		case c.api != nil:
+			return c.api, c.login
+		case len(c.sources) == 0 && c.httpClient != nil:
+			return nil, nil
+		}
+	}
+	creds := auth.New(auth.Config{
+		File:       c.file,
+		JSON:       c.json,
+		Base:       c.api,
+		Target:     c.target,
+		Delegates:  c.delegates,
+		Universe:   c.universe,
+		HTTPClient: c.httpClient,
+	})
+	return creds.Admin(), creds.Login()
+}

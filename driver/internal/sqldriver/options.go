@@ -1,0 +1,42 @@
+package sqldriver
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// The parameters of a data source name that are for the Dialer.
+const (
+	ipTypes  = "cloudsql_ip_types"  // a list such as PRIVATE,PUBLIC
+	iamAuthN = "cloudsql_iam_authn" // true or false
+)
+
+// Options takes cloudsql_ip_types and cloudsql_iam_authn out of the parameters
+// of a data source name, so that they do not reach the server, and returns
+// opts with what they mean at the end: the data source name wins.
+func Options(params map[string]string, opts []cloudsqlconn.DialOption) ([]cloudsqlconn.DialOption, error) {
+	opts = opts[:len(opts):len(opts)]
+	if list, ok := take(params, ipTypes); ok {
+		types, err := cloudsqlconn.ParseIPTypes(list)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", ipTypes, err)
+		}
+		opts = append(opts, cloudsqlconn.WithIPTypes(types...))
+	}
+	if s, ok := take(params, iamAuthN); ok {
+		on, err := strconv.ParseBool(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s is %.40q; want true or false", cloudsqlconn.ErrConfig, iamAuthN, s)
+		}
+		opts = append(opts, cloudsqlconn.WithDialIAMAuthN(on))
+	}
+	return opts, nil
+}
+
+func take(params map[string]string, name string) (string, bool) {
+	v, ok := params[name]
+	delete(params, name)
+	return v, ok
+}

@@ -1,0 +1,125 @@
+package sqlserver
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+
+	mssql "github.com/microsoft/go-mssqldb"
+	"github.com/microsoft/go-mssqldb/msdsn"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// connector connects as cfg says. It is immutable.
+type connector struct {
+	dialer   *cloudsqlconn.Dialer
+	instance string
+	opts     []cloudsqlconn.DialOption
+	cfg      msdsn.Config
+	verify   bool // the server of TLS inside TDS, by what the Dialer knows
+}
+
+// Driver returns go-mssqldb's.
+func (c *connector) Driver() driver.Driver { return mssql.NewConnectorConfig(c.cfg).Driver() }
+
+// Connect connects. Where go-mssqldb looks at ctx while it dials only, it
+// returns when ctx has ended.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	a := &attempt{connector: c, ctx: ctx}
+	cfg := c.cfg
+	if c.verify {
+		cfg.TLSConfig = cfg.TLSConfig.Clone()
+		cfg.TLSConfig.VerifyConnection = a.verifyInner
+	}
+	m := mssql.NewConnectorConfig(cfg)
+	m.Dialer = a
+	stop := context.AfterFunc(ctx, a.abort)
+	conn, err := m.Connect(ctx)
+	if !stop() {
+		if err == nil {
+			_ = conn.Close()
+		}
+		if !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("mssql: login: %w", ctx.Err())
+		}
+		return nil, err
+	}
+	if a.unverified != nil { // go-mssqldb drops the cause
+		return nil, fmt.Errorf("%w: TLS inside TDS: %w; trustservercertificate=true accepts any certificate inside the Dialer's TLS tunnel", cloudsqlconn.ErrUnverified, a.unverified)
+	}
+	return conn, err
+}
+
+// attempt is one Connect. It is go-mssqldb's dialer: a HostDialer, since for
+// those no host is looked up.
+type attempt struct {
+	*connector
+	ctx        context.Context
+	unverified error // why the server of TLS inside TDS was refused
+
+	mu   sync.Mutex // guards conn
+	conn net.Conn   // nil before it is dialled
+}
+
+// HostName is asked of every HostDialer, and used by none.
+func (a *attempt) HostName() string { return a.cfg.Host }
+
+// DialContext dials the instance. It does so once: a server that sends its
+// client on to another address would get it back, for ever.
+func (a *attempt) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+	if a.conn != nil {
+		return nil, fmt.Errorf("the server wants its client to go to %q, which no Dialer can reach", addr)
+	}
+	if err := a.checkEngine(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := a.dialer.Dial(ctx, a.instance, a.opts...)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conn = conn
+	if a.ctx.Err() != nil {
+		_ = conn.Close()
+	}
+	return conn, nil
+}
+
+// abort ends a login that is in progress.
+func (a *attempt) abort() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn != nil {
+		_ = a.conn.Close()
+	}
+}
+
+// checkEngine refuses an instance of another engine, before that hears a word
+// that it does not understand.
+func (a *attempt) checkEngine(ctx context.Context) error {
+	version, err := a.dialer.EngineVersion(ctx, a.instance, a.opts...)
+	if err != nil {
+		return err
+	}
+	if version != "" && !strings.HasPrefix(version, "SQLSERVER") {
+		return fmt.Errorf("%w: the instance %s has the engine %s; this driver is for SQL Server", cloudsqlconn.ErrConfig, a.instance, version)
+	}
+	return nil
+}
+
+// verifyInner verifies the server of TLS inside TDS.
+func (a *attempt) verifyInner(s tls.ConnectionState) error {
+	inner, err := a.dialer.InnerTLS(a.ctx, a.instance, a.opts...)
+	if err == nil {
+		err = inner.VerifyConnection(s)
+	}
+	a.unverified = err
+	return err
+}

@@ -1,0 +1,42 @@
+package sqlserver
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// ServerName returns the name that an instance has in the Active Directory
+// domain which it has joined:
+//
+//	public|private.[instance].[location].[project].cloudsql.[domain]
+//
+// It is the host of a data source name with authenticator=krb5. name is
+// project:region:instance; t is PublicIP or PrivateIP, whichever address the
+// connection takes; domain is such as "ad.example.com". Domain-scoped projects
+// are an error: their IDs, which have a colon, are in no such name. Source: the
+// documentation of Cloud SQL for SQL Server with Managed Microsoft AD.
+func ServerName(name string, t cloudsqlconn.IPType, domain string) (string, error) {
+	n, err := cloudsqlconn.ParseName(name)
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(n.Project(), ":") {
+		return "", fmt.Errorf("%w: %s has no name in a domain", cloudsqlconn.ErrBadName, n)
+	}
+	var kind string
+	switch t {
+	case cloudsqlconn.PublicIP:
+		kind = "public"
+	case cloudsqlconn.PrivateIP:
+		kind = "private"
+	default:
+		return "", fmt.Errorf("%w: instances have no name in a domain for the IP type %s", cloudsqlconn.ErrConfig, t)
+	}
+	if !dnsName.MatchString(domain) {
+		return "", fmt.Errorf("%w: %q is not a domain", cloudsqlconn.ErrConfig, domain)
+	}
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	return strings.Join([]string{kind, n.Instance(), n.Region(), n.Project(), "cloudsql", domain}, "."), nil
+}

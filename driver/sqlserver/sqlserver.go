@@ -1,0 +1,161 @@
+// Package sqlserver connects go-mssqldb to Cloud SQL for SQL Server: through
+// [NewConnector] and sql.OpenDB, or [RegisterDriver] and sql.Open.
+//
+// The parameter cloudsql of a data source name is the instance. All three forms
+// of go-mssqldb have it:
+//
+//	sqlserver://app:secret@localhost?database=shop&cloudsql=project:region:instance
+//	server=localhost;user id=app;password=secret;database=shop;cloudsql=project:region:instance
+//	odbc:server=localhost;user id=app;password={secret};database=shop;cloudsql={project:region:instance}
+//
+// The host, which can be left out, is never looked up and never dialled; its
+// port and its SQL Server instance do not count. cloudsql_ip_types and
+// cloudsql_iam_authn are the options [cloudsqlconn.WithIPTypes] and
+// [cloudsqlconn.WithDialIAMAuthN]; Cloud SQL for SQL Server has no IAM login.
+// Everything else is go-mssqldb's, but for a second server or another protocol
+// (failoverpartner, protocol), which are errors.
+//
+// # TLS inside the tunnel
+//
+// The connection runs inside the Dialer's TLS tunnel, so that SQL Server's own
+// TLS need not be: without encrypt, it is used as far as the server offers or
+// enforces it. It needs no CA file: the server has to be the instance, by the
+// server CA that the Dialer knows, unless trustservercertificate=true says that
+// anybody will do, or certificate or servercertificate say who.
+// encrypt=strict, TLS around the protocol, is an error.
+//
+// # Active Directory
+//
+// authenticator=krb5 logs in with Kerberos, on every system, with go-mssqldb's
+// parameters: a user with a password or a krb5-keytabfile, or the
+// krb5-credcachefile of kinit. The host has to be the name that the instance
+// has in the domain; [ServerName] makes it. Nothing but the domain's Kerberos
+// servers are looked up; while they are asked, an ended context does not count.
+package sqlserver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+
+	mssql "github.com/microsoft/go-mssqldb"
+	"github.com/microsoft/go-mssqldb/msdsn"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldriver"
+)
+
+// NewConnector returns a connector for sql.OpenDB that connects through d.
+// Nothing is registered, and d stays the caller's to close. What the data
+// source name says counts more than opts.
+func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
+	cfg, err := msdsn.Parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	instance := cfg.Parameters["cloudsql"]
+	delete(cfg.Parameters, "cloudsql")
+	if err := checkInstance(instance); err != nil {
+		return nil, err
+	}
+	more, err := options.Options(cfg.Parameters)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
+	}
+	if err := checkConfig(&cfg); err != nil {
+		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
+	}
+	c := &connector{dialer: d, instance: instance, opts: append(opts[:len(opts):len(opts)], more...), verify: takeTLS(&cfg)}
+	if cfg.Parameters["dial timeout"] == "" {
+		cfg.DialTimeout = -1 // the Dialer has its own
+	}
+	// The name of a SQL Server instance means a look-up of its port, and a host
+	// that is an address or missing a name for the server.
+	cfg.Instance, cfg.Port, cfg.Protocols = "", 0, []string{"tcp"}
+	if cfg.ServerSPN == "" {
+		cfg.ServerSPN = "MSSQLSvc/" + cfg.Host + ":1433"
+	}
+	if cfg.Parameters[authenticator] == "krb5" {
+		cfg.Parameters[authenticator] = kerberosProvider
+	}
+	c.cfg = cfg
+	return c, nil
+}
+
+const authenticator = "authenticator"
+
+var options = sqldriver.OptionFuncs[cloudsqlconn.IPType, cloudsqlconn.DialOption]{
+	ParseIPTypes: cloudsqlconn.ParseIPTypes,
+	IPTypes:      cloudsqlconn.WithIPTypes,
+	IAMAuthN:     cloudsqlconn.WithDialIAMAuthN,
+}
+
+// dnsName is what can be a name for a Resolver: not what it should be.
+var dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)
+
+func checkInstance(s string) error {
+	if s == "" {
+		return fmt.Errorf("%w: the data source name has no parameter cloudsql; want cloudsql=project:region:instance", cloudsqlconn.ErrBadName)
+	}
+	if dnsName.MatchString(s) && net.ParseIP(s) == nil {
+		return nil // the Dialer's Resolver can know it
+	}
+	if _, err := cloudsqlconn.ParseName(s); err != nil {
+		return fmt.Errorf("the parameter cloudsql of the data source name: %w", err)
+	}
+	return nil
+}
+
+// checkConfig refuses what cannot work inside the tunnel.
+func checkConfig(cfg *msdsn.Config) error {
+	if cfg.Encryption == msdsn.EncryptionStrict {
+		return errors.New("encrypt=strict (TLS around TDS) is not supported inside the Dialer's TLS tunnel; leave encrypt out, or use encrypt=true")
+	}
+	if p := cfg.Parameters["protocol"]; p != "" && p != "tcp" {
+		return fmt.Errorf("the protocol is %.20q; Cloud SQL has tcp alone", p)
+	}
+	if cfg.FailOverPartner != "" {
+		return errors.New("failoverpartner names a second server; the instance keeps its name when it fails over")
+	}
+	if cfg.Parameters[authenticator] == "krb5" && cfg.ServerSPN == "" && (net.ParseIP(cfg.Host) != nil || !strings.Contains(cfg.Host, ".")) {
+		return fmt.Errorf("the host is %q; with authenticator=krb5 it is the instance's name in the domain, as sqlserver.ServerName makes it", cfg.Host)
+	}
+	return nil
+}
+
+// takeTLS makes cfg do TLS inside TDS, should it come to that, and reports
+// whether the Dialer is to verify the server.
+func takeTLS(cfg *msdsn.Config) (verify bool) {
+	if cfg.TLSConfig == nil {
+		// With encrypt=disable, too, go-mssqldb does TLS if the server insists;
+		// without a configuration it would ask the system's CAs.
+		cfg.TLSConfig, _ = msdsn.SetupTLS("", "", true, cfg.Host, cfg.Parameters["tlsmin"]) // fails on files only
+	}
+	t := cfg.TLSConfig
+	ownCA := t.RootCAs != nil && !t.InsecureSkipVerify
+	ownRule := t.VerifyConnection != nil || t.VerifyPeerCertificate != nil
+	trust := cfg.Parameters["trustservercertificate"] != "" && cfg.TrustServerCertificate
+	if ownCA || ownRule || trust {
+		return false
+	}
+	t.InsecureSkipVerify = true // VerifyConnection is set at each connection
+	return true
+}
+
+// RegisterDriver makes a driver for sql.Open that connects through a Dialer of
+// its own, made with opts. A taken name is an error; go-mssqldb takes mssql and
+// sqlserver. cleanup closes the Dialer; the name stays taken.
+func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
+	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
+	if err != nil {
+		return nil, err
+	}
+	open := func(dsn string) (driver.Connector, error) { return NewConnector(d, dsn) }
+	return sqldriver.Register(name, open, d.Close)
+}
+
+var _ mssql.HostDialer = (*attempt)(nil)

@@ -1,0 +1,66 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// NotFoundError says that there are no credentials, or that they cannot be
+// read. It shows nothing of what they contain.
+type NotFoundError struct {
+	// From says where they should have come from: the path of a file,
+	// WithCredentialsJSON, or "" for Application Default Credentials of which
+	// there are none.
+	From string
+	Err  error
+}
+
+// Error names the place, and what is wrong there.
+func (e *NotFoundError) Error() string {
+	if e.From == "" {
+		return e.Err.Error()
+	}
+	return "credentials " + e.From + ": " + e.Err.Error()
+}
+
+// Unwrap returns the error of the look-up.
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
+// ConfigError says that the credentials do not fit what is asked of them.
+type ConfigError struct{ Problem string }
+
+// Error tells the problem.
+func (e *ConfigError) Error() string { return e.Problem }
+
+// Step is what a server refused.
+type Step string
+
+// The steps on the way to a token.
+const (
+	UserLogin     Step = "user credentials"    // a refresh token
+	AccountKey    Step = "service account key" // an assertion signed with it
+	Federation    Step = "external identity"   // a subject token, by the Security Token Service
+	SubjectToken  Step = "subject token"       // that is to be exchanged there
+	Impersonation Step = "impersonation"       // of a service account, by the IAM Credentials API
+)
+
+// RefusedError says that a server on the way to a token answered with a
+// failure.
+type RefusedError struct {
+	Step   Step
+	Target string // service account that was to be impersonated, or ""
+	Code   int
+	Header http.Header
+	Err    error
+}
+
+// Error names the step. Secrets that the server was sent are not in it.
+func (e *RefusedError) Error() string {
+	if e.Target != "" {
+		return fmt.Sprintf("%s of %s: %v", e.Step, e.Target, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", e.Step, e.Err)
+}
+
+// Unwrap returns the error of the call.
+func (e *RefusedError) Unwrap() error { return e.Err }

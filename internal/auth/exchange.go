@@ -1,0 +1,146 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	maxReply   = 1 << 20  // bytes in a reply
+	maxRefusal = 64 << 10 // bytes in any other answer, which errors hold on to
+)
+
+// exchange runs f, which gets a token with the HTTP client in its context, and
+// finds out what kind of failure its errors are: most of x/oauth2's are text.
+func exchange(ctx context.Context, f func(context.Context) (*oauth2.Token, error)) (*oauth2.Token, error) {
+	base, _ := ctx.Value(oauth2.HTTPClient).(*http.Client)
+	if base == nil {
+		base = http.DefaultClient
+	}
+	w := &watcher{base: base.Transport}
+	if w.base == nil {
+		w.base = http.DefaultTransport
+	}
+	client := *base
+	client.Transport = w
+	// Not all of x/oauth2's requests end with ctx.
+	if deadline, ok := ctx.Deadline(); ok {
+		left := max(time.Until(deadline), 1) // zero would mean no limit
+		if client.Timeout == 0 || client.Timeout > left {
+			client.Timeout = left
+		}
+	}
+	tok, err := f(context.WithValue(ctx, oauth2.HTTPClient, &client))
+	switch {
+	case err == nil:
+		return tok, nil
+	case w.refusal != nil:
+		w.refusal.Err = err
+		return nil, w.refusal
+	case w.asked || ctx.Err() != nil:
+		return nil, err
+	}
+	// Nothing was sent, so that the credentials themselves are at fault. After
+	// its first line, x/oauth2 shows what it could not read.
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return nil, &NotFoundError{Err: errors.New("the credentials cannot be used: " + text)}
+}
+
+// watcher remembers how the last request of an exchange ended, and takes the
+// secrets in it out of the answer to it, should that be a failure. It is for
+// one goroutine.
+type watcher struct {
+	base    http.RoundTripper
+	asked   bool
+	refusal *RefusedError // the last answer, if it was a failure
+}
+
+// RoundTrip does what base does.
+func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.asked, w.refusal = true, nil
+	form := formOf(req)
+	resp, err := w.base.RoundTrip(req)
+	if err != nil || resp == nil || resp.Body == nil { // net/http takes care of these
+		return resp, err
+	}
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
+		return resp, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	for _, secret := range secretsIn(req, form) {
+		body = bytes.ReplaceAll(body, []byte(secret), []byte("[secret]"))
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	w.refusal = &RefusedError{Code: resp.StatusCode, Header: resp.Header}
+	w.refusal.Step, w.refusal.Target = stepOf(req, form)
+	return resp, nil
+}
+
+// formOf returns what req has to say to an OAuth 2.0 server.
+func formOf(req *http.Request) url.Values {
+	if req.GetBody == nil || !strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return nil
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return nil
+	}
+	form, _ := url.ParseQuery(string(text))
+	return form
+}
+
+// stepOf tells what req asks for.
+func stepOf(req *http.Request, form url.Values) (step Step, target string) {
+	switch form.Get("grant_type") {
+	case "refresh_token":
+		return UserLogin, ""
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		return AccountKey, ""
+	case "urn:ietf:params:oauth:grant-type:token-exchange":
+		return Federation, ""
+	}
+	if imp, ok := parseImpersonationURL(req.URL.String()); ok {
+		_, target, _ = strings.Cut(imp.account, "/serviceAccounts/")
+		return Impersonation, target
+	}
+	return SubjectToken, ""
+}
+
+// secretsIn returns what nobody else may see of req.
+func secretsIn(req *http.Request, form url.Values) []string {
+	var secrets []string
+	add := func(s string) {
+		if s != "" {
+			secrets = append(secrets, s, url.QueryEscape(s), strings.ReplaceAll(s, "/", `\/`))
+		}
+	}
+	for _, name := range []string{"refresh_token", "client_secret", "assertion", "subject_token"} {
+		add(form.Get(name))
+	}
+	if _, password, ok := req.BasicAuth(); ok {
+		add(password)
+	}
+	authorization := req.Header.Get("Authorization")
+	_, token, _ := strings.Cut(authorization, " ")
+	add(token)
+	add(authorization)
+	return secrets
+}
