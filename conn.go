@@ -5,18 +5,21 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
 
 // conn is the connection that Dial returns.
 type conn struct {
 	tls       *tls.Conn
 	connector *connector
-	info      *admin.Info // what it was made with
+	info      *admin.Info   // what it was made with
+	exchange  *mdx.Exchange // of metadata; nil: none
 
 	heard   atomic.Bool // the first Read is over
 	closed  atomic.Bool
@@ -35,9 +38,12 @@ type socketConn struct {
 // idle connection is still alive.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
-func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name) net.Conn {
+func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
 	c.open.Add(1)
 	conn := &conn{tls: tc, connector: c, info: info}
+	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
+		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: mdx.TLS})
+	}
 	if n.domain != "" {
 		conn.onClose = c.failover.opened(conn, n)
 	}
@@ -50,7 +56,7 @@ func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name) net.Conn {
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.tls.Read(b)
+	n, err := c.read(b)
 	c.connector.read.Add(int64(n))
 	err = c.explain(err)
 	if c.heard.Load() {
@@ -68,9 +74,23 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+func (c *conn) read(b []byte) (int, error) {
+	if c.exchange != nil {
+		return c.exchange.Read(c.tls, b)
+	}
+	return c.tls.Read(b)
+}
+
+func (c *conn) write(b []byte) (int, error) {
+	if c.exchange != nil {
+		return c.exchange.Write(c.tls, b)
+	}
+	return c.tls.Write(b)
+}
+
 // Write writes to the server.
 func (c *conn) Write(b []byte) (int, error) {
-	n, err := c.tls.Write(b)
+	n, err := c.write(b)
 	c.connector.written.Add(int64(n))
 	return n, c.explain(err)
 }

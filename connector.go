@@ -52,6 +52,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
@@ -71,6 +72,8 @@ type connector struct {
 	nodes    nodes // of a read pool
 	failover *failover
 
+	userAgent string // what a metadata exchange tells
+
 	lastDial time.Time // guarded by Dialer.mu
 
 	refused atomic.Bool  // the last first Read failed: a handshake proves nothing for the time being
@@ -86,7 +89,7 @@ func (d *Dialer) newConnector(k key) *connector {
 		return d.admin.Fetch(ctx, inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge}
-	return &connector{key: k, cache: refresh.New(policy, fetch), failover: d.failover}
+	return &connector{key: k, cache: refresh.New(policy, fetch), failover: d.failover, userAgent: d.cfg.userAgent}
 }
 
 // String returns the instance's name.
@@ -246,7 +249,7 @@ func (c *connector) connectTo(ctx context.Context, host string, left int, info *
 	if err != nil {
 		return nil, false, ended(ctx, err)
 	}
-	conn, err := c.handshake(ctx, raw, info, n)
+	conn, err := c.handshake(ctx, raw, info, n, dc)
 	if err != nil {
 		return nil, true, ended(ctx, err)
 	}
@@ -254,7 +257,7 @@ func (c *connector) connectTo(ctx context.Context, host string, left int, info *
 }
 
 // handshake makes raw a verified connection, or closes it.
-func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name) (net.Conn, error) {
+func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
 	tc := tls.Client(raw, info.TLS(n.domain))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
@@ -263,7 +266,7 @@ func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Inf
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info, n), nil
+	return newConn(tc, c, info, n, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made
@@ -283,6 +286,15 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		// It proves nothing: PostgreSQL ends the connection of every cancel
 		// request like this.
 		return err
+	}
+	var refusal *mdx.Error
+	if errors.As(err, &refusal) {
+		return &Error{
+			Op:       opHandshake,
+			Instance: c.String(),
+			Hint:     "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client.",
+			Err:      err,
+		}
 	}
 	c.refused.Store(true)
 	if !isAlert(err) {

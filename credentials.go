@@ -38,8 +38,8 @@ func (c *credentials) from(option string) {
 	}
 }
 
-// complete fills in what the environment says, and the defaults.
-func (c *credentials) complete() {
+// completeCredentials fills in what the environment says, and the defaults.
+func (c *credentials) completeCredentials() {
 	c.quotaProject = cmp.Or(c.quotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))
 	c.universe = cmp.Or(c.universe, os.Getenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), auth.DefaultUniverse)
 	if c.endpoint == "" {
@@ -47,17 +47,17 @@ func (c *credentials) complete() {
 	}
 }
 
-// faults returns what is wrong, for complete credentials. iam says whether
-// Dials log in with IAM by default.
-func (c *credentials) faults(iam bool) (errs []error) {
+// credentialFaults returns what is wrong once they are complete. iam says
+// whether Dials log in with IAM by default.
+func (c *credentials) credentialFaults(iam bool) (errs []error) {
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	both := slices.Clone(c.sources)
-	if c.target != "" && slices.Contains(both, withTwoSources) { // which are nobody to be told apart from
-		both = append(both, "WithImpersonation")
+	exclusive := slices.Clone(c.sources)
+	if c.target != "" && slices.Contains(exclusive, withTwoSources) { // whose login tokens would go unused
+		exclusive = append(exclusive, "WithImpersonation")
 	}
-	if len(both) > 1 {
-		fault("%s: want one of them", strings.Join(both, " and "))
+	if len(exclusive) > 1 {
+		fault("%s: want one of them", strings.Join(exclusive, " and "))
 	}
 	if c.json != nil {
 		if err := auth.CheckJSON(c.json); err != nil {

@@ -125,6 +125,24 @@ func TestATokenServerThatFailsOnceIsAskedAgain(t *testing.T) {
 	})
 }
 
+// F13
+func TestAMetadataServerThatFailsOnceIsAskedAgain(t *testing.T) {
+	g := newGoogle(t)
+	t.Setenv("NO_GCE_CHECK", "")
+	t.Setenv("GCE_METADATA_HOST", g.auth.Listener.Addr().String())
+	var failed atomic.Int64 // universe, token
+	g.auth.Fail = func(*http.Request) *authtest.Failure {
+		if n := failed.Add(1); n != 1 && n != 3 {
+			return nil
+		}
+		return &authtest.Failure{Code: http.StatusInternalServerError}
+	}
+	g.wantConn(t, g.dialer(t), "")
+	if n := failed.Load(); n != 4 {
+		t.Errorf("%d requests, want 4", n)
+	}
+}
+
 // As F8, for the servers that give tokens.
 func TestRetryAfterOfATokenServerIsObeyed(t *testing.T) {
 	failure := authtest.Failure{Code: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"12"}}}

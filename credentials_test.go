@@ -277,6 +277,7 @@ func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, op
 func TestMissingCredentialsAreTold(t *testing.T) {
 	g := newGoogle(t)
 	missing := filepath.Join(t.TempDir(), "missing.json")
+	folder := t.TempDir()
 	garbage := file(t, t.TempDir()+"/garbage.json", []byte("secret"))
 	for name, tt := range map[string]struct {
 		env  string
@@ -287,7 +288,7 @@ func TestMissingCredentialsAreTold(t *testing.T) {
 		"environment":           {env: missing, want: []string{missing, "gcloud auth application-default login"}},
 		"file is missing":       {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(missing)}, want: []string{missing, "WithCredentialsFile"}},
 		"file is garbage":       {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(garbage)}, want: []string{garbage, "want the JSON", "WithCredentialsFile"}},
-		"file is a directory":   {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(t.TempDir())}, want: []string{"directory"}},
+		"file is a directory":   {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(folder)}, want: []string{folder}},
 		"none, to impersonate":  {opts: []cloudsqlconn.Option{cloudsqlconn.WithImpersonation(target)}, want: []string{"no Application Default Credentials"}},
 		"subject token missing": {opts: []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(authtest.With(g.auth.ExternalAccount(t.TempDir()), map[string]any{"credential_source": map[string]any{"file": missing}}))}, want: []string{missing}},
 	} {

@@ -1,9 +1,11 @@
 package cloudsqlconn_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,13 +158,25 @@ func TestAChangedRecordCountsAtTheNextDial(t *testing.T) {
 
 func TestTheNamesOwnAddressesAreTriedFirst(t *testing.T) {
 	inDNSWorld(t, func(t *testing.T, w *world, dns *cloudsqltest.DNS) {
-		private := w.instance.Addrs()[cloudsqlconn.PrivateIP]
-		dns.SetHost(testDomain, private)
-		if got := w.wantConn(testDomain).RemoteAddr().String(); got != net.JoinHostPort(private, "3307") {
-			t.Errorf("connected to %s, want %s", got, private)
+		var dialled []string
+		dialFunc := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dialled = append(dialled, addr)
+			return w.DialContext(ctx, network, addr)
+		})
+		private, public := w.instance.Addrs()[cloudsqlconn.PrivateIP], w.instance.Addrs()[cloudsqlconn.PublicIP]
+		dns.SetHost(testDomain, "127.9.9.9", private) // nobody listens at the first
+		for range 2 {
+			c, err := w.dialer.Dial(t.Context(), testDomain, dialFunc, cloudsqlconn.WithPublicIP())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close()
+			dns.SetHost(testDomain, "127.9.9.9")
 		}
-		dns.SetHost(testDomain, "127.9.9.9") // nobody listens there
-		w.wantConn(testDomain)
+		want := []string{"127.9.9.9:3307", private + ":3307", "127.9.9.9:3307", public + ":3307"}
+		if !slices.Equal(dialled, want) {
+			t.Errorf("dialled %v, want %v", dialled, want)
+		}
 	})
 }
 
@@ -218,7 +232,7 @@ func TestDNSOverTheWire(t *testing.T) {
 	s.AddInstance(testInstance, cloudsqltest.Instance{})
 	dns := cloudsqltest.NewDNS()
 	dns.SetCNAME("app.example.com", testDomain)
-	dns.SetTXT(testDomain, strings.Repeat("long ", 200), testInstance) // by TCP
+	dns.SetTXT(testDomain, strings.Repeat("long ", 1000), testInstance) // by TCP
 	server := dns.Listen()
 	defer server.Close()
 	d, err := cloudsqlconn.NewDialer(t.Context(), append(s.Options(), cloudsqlconn.WithDNSResolver(server.Resolver()))...)

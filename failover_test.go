@@ -28,6 +28,9 @@ type names struct {
 }
 
 func (n *names) Resolve(_ context.Context, domain string) (cloudsqlconn.Name, error) {
+	if direct, err := cloudsqlconn.ParseName(domain); err == nil {
+		return direct, nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lookups++

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
@@ -18,6 +19,7 @@ func hint(op string, err error) string {
 		api    *googleapi.Error
 		token  *admin.TokenError
 		lookup *resolve.LookupError
+		proxy  *netdial.Error
 	)
 	switch {
 	case errors.As(err, &token):
@@ -40,6 +42,8 @@ func hint(op string, err error) string {
 		return ""
 	case op == opRefresh:
 		return "Check that this machine can reach the Admin API (sqladmin.googleapis.com, TCP port 443), and try again."
+	case errors.As(err, &proxy):
+		return "Check that this machine reaches the proxy, that the credentials in its URL are right, and that it may connect to the instance's address on TCP port 3307."
 	case op == opDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
 	}

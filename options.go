@@ -62,6 +62,7 @@ func newConfig(opts []Option) (config, error) {
 			types:     []IPType{PublicIP, PrivateIP, PSC},
 			dialFunc:  new(net.Dialer).DialContext,
 			keepAlive: defaultKeepAlive,
+			exchange:  true,
 			timeout:   defaultDialTimeout,
 		},
 	}
@@ -75,8 +76,8 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want a positive duration, got %v", c.refreshTimeout))
 	}
 	errs = append(errs, c.names.faults()...)
-	c.credentials.complete()
-	errs = append(errs, c.credentials.faults(c.dial.iam)...)
+	c.completeCredentials()
+	errs = append(errs, c.credentialFaults(c.dial.iam)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {
 		errs = append(errs, errors.New("WithUserAgent: want one line"))
 	}

@@ -19,6 +19,7 @@ type dialConfig struct {
 	proxy     *netdial.Proxy // nil: none
 	proxyFrom string         // the option that has set proxy, of those that are being applied together
 	keepAlive time.Duration
+	exchange  bool // metadata, with instances that want it
 	timeout   time.Duration
 	errs      []error // about options that cannot even be stored
 }
@@ -165,6 +166,15 @@ func WithTCPKeepAlive(d time.Duration) DialOption {
 			c.keepAlive = defaultKeepAlive
 		}
 	})
+}
+
+// WithMetadataExchange says whether to tell a MySQL instance that understands
+// it that the connection is encrypted up to the client, which lets
+// caching_sha2_password send passwords as over MySQL's own TLS. Nothing is sent
+// before the first Write. Default: true. Programs that pass connections on for
+// others set it to false.
+func WithMetadataExchange(on bool) DialOption {
+	return dialOption(func(d *dialConfig) { d.exchange = on })
 }
 
 // WithDialTimeout bounds a whole Dial, all hops together. A deadline of the

@@ -170,7 +170,7 @@ func (s *Server) answer(req *Request) *reply {
 // it. Nodes of read pools are not found: whether they can be is not public.
 func (s *Server) withDNSName(region, name string) (key string) {
 	host, dotted := strings.CutSuffix(name, ".")
-	if !dotted {
+	if !dotted || host == "" {
 		return ""
 	}
 	s.mu.Lock()

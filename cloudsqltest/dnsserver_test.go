@@ -90,18 +90,18 @@ func TestDNSServerAnswersWhatNoResolverAsks(t *testing.T) {
 		code    dnsmessage.RCode
 		answers int
 	}{
-		"a good one":         {nil, dnsmessage.RCodeSuccess, 1},
-		"another type":       {question("db.example.com.", dnsmessage.TypeMX), dnsmessage.RCodeSuccess, 0},
-		"the first alias":    {question("chain.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeSuccess, 1},
-		"through aliases":    {question("chain.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeSuccess, 3},
-		"another class":      {func(m *dnsmessage.Message) { m.Questions[0].Class = dnsmessage.ClassCHAOS }, dnsmessage.RCodeRefused, 0},
-		"another operation":  {func(m *dnsmessage.Message) { m.OpCode = 5 }, dnsmessage.RCodeNotImplemented, 0},
-		"no question":        {func(m *dnsmessage.Message) { m.Questions = nil }, dnsmessage.RCodeFormatError, 0},
-		"two questions":      {func(m *dnsmessage.Message) { m.Questions = append(m.Questions, m.Questions[0]) }, dnsmessage.RCodeFormatError, 0},
-		"a label too long":   {question("bad.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeServerFailure, 0},
-		"a name too long":    {question("worse.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeServerFailure, 0},
-		"a record too long":  {question("huge.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeServerFailure, 0},
-		"too long for TCP":   {question("many.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeSuccess, 0},
+		"a good one":        {nil, dnsmessage.RCodeSuccess, 1},
+		"another type":      {question("db.example.com.", dnsmessage.TypeMX), dnsmessage.RCodeSuccess, 0},
+		"the first alias":   {question("chain.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeSuccess, 1},
+		"through aliases":   {question("chain.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeSuccess, 3},
+		"another class":     {func(m *dnsmessage.Message) { m.Questions[0].Class = dnsmessage.ClassCHAOS }, dnsmessage.RCodeRefused, 0},
+		"another operation": {func(m *dnsmessage.Message) { m.OpCode = 5 }, dnsmessage.RCodeNotImplemented, 0},
+		"no question":       {func(m *dnsmessage.Message) { m.Questions = nil }, dnsmessage.RCodeFormatError, 0},
+		"two questions":     {func(m *dnsmessage.Message) { m.Questions = append(m.Questions, m.Questions[0]) }, dnsmessage.RCodeFormatError, 0},
+		"a label too long":  {question("bad.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeServerFailure, 0},
+		"a name too long":   {question("worse.example.com.", dnsmessage.TypeCNAME), dnsmessage.RCodeServerFailure, 0},
+		"a record too long": {question("huge.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeServerFailure, 0},
+		"too long for TCP":  {question("many.example.com.", dnsmessage.TypeTXT), dnsmessage.RCodeSuccess, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := overTCP(t, s, pack(t, tt.edit))

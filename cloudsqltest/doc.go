@@ -67,10 +67,25 @@
 //   - the database down: nobody listens at [Instance].Backend (Unserved)
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
 //
+// Of a domain name, what [DNS.Fail] was given goes wrong. [DNS.Hits] counts it,
+// and [DNS.Queries] tells of each question:
+//
+//   - SERVFAIL, NXDOMAIN, REFUSED: [DNSFault].Code
+//   - late, or never answered: Delay, Hang
+//   - questions for one type of record only: Type
+//   - only a few times, and then good: Times
+//   - records that change, are wrong, or go round in a circle: [DNS.SetTXT], [DNS.SetSplitTXT], [DNS.SetCNAME], [DNS.SetHost], [DNS.Remove]
+//   - answers that are too long for UDP: a long text in SetTXT ([DNSServerCounts])
+//
+// One node of a read pool ([Instance].Nodes) can be stopped, moved, or behave
+// badly, by the methods of [PoolNode]; [PoolNode.Counts] counts that, and shows
+// how connections spread.
+//
 // # What is not emulated
 //
 // What is emulated follows what is publicly known of Cloud SQL: of the Admin
-// API connectSettings and generateEphemeralCert, in v1 and v1beta4, and of the
+// API connectSettings, generateEphemeralCert and resolveConnectSettings, in v1
+// and v1beta4, and of the
 // server-side proxy the TLS connection. Keys of servers and CAs are ECDSA, where
 // Cloud SQL's are RSA; the login token stands in a certificate extension of our
 // own; IAM permissions are not modelled, only tokens, and a project in which

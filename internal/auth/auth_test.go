@@ -191,11 +191,29 @@ func TestCredentialsOfAnotherUniverse(t *testing.T) {
 	if n := s.Asked(); n != 0 {
 		t.Errorf("%d requests with credentials of another universe", n)
 	}
-	want(t, auth.New(auth.Config{JSON: elsewhere, Universe: "elsewhere.example"}).Admin(), adminToken)
 	want(t, auth.New(auth.Config{
 		Base: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: authtest.CloudToken}), Target: target,
 		Universe: "elsewhere.example", HTTPClient: s.Client("elsewhere.example"),
 	}).Login(), loginToken)
+}
+
+// There is no token endpoint outside the public cloud.
+func TestKeysOfOtherUniversesSignTheirTokens(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	creds := auth.New(auth.Config{JSON: authtest.With(s.ServiceAccount(), map[string]any{"universe_domain": "elsewhere.example"}), Universe: "elsewhere.example"})
+	for scope, ts := range map[string]oauth2.TokenSource{authtest.AdminScope: creds.Admin(), authtest.LoginScope: creds.Login()} {
+		tok, err := ts.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := authtest.SelfSignedScope(tok.AccessToken); got != scope || tok.Expiry.IsZero() {
+			t.Errorf("scope %q until %v, want %q", got, tok.Expiry, scope)
+		}
+	}
+	if n := s.Asked(); n != 0 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestWorkforceLoginsAreNotPutIntoCertificates(t *testing.T) {

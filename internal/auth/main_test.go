@@ -1,10 +1,21 @@
 package auth_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
 )
 
-func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
+// printEnv makes this program print its value, as an executable that gives
+// subject tokens does.
+const printEnv = "AUTH_TEST_PRINT"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(printEnv); text != "" {
+		fmt.Println(text)
+		return
+	}
+	os.Exit(testmain.Run(m))
+}

@@ -103,6 +103,15 @@ func (f *credentialsFile) serviceAccount(id *identity, raw []byte) error {
 	}
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
+			// Other universes have no token endpoint: services take what the key
+			// has signed.
+			if id.universe != DefaultUniverse {
+				ts, err := google.JWTAccessTokenSourceWithScope(raw, scope)
+				if err != nil {
+					return nil, err
+				}
+				return ts.Token()
+			}
 			cfg := *cfg
 			cfg.Scopes = []string{scope}
 			return cfg.TokenSource(ctx).Token()

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -128,8 +129,13 @@ func TestSenselessRepliesAreTransient(t *testing.T) {
 func TestTheOutputOfAnExecutableIsNotShown(t *testing.T) {
 	s := newServer(t)
 	t.Setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
+	t.Setenv(printEnv, "secret")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := authtest.With(s.ExternalAccount(""), map[string]any{"credential_source": map[string]any{
-		"executable": map[string]any{"command": "/bin/echo secret", "timeout_millis": 30000},
+		"executable": map[string]any{"command": self, "timeout_millis": 30000},
 	}})
 	e := wantError[*auth.NotFoundError](t, auth.New(auth.Config{JSON: file}).Admin())
 	if text := e.Error(); strings.Contains(text, "secret") || !strings.Contains(text, "response") {

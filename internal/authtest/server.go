@@ -174,18 +174,39 @@ func (s *Server) refresh(w http.ResponseWriter, form url.Values) {
 }
 
 func (s *Server) assertion(w http.ResponseWriter, jwt string) {
-	signed, sig, _ := cutLast(jwt, ".")
-	_, payload, _ := strings.Cut(signed, ".")
-	signature, err1 := base64.RawURLEncoding.DecodeString(sig)
-	text, err2 := base64.RawURLEncoding.DecodeString(payload)
-	var claims struct{ Iss, Aud, Scope string }
-	sum := sha256.Sum256([]byte(signed))
-	if err1 != nil || err2 != nil || json.Unmarshal(text, &claims) != nil || claims.Aud != s.URL+"/token" ||
-		rsa.VerifyPKCS1v15(&accountKey().PublicKey, crypto.SHA256, sum[:], signature) != nil {
+	c, ok := signedByAccount(jwt)
+	if !ok || c.Aud != s.URL+"/token" {
 		refuse(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`)
 		return
 	}
-	s.give(w, Call{Who: "key of " + claims.Iss, Scope: claims.Scope})
+	s.give(w, Call{Who: "key of " + c.Iss, Scope: c.Scope})
+}
+
+type claims struct{ Iss, Aud, Scope string }
+
+// signedByAccount returns what a JWT claims, if Account has signed it.
+func signedByAccount(jwt string) (c claims, ok bool) {
+	dot := strings.LastIndex(jwt, ".")
+	if dot < 0 {
+		return c, false
+	}
+	signature, err1 := base64.RawURLEncoding.DecodeString(jwt[dot+1:])
+	_, payload, _ := strings.Cut(jwt[:dot], ".")
+	text, err2 := base64.RawURLEncoding.DecodeString(payload)
+	sum := sha256.Sum256([]byte(jwt[:dot]))
+	ok = err1 == nil && err2 == nil && json.Unmarshal(text, &c) == nil && c.Iss == Account &&
+		rsa.VerifyPKCS1v15(&accountKey().PublicKey, crypto.SHA256, sum[:], signature) == nil
+	return c, ok
+}
+
+// SelfSignedScope returns the scope of a token that Account has signed itself,
+// as it does outside the public cloud; "" if it has not.
+func SelfSignedScope(token string) string {
+	c, ok := signedByAccount(token)
+	if !ok || c.Aud != "" {
+		return ""
+	}
+	return c.Scope
 }
 
 func (s *Server) exchange(w http.ResponseWriter, form url.Values) {
@@ -199,7 +220,7 @@ func (s *Server) exchange(w http.ResponseWriter, form url.Values) {
 // impersonate lets whoever has a token of the scope cloud-platform be anybody.
 func (s *Server) impersonate(w http.ResponseWriter, r *http.Request, body []byte) {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if token != CloudToken && token != s.Tokens[""] {
+	if token != CloudToken && token != s.Tokens[""] && SelfSignedScope(token) != CloudScope {
 		refuse(w, http.StatusForbidden, `{"error":{"code":403,"message":"Permission 'iam.serviceAccounts.getAccessToken' denied.","status":"PERMISSION_DENIED"}}`)
 		return
 	}
@@ -241,12 +262,4 @@ func refuse(w http.ResponseWriter, code int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, body)
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
 }

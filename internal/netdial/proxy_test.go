@@ -108,9 +108,9 @@ func FuzzParseProxy(f *testing.F) {
 	})
 }
 
-// answers is a dial function that leads to a proxy which sends the answer,
-// whatever it is asked, and then ends its direction. It also returns the
-// proxy's end.
+// answers is a dial function that returns one connection, always the same, to a
+// proxy which sends the answer, whatever it is asked, and then ends its
+// direction. It also returns the proxy's end.
 func answers(answer string) (netdial.Func, *memnet.Conn) {
 	client, server := memnet.Pair(memnet.Addr("127.0.0.1:1"), memnet.Addr("127.0.0.1:3128"))
 	_, _ = io.WriteString(server, answer)
@@ -202,13 +202,13 @@ func TestErrorsTellWhichProxyFailedAndHow(t *testing.T) {
 		"socks5 is HTTP":      {"socks5://proxy", "HTTP/1.1 400 Bad Request\r\n\r\n", "protocol version", nil},
 	} {
 		p := parse(t, tt.url)
-		dial, server := answers(tt.answer)
+		dial, _ := answers(tt.answer)
 		conn, err := p.Dial(t.Context(), dial, target)
 		if conn != nil || err == nil {
 			t.Errorf("%s: got %v, %v", name, conn, err)
 			continue
 		}
-		wantClosed(t, server)
+		wantClosed(t, dial)
 		var e *netdial.Error
 		if !errors.As(err, &e) || e.Proxy != p || !strings.HasPrefix(err.Error(), "proxy "+p.String()+noWay) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %q, want %q", name, err, tt.want)
@@ -226,28 +226,33 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"http", "https", "socks5"} {
 		synctest.Test(t, func(t *testing.T) {
-			client, server := memnet.Pair(memnet.Addr("127.0.0.1:1"), memnet.Addr("127.0.0.1:3128"))
+			client, _ := memnet.Pair(memnet.Addr("127.0.0.1:1"), memnet.Addr("127.0.0.1:3128"))
+			dial := func(context.Context, string, string) (net.Conn, error) { return client, nil }
 			why := errors.New("enough")
 			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, why)
 			defer cancel()
 			start := time.Now()
-			conn, err := parse(t, kind+"://proxy").Dial(ctx, func(context.Context, string, string) (net.Conn, error) { return client, nil }, target)
+			conn, err := parse(t, kind+"://proxy").Dial(ctx, dial, target)
 			if conn != nil || !errors.Is(err, why) || !strings.Contains(err.Error(), "("+kind+"): no answer") {
 				t.Errorf("%s: got %v, %v", kind, conn, err)
 			}
 			if d := time.Since(start); d != time.Minute {
 				t.Errorf("%s: Dial took %v", kind, d)
 			}
-			wantClosed(t, server)
+			wantClosed(t, dial)
 		})
 	}
 }
 
-// wantClosed checks that the other end of c is closed.
-func wantClosed(t *testing.T, c *memnet.Conn) {
+// wantClosed checks that the connection which dial has returned is closed.
+func wantClosed(t *testing.T, dial netdial.Func) {
 	t.Helper()
-	if _, err := c.Write([]byte{0}); !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("Write returned %v: the other end is open", err)
+	conn, err := dial(t.Context(), "tcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the connection to the proxy was left open: Close returned %v", err)
 	}
 }
 
@@ -286,7 +291,7 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil || len(answer) > 200<<10 { // more than the network buffers
 			return
 		}
-		dial, server := answers(answer)
+		dial, _ := answers(answer)
 		conn, err := p.Dial(t.Context(), dial, target)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\r\n") || len(err.Error()) > 10_000 {
@@ -299,8 +304,6 @@ func FuzzAnswer(f *testing.F) {
 			}
 			_ = conn.Close()
 		}
-		if _, err := io.Copy(io.Discard, server); err != nil {
-			t.Error(err)
-		}
+		wantClosed(t, dial)
 	})
 }

@@ -1,0 +1,111 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	mssql "github.com/microsoft/go-mssqldb"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
+)
+
+// No real SQL Server can be installed for a test: this is the kit's.
+
+// newSQLServer returns a Dialer that reaches an instance with db behind it, on
+// real sockets.
+func newSQLServer(t *testing.T, db *tds.Server) (*cloudsqlconn.Dialer, *cloudsqltest.Proxy) {
+	t.Helper()
+	kit := cloudsqltest.NewServer()
+	t.Cleanup(kit.Close)
+	proxy := kit.AddInstance(instanceName, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
+	d, err := cloudsqlconn.NewDialer(t.Context(), kit.Options()...)
+	wantNil(t, err)
+	t.Cleanup(func() { wantNil(t, d.Close()) })
+	return d, proxy
+}
+
+func openSQLServer(t *testing.T, d *cloudsqlconn.Dialer, dsn string) *sql.DB {
+	t.Helper()
+	c, err := sqlserver.NewConnector(d, dsn)
+	wantNil(t, err)
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { _ = db.Close() }) // fails if a connection has been cut
+	return db
+}
+
+func TestSQLServerAnswers(t *testing.T) {
+	t.Parallel()
+	began := make(chan struct{})
+	server := &tds.Server{
+		Users: map[string]string{"app": "secret"},
+		Handle: func(ctx context.Context, q tds.Query) (tds.Result, error) {
+			if q.Text == "waitfor delay '1:0'" {
+				close(began)
+				<-ctx.Done()
+				return tds.Result{}, ctx.Err()
+			}
+			return tds.Result{Columns: []tds.Column{{Type: tds.BigInt}}, Rows: [][]any{{q.Params[0].Value.(int64) * 7}}}, nil
+		},
+	}
+	d, _ := newSQLServer(t, server)
+	db := openSQLServer(t, d, "sqlserver://app:secret@localhost?database=shop&cloudsql="+instanceName)
+	if got := value[int](t, db, "select @p1 * 7", 6); got != 42 {
+		t.Errorf("6 * 7 is %d", got)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := inBackground(func() error {
+		_, err := db.ExecContext(ctx, "waitfor delay '1:0'")
+		return err
+	})
+	<-began
+	cancel()
+	wantError(t, <-ended, context.Canceled)
+	if got := value[int](t, db, "select @p1 * 7", 1); got != 7 {
+		t.Errorf("1 * 7 is %d", got)
+	}
+	all := server.Sessions()
+	if len(all) != 1 || all[0].Attentions != 1 || all[0].Login.Database != "shop" {
+		t.Errorf("got %+v", all)
+	}
+
+	err := openSQLServer(t, d, "sqlserver://app:wrong@localhost?cloudsql="+instanceName).PingContext(t.Context())
+	var e mssql.Error
+	if !errors.As(err, &e) || e.Number != 18456 {
+		t.Errorf("wrong password: got %v, want error 18456", err)
+	}
+}
+
+func TestSQLServerPoolReplacesCutConnections(t *testing.T) {
+	t.Parallel()
+	server := &tds.Server{}
+	d, proxy := newSQLServer(t, server)
+	db := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName)
+	for i := range 4 {
+		wantNil(t, db.PingContext(t.Context()))
+		if n := proxy.CutConnections(i%2 == 0); n != 1 {
+			t.Fatalf("%d connections were cut, want 1", n)
+		}
+		_ = db.PingContext(t.Context()) // go-mssqldb notices it then at the latest
+	}
+	wantNil(t, db.PingContext(t.Context()))
+	if n := len(server.Sessions()); n != 5 {
+		t.Errorf("%d sessions, want 5", n)
+	}
+}
+
+func TestSQLServerPingReturnsWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	d, proxy := newSQLServer(t, &tds.Server{})
+	proxy.SetBehavior(cloudsqltest.Silent)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	wantError(t, openSQLServer(t, d, "server=localhost;cloudsql="+instanceName).PingContext(ctx), context.DeadlineExceeded)
+}
