@@ -72,13 +72,15 @@ func TestCredentialsThatContradictEachOther(t *testing.T) {
 
 func TestQuotaProject(t *testing.T) {
 	g := newGoogle(t)
-	for _, tt := range []struct{ option, env, want string }{
-		{"", "", ""},
-		{"", "environment", "environment"},
-		{"option", "environment", "option"},
+	for _, tt := range []struct{ option, env, file, want string }{
+		{"", "", "", ""},
+		{"", "", "file", "file"},
+		{"", "environment", "file", "environment"},
+		{"option", "environment", "file", "option"},
 	} {
 		t.Setenv("GOOGLE_CLOUD_QUOTA_PROJECT", tt.env)
-		d := g.dialer(t, cloudsqlconn.WithCredentialsJSON(g.auth.User()), cloudsqlconn.WithQuotaProject(tt.option))
+		user := authtest.With(g.auth.User(), map[string]any{"quota_project_id": tt.file})
+		d := g.dialer(t, cloudsqlconn.WithCredentialsJSON(user), cloudsqlconn.WithQuotaProject(tt.option))
 		t.Setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "too late")
 		before := len(g.Requests())
 		g.wantConn(t, d, "")

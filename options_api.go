@@ -124,8 +124,10 @@ func WithHTTPClient(client *http.Client) Option {
 
 // WithQuotaProject sets the project that Admin API calls are counted for. The
 // caller needs serviceusage.services.use there. Default: the environment
-// variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is at NewDialer; otherwise none is
-// named, and the calls count for the project that the credentials belong to.
+// variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is at NewDialer; otherwise what the
+// credentials file names (`gcloud auth application-default set-quota-project`);
+// otherwise none is named, and the calls count for the project that the
+// credentials belong to.
 func WithQuotaProject(project string) Option {
 	return option(func(c *config) { c.quotaProject = project })
 }

@@ -34,6 +34,13 @@
 // no port 3307 is needed. Connectors that cannot be given a dial function find
 // an instance with ListenOn3307 where the metadata says.
 //
+// # Domain names
+//
+// [NewDNS] has the records that a test gives it. It is a resolver itself, on
+// fake time too, and [DNS.Listen] makes it a real DNS server, for programs that
+// cannot be given a resolver. The Admin API's resolveConnectSettings knows the
+// instances by [Instance].DNSNames and their PSC names.
+//
 // # Faults
 //
 // Each fault is counted, so that a test can assert that it did happen. Of one
@@ -85,10 +92,9 @@
 //
 // What is emulated follows what is publicly known of Cloud SQL: of the Admin
 // API connectSettings, generateEphemeralCert and resolveConnectSettings, in v1
-// and v1beta4, and of the
-// server-side proxy the TLS connection. Keys of servers and CAs are ECDSA, where
+// and v1beta4, and of the server-side proxy the TLS connection. Keys of servers and CAs are ECDSA, where
 // Cloud SQL's are RSA; the login token stands in a certificate extension of our
 // own; IAM permissions are not modelled, only tokens, and a project in which
 // there never was an instance is one without permission. Tokens do not expire.
-// There is no resolveConnectSettings, no metadata exchange, no DNS.
+// There is no metadata exchange, and no reverse DNS.
 package cloudsqltest

@@ -124,6 +124,7 @@ func TestOneNodeStops(t *testing.T) {
 		open, err := c.connectTo(first.Addrs(), config)
 		wantNil(t, err)
 		defer open.Close()
+		wantEcho(t, open) // now it has been counted
 		wantConnects := func(addrs map[cloudsqlconn.IPType]string, want bool) {
 			t.Helper()
 			conn, err := c.connectTo(addrs, config)

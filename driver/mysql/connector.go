@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
-
-	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // connector adds to the errors of Connect what go-sql-driver leaves out: why a
@@ -50,12 +47,8 @@ type attempt struct {
 
 type attemptKey struct{}
 
-// prepare makes c fit for go-sql-driver, or closes it.
-func prepare(ctx context.Context, c net.Conn) (net.Conn, error) {
-	if err := wantMySQL(c); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
+// prepare makes c fit for go-sql-driver.
+func prepare(ctx context.Context, c net.Conn) net.Conn {
 	a := ctx.Value(attemptKey{}).(*attempt)
 	if c, ok := c.(interface{ MetadataExchange() bool }); ok && c.MetadataExchange() {
 		// The server holds the connection for secure, as it is, and does not
@@ -63,20 +56,7 @@ func prepare(ctx context.Context, c net.Conn) (net.Conn, error) {
 		// go-sql-driver knows; the network's name means nothing else to it.
 		a.cfg.Net = "unix"
 	}
-	return watch(c, a), nil
-}
-
-// wantMySQL returns an error if c leads to another engine. It passes if that is
-// not known.
-func wantMySQL(c net.Conn) error {
-	known, ok := c.(interface{ EngineVersion() string })
-	if !ok {
-		return nil
-	}
-	if v := known.EngineVersion(); v != "" && !strings.HasPrefix(v, "MYSQL") {
-		return fmt.Errorf("%w: the instance is %.40q, and this driver is for MySQL", cloudsqlconn.ErrConfig, v)
-	}
-	return nil
+	return watch(c, a)
 }
 
 // watch returns c, which tells a why its first Read failed that did.

@@ -72,9 +72,10 @@ func TestAnotherEngineIsAnErrorBeforeAnythingIsSent(t *testing.T) {
 				db := w.open("app:secret@cloudsql-mysql(" + instance + ")/shop")
 				defer db.Close()
 				err := db.PingContext(t.Context())
-				if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), version) || !strings.Contains(err.Error(), "MySQL") {
+				if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), version) || !strings.Contains(err.Error(), "driver/mysql") {
 					t.Errorf("got %v, want ErrConfig that names both engines", err)
 				}
+				stats := w.dialer.Instances()
 				w.close() // waits for the handler
 				close(received)
 				for b := range received {
@@ -82,8 +83,8 @@ func TestAnotherEngineIsAnErrorBeforeAnythingIsSent(t *testing.T) {
 						t.Errorf("the server was sent %q", b)
 					}
 				}
-				if w.instance.Accepted() != 1 {
-					t.Error("nobody has connected")
+				if len(stats) != 1 || stats[0].BytesWritten != 0 || w.instance.Accepted() != 1 {
+					t.Errorf("%d connections; the Dialer says %+v", w.instance.Accepted(), stats)
 				}
 			})
 		})

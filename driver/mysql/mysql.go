@@ -23,13 +23,12 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldriver"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
@@ -45,30 +44,22 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err != nil {
 		return nil, err
 	}
-	params, err := optionFuncs.Options(cfg.Params)
+	opts, err = sqldriver.Options(cfg.Params, opts)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
+		return nil, err
 	}
-	opts = slices.Concat(opts, params)
-
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := d.Dial(ctx, instance, opts...)
+		c, err := sqldriver.Dial(ctx, d, instance, sqldriver.MySQL, opts)
 		if err != nil {
 			return nil, err
 		}
-		return prepare(ctx, c)
+		return prepare(ctx, c), nil
 	}
 	cfg.AllowCleartextPasswords = true
 	if d.IAMAuthN(opts...) {
 		cfg.User = cloudsqlconn.FormatIAMUser("MYSQL", cfg.User)
 	}
 	return newConnector(cfg)
-}
-
-var optionFuncs = sqldriver.OptionFuncs[cloudsqlconn.IPType, cloudsqlconn.DialOption]{
-	ParseIPTypes: cloudsqlconn.ParseIPTypes,
-	IPTypes:      cloudsqlconn.WithIPTypes,
-	IAMAuthN:     cloudsqlconn.WithDialIAMAuthN,
 }
 
 // parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.

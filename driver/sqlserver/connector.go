@@ -118,6 +118,7 @@ func (a *attempt) checkEngine(ctx context.Context) error {
 func (a *attempt) verifyInner(s tls.ConnectionState) error {
 	inner, err := a.dialer.InnerTLS(a.ctx, a.instance, a.opts...)
 	if err == nil {
+		s.ServerName = inner.ServerName // not the host of the data source name
 		err = inner.VerifyConnection(s)
 	}
 	a.unverified = err

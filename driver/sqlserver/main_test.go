@@ -119,14 +119,16 @@ func (c *cloud) trustToo(cert tls.Certificate) {
 	})
 }
 
-// newCertificate returns a certificate for this common name, signed by itself.
-func newCertificate(t *testing.T, commonName string) tls.Certificate {
+// newCertificate returns a certificate for this common name and these DNS names,
+// signed by itself.
+func newCertificate(t *testing.T, commonName string, dnsNames ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	wantNil(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: commonName},
+		DNSNames:     dnsNames,
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(time.Hour),
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

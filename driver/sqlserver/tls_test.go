@@ -76,20 +76,21 @@ func TestAnotherServerInsideTheTunnelIsRefused(t *testing.T) {
 		{"another instance", "my-project:other", true, "", true},
 		{"another instance, encrypt=true", "my-project:other", true, "&encrypt=true", true},
 		{"the host, not the instance", "db.invalid", true, "&encrypt=true", true},
+		{"a host in certificates, not the instance", "other", true, "&encrypt=true&hostnameincertificate=db.invalid", true},
 		{"another CA, trusted by the data source name", "my-project:my-db", false, "&trustservercertificate=true", false},
 		{"another instance, not trusted by the data source name", "my-project:other", true, "&trustservercertificate=false", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				cert := newCertificate(t, tt.commonName)
+				cert := newCertificate(t, tt.commonName, "db.invalid")
 				c := newCloud(t, &tds.Server{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, ForceEncryption: true})
 				if tt.trusted {
 					c.trustToo(cert)
 				}
 				err := open(t, c.dialer, plainDSN+tt.dsn).PingContext(t.Context())
 				if errors.Is(err, cloudsqlconn.ErrUnverified) != tt.refused || (err != nil) != tt.refused {
-					t.Errorf("got %v", err)
+					t.Fatalf("got %v", err)
 				}
 				if tt.refused && !strings.Contains(err.Error(), `"`+tt.commonName+`"`) {
 					t.Errorf("the error does not say what the certificate has: %v", err)

@@ -21,6 +21,8 @@ import (
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // DefaultEndpoint is the root of the API.
@@ -35,7 +37,7 @@ type Config struct {
 	Endpoint     string       // root URL; empty: DefaultEndpoint
 	HTTPClient   *http.Client // nil: a client of its own
 	UserAgent    string
-	QuotaProject string // X-Goog-User-Project; empty: none
+	QuotaProject string // X-Goog-User-Project; empty: that of API's tokens, if any
 
 	// API authorises the calls. Nil: HTTPClient does that by itself. No source
 	// is asked again while it has not answered.
@@ -271,6 +273,9 @@ func (c *Client) authorize(ctx context.Context, h http.Header) (string, error) {
 	tok, err := c.api.token(ctx)
 	if err != nil {
 		return "", err
+	}
+	if project := auth.QuotaProject(tok); project != "" && c.cfg.QuotaProject == "" {
+		h.Set("X-Goog-User-Project", project)
 	}
 	h.Set("Authorization", tok.Type()+" "+tok.AccessToken)
 	return tok.AccessToken, nil

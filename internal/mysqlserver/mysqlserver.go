@@ -128,16 +128,23 @@ func (s *Server) ExpireIdle() (n int) {
 	}
 	s.mu.Unlock()
 	for _, ss := range sessions {
-		ss.mu.Lock()
-		ss.sequence = 0
-		if ss.fail(4031, "HY000", "The client was disconnected by the server because of inactivity.") == nil {
+		if ss.expire() {
 			n++
 		}
-		ss.expired = true
-		if half, ok := ss.conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
-		}
-		ss.mu.Unlock()
 	}
 	return n
+}
+
+func (ss *session) expire() bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.expired {
+		return false
+	}
+	ss.expired, ss.sequence = true, 0
+	err := ss.fail(4031, "HY000", "The client was disconnected by the server because of inactivity.")
+	if half, ok := ss.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	return err == nil
 }
