@@ -94,17 +94,17 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 
 // tokenSources returns what makes the tokens of Admin API calls and those for
 // IAM login. Nil: the HTTP client authorises calls by itself; and nothing makes
-// login tokens.
-func (c *credentials) tokenSources() (api, login oauth2.TokenSource) {
+// login tokens. creds is nil if they come from elsewhere.
+func (c *credentials) tokenSources() (api, login oauth2.TokenSource, creds *auth.Credentials) {
 	if c.target == "" {
 		switch {
 		case c.api != nil:
-			return c.api, c.login
+			return c.api, c.login, nil
 		case len(c.sources) == 0 && c.httpClient != nil:
-			return nil, nil
+			return nil, nil, nil
 		}
 	}
-	creds := auth.New(auth.Config{
+	creds = auth.New(auth.Config{
 		File:       c.file,
 		JSON:       c.json,
 		Base:       c.api,
@@ -113,5 +113,5 @@ func (c *credentials) tokenSources() (api, login oauth2.TokenSource) {
 		Universe:   c.universe,
 		HTTPClient: c.httpClient,
 	})
-	return creds.Admin(), creds.Login()
+	return creds.Admin(), creds.Login(), creds
 }

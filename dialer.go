@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // version is this library's version, as the User-Agent tells it.
@@ -24,13 +25,14 @@ const idleSweep = 64
 // Dialer connects to Cloud SQL instances. One Dialer serves a whole process
 // and any number of instances; its methods are safe for concurrent use.
 type Dialer struct {
-	cfg      config
-	admin    *admin.Client
-	resolver resolver
-	failover *failover
-	ctx      context.Context // ends at Close
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup // counts the making of the client key
+	cfg         config
+	admin       *admin.Client
+	credentials *auth.Credentials // nil: the caller's own token sources, or HTTP client
+	resolver    resolver
+	failover    *failover
+	ctx         context.Context // ends at Close
+	cancel      context.CancelFunc
+	wg          sync.WaitGroup // counts the making of the client key
 
 	closeOnce sync.Once
 
@@ -54,7 +56,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, login := cfg.tokenSources()
+	api, login, creds := cfg.tokenSources()
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {
 		makeKey = func() (crypto.Signer, error) { return cfg.key, nil }
@@ -71,7 +73,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, asConfigError([]error{err})
 	}
-	d := &Dialer{cfg: cfg, admin: client, connectors: map[key]*connector{}, sweepAt: idleSweep}
+	d := &Dialer{cfg: cfg, admin: client, credentials: creds, connectors: map[key]*connector{}, sweepAt: idleSweep}
 	switch names := &cfg.names; {
 	case names.dns != nil:
 		d.resolver = newDNSResolver(names.dns, client, cfg.refreshTimeout)

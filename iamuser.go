@@ -1,6 +1,28 @@
 package cloudsqlconn
 
-import "strings"
+import (
+	"context"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// IAMPrincipal returns the e-mail address of the account that IAM login logs
+// in as, for [FormatIAMUser]. It is "" if the credentials do not tell: those of
+// users, of external accounts without a service account, and token sources of
+// the caller's.
+//
+// The first call may read a file or ask the metadata server.
+func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
+	if d.credentials == nil {
+		return "", nil
+	}
+	email, err := d.credentials.Email(ctx)
+	if err != nil {
+		return "", newError(opRefresh, "", &admin.TokenError{Err: err})
+	}
+	return email, nil
+}
 
 // FormatIAMUser returns the database user name of an IAM principal, given as an
 // e-mail address, for the engine that [Dialer.EngineVersion] names:

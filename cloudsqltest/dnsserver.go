@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -27,14 +26,10 @@ type DNSServer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // counts both loops, UDP questions and TCP connections
 
-	mu      sync.Mutex           // guards everything below
-	conns   map[net.Conn]bool    // over TCP
-	pending map[*dnsPending]bool // questions without an answer
-	counts  DNSServerCounts
+	mu     sync.Mutex        // guards everything below
+	conns  map[net.Conn]bool // over TCP
+	counts DNSServerCounts
 }
-
-// dnsPending is a question without an answer.
-type dnsPending struct{ from, question string }
 
 // DNSServerCounts is what has happened at a [DNSServer].
 type DNSServerCounts struct {
@@ -48,7 +43,7 @@ const maxUDP = 512
 // Listen starts a server on a free port. The caller should call its Close when
 // finished.
 func (d *DNS) Listen() *DNSServer {
-	s := &DNSServer{dns: d, conns: map[net.Conn]bool{}, pending: map[*dnsPending]bool{}}
+	s := &DNSServer{dns: d, conns: map[net.Conn]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.udp, s.tcp = listenDNS()
 	s.wg.Go(s.serveUDP)
@@ -99,10 +94,8 @@ func (s *DNSServer) count(n *int) {
 }
 
 // Close stops the server and returns when all that it started has ended.
-// Questions without an answer get none. What keeps it waiting for more than
-// five seconds is logged. It can be called again.
+// Questions without an answer get none. It can be called again.
 func (s *DNSServer) Close() {
-	defer complain("DNSServer.Close", s.blame)()
 	s.cancel()
 	_ = s.udp.Close()
 	_ = s.tcp.Close()
@@ -112,16 +105,6 @@ func (s *DNSServer) Close() {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
-}
-
-// blame lists the questions without an answer.
-func (s *DNSServer) blame() (list []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p := range s.pending {
-		list = append(list, fmt.Sprintf("DNS: %s from %s", p.question, p.from))
-	}
-	return list
 }
 
 func (s *DNSServer) serveUDP() {
@@ -136,7 +119,7 @@ func (s *DNSServer) serveUDP() {
 		}
 		msg := slices.Clone(b[:n])
 		s.wg.Go(func() {
-			if answer := s.answer(msg, from.String(), false); answer != nil {
+			if answer := s.answer(msg, false); answer != nil {
 				_, _ = s.udp.WriteTo(answer, from)
 			}
 		})
@@ -181,7 +164,7 @@ func (s *DNSServer) serveConn(c net.Conn) {
 		if _, err := io.ReadFull(c, msg); err != nil {
 			return
 		}
-		answer := s.answer(msg, c.RemoteAddr().String(), true)
+		answer := s.answer(msg, true)
 		if answer == nil {
 			return
 		}
@@ -193,7 +176,7 @@ func (s *DNSServer) serveConn(c net.Conn) {
 }
 
 // answer returns the answer to a message, or nil if there is none.
-func (s *DNSServer) answer(msg []byte, from string, tcp bool) []byte {
+func (s *DNSServer) answer(msg []byte, tcp bool) []byte {
 	q, most, code := parseQuestion(msg)
 	if q == nil {
 		return nil
@@ -205,7 +188,8 @@ func (s *DNSServer) answer(msg []byte, from string, tcp bool) []byte {
 	if code != dnsmessage.RCodeSuccess {
 		return q.reply(dnsAnswer{code: code})
 	}
-	a, ok := s.ask(q, from)
+	t := DNSType(strings.TrimPrefix(q.Type.String(), "Type"))
+	a, ok := s.dns.ask(s.ctx, q.Name.String(), t)
 	if !ok {
 		return nil
 	}
@@ -216,18 +200,4 @@ func (s *DNSServer) answer(msg []byte, from string, tcp bool) []byte {
 		return q.reply(dnsAnswer{code: a.code})
 	}
 	return reply
-}
-
-func (s *DNSServer) ask(q *dnsQuestion, from string) (dnsAnswer, bool) {
-	t := DNSType(strings.TrimPrefix(q.Type.String(), "Type"))
-	p := &dnsPending{from, fmt.Sprintf("%s %s", t, q.Name)}
-	s.mu.Lock()
-	s.pending[p] = true
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.pending, p)
-		s.mu.Unlock()
-	}()
-	return s.dns.ask(s.ctx, q.Name.String(), t)
 }

@@ -130,7 +130,7 @@ func TestKerberosLogins(t *testing.T) {
 	cache, err := realm.Cache(t.Context(), "app", userKeytab)
 	wantNil(t, err)
 	server, host, tickets := joined(t, realm)
-	d, _ := newSQLServer(t, server)
+	d, _, _ := newSQLServer(t, server)
 	base := "sqlserver://" + host + "?cloudsql=" + instanceName + "&authenticator=krb5&krb5-configfile=" + realm.Config()
 	for i, dsn := range []string{
 		base + "&user+id=app&password=secret",
@@ -155,7 +155,7 @@ func TestKerberosLooksNoInstanceUp(t *testing.T) {
 	t.Parallel()
 	realm, _ := newRealm(t)
 	server, host, _ := joined(t, realm)
-	d, _ := newSQLServer(t, server)
+	d, _, _ := newSQLServer(t, server)
 	dsn := "server=" + host + ";cloudsql=" + instanceName + ";authenticator=krb5;user id=app;password=secret;krb5-configfile=" + realm.Config()
 	wantNil(t, openSQLServer(t, d, dsn).PingContext(t.Context()))
 	if n := adLookups.Load(); n != 0 {
@@ -169,7 +169,7 @@ func TestKerberosLoginsThatAreRefused(t *testing.T) {
 	server, host, tickets := joined(t, realm)
 	stranger, err := realm.AddService(t.Context(), "MSSQLSvc/"+"public"+strings.TrimPrefix(host, "private")+":1433")
 	wantNil(t, err)
-	d, _ := newSQLServer(t, server)
+	d, _, _ := newSQLServer(t, server)
 	dsn := func(host, rest string) string {
 		return "server=" + host + ";cloudsql=" + instanceName + ";authenticator=krb5;krb5-configfile=" + realm.Config() + ";" + rest
 	}

@@ -19,15 +19,16 @@ import (
 
 // newSQLServer returns a Dialer that reaches an instance with db behind it, on
 // real sockets.
-func newSQLServer(t *testing.T, db *tds.Server) (*cloudsqlconn.Dialer, *cloudsqltest.Proxy) {
+func newSQLServer(t *testing.T, db *tds.Server) (*cloudsqlconn.Dialer, *cloudsqltest.Proxy, *network) {
 	t.Helper()
 	kit := cloudsqltest.NewServer()
 	t.Cleanup(kit.Close)
 	proxy := kit.AddInstance(instanceName, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
-	d, err := cloudsqlconn.NewDialer(t.Context(), kit.Options()...)
+	way := &network{kit: kit}
+	d, err := cloudsqlconn.NewDialer(t.Context(), append(kit.Options(), cloudsqlconn.WithDialFunc(way.DialContext))...)
 	wantNil(t, err)
 	t.Cleanup(func() { wantNil(t, d.Close()) })
-	return d, proxy
+	return d, proxy, way
 }
 
 func openSQLServer(t *testing.T, d *cloudsqlconn.Dialer, dsn string) *sql.DB {
@@ -53,7 +54,7 @@ func TestSQLServerAnswers(t *testing.T) {
 			return tds.Result{Columns: []tds.Column{{Type: tds.BigInt}}, Rows: [][]any{{q.Params[0].Value.(int64) * 7}}}, nil
 		},
 	}
-	d, _ := newSQLServer(t, server)
+	d, _, _ := newSQLServer(t, server)
 	db := openSQLServer(t, d, "sqlserver://app:secret@localhost?database=shop&cloudsql="+instanceName)
 	if got := value[int](t, db, "select @p1 * 7", 6); got != 42 {
 		t.Errorf("6 * 7 is %d", got)
@@ -83,27 +84,37 @@ func TestSQLServerAnswers(t *testing.T) {
 	}
 }
 
-func TestSQLServerPoolReplacesCutConnections(t *testing.T) {
+// go-mssqldb would have them fail once.
+func TestNobodyNoticesThatIdleSQLServerConnectionsWereCut(t *testing.T) {
 	t.Parallel()
-	server := &tds.Server{}
-	d, proxy := newSQLServer(t, server)
-	db := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName)
-	for i := range 4 {
+	for _, withReset := range []bool{true, false} {
+		server := &tds.Server{}
+		d, proxy, way := newSQLServer(t, server)
+		db := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName)
 		wantNil(t, db.PingContext(t.Context()))
-		if n := proxy.CutConnections(i%2 == 0); n != 1 {
+		if n := proxy.CutConnections(withReset); n != 1 {
 			t.Fatalf("%d connections were cut, want 1", n)
 		}
-		_ = db.PingContext(t.Context()) // go-mssqldb notices it then at the latest
+		way.waitHeard(t)
+		wantNil(t, db.PingContext(t.Context()))
+		if n := len(server.Sessions()); n != 2 {
+			t.Errorf("%d sessions, want 2", n)
+		}
 	}
-	wantNil(t, db.PingContext(t.Context()))
-	if n := len(server.Sessions()); n != 5 {
-		t.Errorf("%d sessions, want 5", n)
-	}
+}
+
+func TestRawGivesTheConnectionOfGoMSSQLDB(t *testing.T) {
+	t.Parallel()
+	d, _, _ := newSQLServer(t, &tds.Server{})
+	c, err := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName).Conn(t.Context())
+	wantNil(t, err)
+	defer c.Close()
+	wantNil(t, c.Raw(func(raw any) error { return raw.(*sqlserver.Conn).Conn.Ping(t.Context()) }))
 }
 
 func TestSQLServerPingReturnsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
-	d, proxy := newSQLServer(t, &tds.Server{})
+	d, proxy, _ := newSQLServer(t, &tds.Server{})
 	proxy.SetBehavior(cloudsqltest.Silent)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

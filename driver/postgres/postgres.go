@@ -11,7 +11,9 @@
 // environment variables included. TLS settings are not: the connection runs
 // inside the Dialer's TLS tunnel, and PostgreSQL's own TLS is off in it, so
 // that sslmode need not be written. The port is ignored. With IAM login the
-// user can be given as an e-mail address, and needs no password.
+// user can be given as an e-mail address, and needs no password; without a
+// user, NewConnector and NewPool take the service account that the Dialer's
+// credentials belong to.
 //
 // Two parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes], and
@@ -23,6 +25,8 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"net"
+	"os"
+	"os/user"
 	"strings"
 	"time"
 
@@ -44,9 +48,11 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err := Configure(d, cfg, opts...); err != nil {
 		return nil, err
 	}
-	return stdlib.GetConnector(*cfg, stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
-		return shouldPing(p.Conn, p.IdleDuration)
-	})), nil
+	return stdlib.GetConnector(*cfg,
+		stdlib.OptionBeforeConnect(func(ctx context.Context, cfg *pgx.ConnConfig) error { return completeUser(ctx, d, cfg) }),
+		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
+			return shouldPing(p.Conn, p.IdleDuration)
+		})), nil
 }
 
 // NewPool returns a pool that connects through d. It connects in the
@@ -60,6 +66,7 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 	if err := Configure(d, cfg.ConnConfig, opts...); err != nil {
 		return nil, err
 	}
+	cfg.BeforeConnect = func(ctx context.Context, cfg *pgx.ConnConfig) error { return completeUser(ctx, d, cfg) }
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return shouldPing(p.Conn, p.IdleDuration)
 	}
@@ -89,9 +96,26 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil
 	if d.IAMAuthN(opts...) {
-		cfg.User = cloudsqlconn.FormatIAMUser("POSTGRES", cfg.User)
+		cfg.User = iamUser(cfg.User)
 	}
 	return nil
+}
+
+// iamUser returns the database user of an IAM login, "" if there is none: pgx
+// has put in the operating system's user then, who is nobody to IAM.
+func iamUser(name string) string {
+	if me, err := user.Current(); err == nil && name == me.Username && os.Getenv("PGUSER") != name {
+		return ""
+	}
+	return cloudsqlconn.FormatIAMUser(sqldriver.Postgres, name)
+}
+
+// completeUser puts in the user of the credentials if there is none.
+func completeUser(ctx context.Context, d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig) (err error) {
+	if cfg.User == "" {
+		cfg.User, err = sqldriver.IAMUser(ctx, d, sqldriver.Postgres)
+	}
+	return err
 }
 
 // shouldPing reports whether an idle connection has to show that it lives:

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 
 	mssql "github.com/microsoft/go-mssqldb"
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
 // connector connects as cfg says. It is immutable.
@@ -41,19 +41,18 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	m.Dialer = a
 	stop := context.AfterFunc(ctx, a.abort)
 	conn, err := m.Connect(ctx)
-	if !stop() {
-		if err == nil {
-			_ = conn.Close()
-		}
-		if !errors.Is(err, ctx.Err()) {
-			err = fmt.Errorf("mssql: login: %w", ctx.Err())
-		}
+	switch ended := !stop(); {
+	case ended && err == nil:
+		_ = conn.Close()
+		return nil, ctx.Err()
+	case ended && !errors.Is(err, ctx.Err()):
+		return nil, fmt.Errorf("mssql: login: %w", ctx.Err())
+	case a.unverified != nil: // go-mssqldb drops the cause
+		return nil, fmt.Errorf("%w: TLS inside TDS: %w; trustservercertificate=true accepts any certificate inside the Dialer's TLS tunnel", cloudsqlconn.ErrUnverified, a.unverified)
+	case err != nil:
 		return nil, err
 	}
-	if a.unverified != nil { // go-mssqldb drops the cause
-		return nil, fmt.Errorf("%w: TLS inside TDS: %w; trustservercertificate=true accepts any certificate inside the Dialer's TLS tunnel", cloudsqlconn.ErrUnverified, a.unverified)
-	}
-	return conn, err
+	return &Conn{conn.(*mssql.Conn), a.conn}, nil
 }
 
 // attempt is one Connect. It is go-mssqldb's dialer: a HostDialer, since for
@@ -76,10 +75,7 @@ func (a *attempt) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	if a.conn != nil {
 		return nil, fmt.Errorf("the server wants its client to go to %q, which no Dialer can reach", addr)
 	}
-	if err := a.checkEngine(ctx); err != nil {
-		return nil, err
-	}
-	conn, err := a.dialer.Dial(ctx, a.instance, a.opts...)
+	conn, err := sqldriver.Dial(ctx, a.dialer, a.instance, sqldriver.SQLServer, a.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -99,19 +95,6 @@ func (a *attempt) abort() {
 	if a.conn != nil {
 		_ = a.conn.Close()
 	}
-}
-
-// checkEngine refuses an instance of another engine, before that hears a word
-// that it does not understand.
-func (a *attempt) checkEngine(ctx context.Context) error {
-	version, err := a.dialer.EngineVersion(ctx, a.instance, a.opts...)
-	if err != nil {
-		return err
-	}
-	if version != "" && !strings.HasPrefix(version, "SQLSERVER") {
-		return fmt.Errorf("%w: the instance %s has the engine %s; this driver is for SQL Server", cloudsqlconn.ErrConfig, a.instance, version)
-	}
-	return nil
 }
 
 // verifyInner verifies the server of TLS inside TDS.

@@ -46,7 +46,7 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldriver"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
@@ -62,14 +62,13 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err := checkInstance(instance); err != nil {
 		return nil, err
 	}
-	more, err := options.Options(cfg.Parameters)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
+	if opts, err = sqldriver.Options(cfg.Parameters, opts); err != nil {
+		return nil, err
 	}
 	if err := checkConfig(&cfg); err != nil {
 		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
 	}
-	c := &connector{dialer: d, instance: instance, opts: append(opts[:len(opts):len(opts)], more...), verify: takeTLS(&cfg)}
+	c := &connector{dialer: d, instance: instance, opts: opts, verify: takeTLS(&cfg)}
 	if cfg.Parameters["dial timeout"] == "" {
 		cfg.DialTimeout = -1 // the Dialer has its own
 	}
@@ -87,12 +86,6 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 }
 
 const authenticator = "authenticator"
-
-var options = sqldriver.OptionFuncs[cloudsqlconn.IPType, cloudsqlconn.DialOption]{
-	ParseIPTypes: cloudsqlconn.ParseIPTypes,
-	IPTypes:      cloudsqlconn.WithIPTypes,
-	IAMAuthN:     cloudsqlconn.WithDialIAMAuthN,
-}
 
 // dnsName is what can be a name for a Resolver: not what it should be.
 var dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)

@@ -73,6 +73,9 @@ type identity struct {
 	token        func(ctx context.Context, scope string) (*oauth2.Token, error)
 	universe     string // "": unknown
 	quotaProject string // "": none
+
+	// email returns the account's e-mail address. Nil: it is not known.
+	email func(ctx context.Context) (string, error)
 }
 
 // New returns credentials. It reads nothing yet.
@@ -91,6 +94,26 @@ func (c *Credentials) Admin() oauth2.TokenSource {
 // Login is like Admin, for tokens that go into certificates for IAM login.
 func (c *Credentials) Login() oauth2.TokenSource {
 	return oauth2.ReuseTokenSourceWithExpiry(nil, &source{c, loginScope}, loginReserve)
+}
+
+// Email returns the e-mail address of the account that the tokens are for, or
+// "" if the credentials do not tell: those of users and of external accounts.
+func (c *Credentials) Email(ctx context.Context) (string, error) {
+	l := c.current()
+	id, err := l.result()
+	if err != nil {
+		c.forget(l)
+		return "", err
+	}
+	if id.email == nil {
+		return "", nil
+	}
+	return id.email(ctx)
+}
+
+// known returns an email of an identity.
+func known(address string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return address, nil }
 }
 
 // current returns the look-up that holds, or a new one.

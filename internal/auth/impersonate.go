@@ -32,6 +32,7 @@ type impersonation struct {
 func impersonate(base *identity, i impersonation) *identity {
 	return &identity{
 		universe: base.universe,
+		email:    known(i.email()),
 		token: func(ctx context.Context, scope string) (*oauth2.Token, error) {
 			caller, err := base.token(ctx, cloudScope)
 			if err != nil {
@@ -46,6 +47,9 @@ func impersonate(base *identity, i impersonation) *identity {
 		},
 	}
 }
+
+// email is the e-mail address of the account.
+func (i *impersonation) email() string { return i.account[strings.LastIndex(i.account, "/")+1:] }
 
 // token asks for a token of the account. ctx has an HTTP client.
 func (i *impersonation) token(ctx context.Context, caller *oauth2.Token, quotaProject, scope string) (*oauth2.Token, error) {

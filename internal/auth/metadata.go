@@ -36,7 +36,8 @@ func fromMetadata(ctx context.Context) (*identity, error) {
 	case err != nil:
 		return nil, err
 	}
-	return &identity{token: metadataToken, universe: strings.TrimSpace(universe)}, nil
+	email := func(ctx context.Context) (string, error) { return server.EmailWithContext(ctx, "default") }
+	return &identity{token: metadataToken, universe: strings.TrimSpace(universe), email: email}, nil
 }
 
 // metadataToken asks the metadata server for a token.

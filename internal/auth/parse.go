@@ -101,6 +101,7 @@ func (f *credentialsFile) serviceAccount(id *identity, raw []byte) error {
 	if err != nil || cfg.Email == "" || len(cfg.PrivateKey) == 0 {
 		return errKey
 	}
+	id.email = known(cfg.Email)
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			// Other universes have no token endpoint: services take what the key
@@ -169,6 +170,9 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 	}
 	if _, err := externalaccount.NewTokenSource(context.Background(), cfg); err != nil {
 		return err // names a field, and no value
+	}
+	if imp, ok := parseImpersonationURL(f.ImpersonationURL); ok {
+		id.email = known(imp.email())
 	}
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {

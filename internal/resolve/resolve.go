@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -236,63 +235,6 @@ func (r *Resolver) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// instance asks the API, or what is remembered of its answers.
-func (r *Resolver) instance(ctx context.Context, region, name string) (string, error) {
-	for {
-		c, err := r.cache(region, name)
-		if err != nil {
-			return "", err
-		}
-		wait, cancel := ctx, context.CancelFunc(func() {})
-		before := c.Status()
-		switch {
-		case before.Value == nil:
-		case before.Err != nil:
-			wait, cancel = within(ctx, 0) // it will not be better now
-		default:
-			wait, cancel = within(ctx, patience(ctx, time.Now()))
-		}
-		v, err := c.Get(wait)
-		cancel()
-		switch {
-		case err == nil:
-			c.Confirm(v)
-			return *v, nil
-		case errors.Is(err, refresh.ErrClosed):
-			continue // Close, or the table was full
-		case before.Value == nil:
-			return "", err
-		case ctx.Err() != nil:
-			return "", fmt.Errorf("%w while waiting for the Admin API", contextError(ctx))
-		}
-		c.Refresh(before.Value) // in the background, if it is time for that
-		return *before.Value, nil
-	}
-}
-
-// cache returns what remembers the answers for the DNS name of an instance.
-func (r *Resolver) cache(region, name string) (*refresh.Cache[string], error) {
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return nil, ErrClosed
-	}
-	c, dropped := r.instances.get(name, time.Now(), func() *refresh.Cache[string] {
-		return refresh.New(r.cfg.Policy, func(ctx context.Context) (*string, time.Time, error) {
-			instance, err := r.cfg.Instance(ctx, region, name+".")
-			if err == nil && !r.cfg.Valid(instance) {
-				err = fmt.Errorf("the Admin API says that %s is the instance %s, which is not an instance connection name", name, shorten(instance))
-			}
-			return &instance, time.Now().Add(instanceLife), err
-		})
-	})
-	r.mu.Unlock()
-	for _, old := range dropped {
-		old.Close()
-	}
-	return c, nil
-}
-
 // domain returns what is known of a domain name, and the last good answer.
 func (r *Resolver) domain(name string) (d *domain, instance string, err error) {
 	r.mu.Lock()
@@ -365,53 +307,4 @@ func (r *Resolver) Close() {
 		c.Close()
 	}
 	r.wg.Wait()
-}
-
-// patience is how long a caller that has an answer from before waits for a
-// look-up that began then.
-func patience(ctx context.Context, began time.Time) time.Duration {
-	d := maxPatience - time.Since(began)
-	if deadline, ok := ctx.Deadline(); ok {
-		d = min(d, time.Until(deadline)/2)
-	}
-	return d
-}
-
-// within returns ctx, ended also after d. Unlike [context.WithTimeout] it shows
-// no deadline: a [refresh.Cache] would hurry for a caller who has little time,
-// but this one has an answer.
-func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	short, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if d <= 0 {
-		cancel()
-		return short, cancel
-	}
-	stop := context.AfterFunc(ctx, cancel)
-	timer := time.AfterFunc(d, cancel)
-	return short, func() {
-		stop()
-		timer.Stop()
-		cancel()
-	}
-}
-
-// sleep waits between two tries, some more or less. It reports false if there
-// is no time for another.
-func (r *Resolver) sleep(ctx context.Context, pause time.Duration) bool {
-	pause = time.Duration(float64(pause) * (0.5 + rand.Float64()))
-	if deadline, ok := ctx.Deadline(); ok {
-		pause = min(pause, time.Until(deadline)/2)
-	}
-	if pause < minPause {
-		return false
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-	case <-r.ctx.Done():
-	}
-	return false
 }

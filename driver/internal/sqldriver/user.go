@@ -1,0 +1,21 @@
+package sqldriver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// IAMUser returns the database user of the Dialer's credentials, for a data
+// source name that has none.
+func IAMUser(ctx context.Context, d *cloudsqlconn.Dialer, engine string) (string, error) {
+	principal, err := d.IAMPrincipal(ctx)
+	if err != nil {
+		return "", err
+	}
+	if principal == "" {
+		return "", fmt.Errorf("%w: the data source name has no user, and the credentials do not tell whose they are; add the user, such as me@example.com", cloudsqlconn.ErrConfig)
+	}
+	return cloudsqlconn.FormatIAMUser(engine, principal), nil
+}
