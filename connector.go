@@ -4,7 +4,7 @@
 // of an instance, project:region:instance. It returns a net.Conn that is
 // authorised by IAM, encrypted with TLS 1.3 and proven to end at that very
 // instance; the database protocol starts with its first byte. The packages
-// under driver/ do this for pgx and for go-sql-driver/mysql.
+// under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
 //
 //	dialer, err := cloudsqlconn.NewDialer(ctx)
 //	...
@@ -24,7 +24,7 @@
 // A certificate that still lives is served whatever happens to the Admin API.
 // Transient failures are waited for while the caller's context lasts; refusals
 // are remembered and told at once. When an instance cannot be reached or
-// verified, Dial asks for fresh metadata and tries once more. Every error is an
+// verified, Dial asks for fresh metadata and tries again. Every error is an
 // [*Error] that says which step failed and, where there is a next step, what
 // to do.
 //
@@ -32,8 +32,8 @@
 //
 // # What it does not do
 //
-// It does not pool connections: database/sql and pgxpool do. It does not look
-// up DNS names of instances: see [Resolver]. It does not log.
+// It does not pool connections: database/sql and pgxpool do. It looks up DNS
+// names only when it is told to: see [WithDNSResolver].
 //
 // Package cloudsqltest emulates the cloud side for tests. Exported names and
 // documented behaviour follow semantic versioning; texts of errors and hints

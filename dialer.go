@@ -96,8 +96,9 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 //
 // Dial returns when the connection is made, ctx ends or the dial timeout is
 // over ([WithDialTimeout]). It waits through transient failures of the Admin
-// API, and when the instance cannot be reached it tries once more with fresh
-// metadata. All errors are an [*Error]. The caller closes the connection;
+// API, and when the instance cannot be reached it tries again with fresh
+// metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
+// errors are an [*Error]. The caller closes the connection;
 // closing the Dialer does not.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	dc, err := d.cfg.dial.with(opts)

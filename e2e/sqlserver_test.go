@@ -109,7 +109,10 @@ func TestRawGivesTheConnectionOfGoMSSQLDB(t *testing.T) {
 	c, err := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName).Conn(t.Context())
 	wantNil(t, err)
 	defer c.Close()
-	wantNil(t, c.Raw(func(raw any) error { return raw.(*sqlserver.Conn).Conn.Ping(t.Context()) }))
+	wantNil(t, c.Raw(func(raw any) error {
+		var conn *mssql.Conn = raw.(*sqlserver.Conn).Conn
+		return conn.Ping(t.Context())
+	}))
 }
 
 func TestSQLServerPingReturnsWhenItsContextEnds(t *testing.T) {

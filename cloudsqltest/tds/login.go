@@ -31,8 +31,9 @@ const (
 
 const loginHeaderSize = 94
 
-func readLogin(r io.Reader) (*Login, error) {
-	m, err := readMessage(r, maxLoginSize)
+// readLogin reads a LOGIN7 message, of which the first packet comes from r.
+func readLogin(r, rest io.Reader) (*Login, error) {
+	m, err := readSplit(r, rest, maxLoginSize)
 	if err != nil {
 		return nil, err
 	}

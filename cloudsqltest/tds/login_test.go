@@ -3,6 +3,7 @@ package tds_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,7 +68,7 @@ func TestTLSInsideTDSIsAgreedUponAsSpecified(t *testing.T) {
 		{"forced, client on", serverTLS(), true, "encrypt=true" + trust, tds.On, tds.On, true, false},
 		{"forced, client without", serverTLS(), true, "encrypt=disable", tds.NotSupported, tds.Required, false, true},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.name, ": ", tt.client, " and ", tt.agree), func(t *testing.T) {
 			t.Parallel()
 			s := &tds.Server{TLS: tt.config, ForceEncryption: tt.force, Users: map[string]string{"app": "secret"}}
 			s.Answer("select 1", one)
@@ -97,6 +98,18 @@ func TestTDS8IsRefusedByName(t *testing.T) {
 	for _, got := range s.Sessions() {
 		if got.Err == nil || !strings.Contains(got.Err.Error(), "encrypt=strict") {
 			t.Errorf("got %v", got.Err)
+		}
+	}
+}
+
+func TestALoginOfManyPacketsIsEncryptedAsAgreedUpon(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{"encrypt=false;trustservercertificate=true", "encrypt=true;trustservercertificate=true", "encrypt=disable"} {
+		s := &tds.Server{TLS: serverTLS(), Users: map[string]string{"app": "secret"}}
+		long := strings.Repeat("x", 500) // 1000 bytes: two packets
+		wantNil(t, open(t, s, "user id=app;password=secret;packet size=512;app name="+long+";"+dsn).PingContext(t.Context()))
+		if got := session(t, s).Login.AppName; got != long {
+			t.Errorf("%s: got %q", dsn, got)
 		}
 	}
 }

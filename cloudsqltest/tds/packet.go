@@ -43,9 +43,13 @@ type message struct {
 }
 
 // readMessage reads a message of at most limit bytes.
-func readMessage(r io.Reader, limit int) (*message, error) {
+func readMessage(r io.Reader, limit int) (*message, error) { return readSplit(r, r, limit) }
+
+// readSplit reads a message of which the first packet comes from r, and the
+// others from rest.
+func readSplit(r, rest io.Reader, limit int) (*message, error) {
 	m := &message{}
-	for first := true; ; first = false {
+	for first := true; ; first, r = false, rest {
 		var h [headerSize]byte
 		if _, err := io.ReadFull(r, h[:]); err != nil {
 			if !first && err == io.EOF {

@@ -129,6 +129,50 @@ func TestParametersArriveWithTheirTypes(t *testing.T) {
 	}
 }
 
+// As they travel, for types that clients seldom use; [MS-TDS] 2.2.5.5.
+func TestParametersOfOtherTypesAreRead(t *testing.T) {
+	t.Parallel()
+	day := func(year int, month time.Month, day, hour, minute, second, ns int) time.Time {
+		return time.Date(year, month, day, hour, minute, second, ns, time.UTC)
+	}
+	for _, tt := range []struct {
+		wire []byte // TYPE_INFO and value
+		kind string
+		want any
+	}{
+		{[]byte{0x26, 1, 1, 200}, "tinyint", int64(200)},
+		{[]byte{0x26, 2, 2, 0xff, 0xff}, "smallint", int64(-1)},
+		{[]byte{0x26, 4, 4, 0xfe, 0xff, 0xff, 0xff}, "int", int64(-2)},
+		{[]byte{0x6d, 4, 4, 0, 0, 0xc0, 0x3f}, "real", 1.5},
+		{[]byte{0x6a, 5, 9, 3, 5, 0, 0xd2, 0x04, 0, 0}, "decimal", "-1.234"},
+		{[]byte{0x6c, 5, 9, 0, 5, 1, 7, 0, 0, 0}, "decimal", "7"},
+		{[]byte{0x6e, 4, 4, 0x10, 0x27, 0, 0}, "money", "1.0000"},
+		{[]byte{0x6e, 8, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, "money", "-0.0001"},
+		{[]byte{0x6f, 4, 4, 1, 0, 61, 0}, "smalldatetime", day(1900, 1, 2, 1, 1, 0, 0)},
+		{[]byte{0x6f, 8, 8, 0xff, 0xff, 0xff, 0xff, 150, 0, 0, 0}, "datetime", day(1899, 12, 31, 0, 0, 0, 5e8)},
+		{[]byte{0x28, 3, 31, 0, 0}, "date", day(1, 2, 1, 0, 0, 0, 0)},
+		{[]byte{0x29, 0, 3, 61, 0, 0}, "time", day(1, 1, 1, 0, 1, 1, 0)},
+		{[]byte{0x29, 3, 4, 1, 0, 0, 0}, "time", day(1, 1, 1, 0, 0, 0, 1e6)},
+		{[]byte{0x2a, 7, 8, 1, 0, 0, 0, 0, 1, 0, 0}, "datetime2", day(1, 1, 2, 0, 0, 0, 100)},
+		{[]byte{0xad, 2, 0, 2, 0, 1, 2}, "varbinary", []byte{1, 2}},
+		{[]byte{0xaf, 2, 0, 0, 0, 0, 0, 0, 2, 0, 'a', 'b'}, "varchar", "ab"},
+		{[]byte{0xef, 2, 0, 0, 0, 0, 0, 0, 2, 0, 'a', 0}, "nvarchar", "a"},
+		{[]byte{0xe7, 2, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, "nvarchar", nil},
+		{[]byte{0x24, 16, 0}, "uniqueidentifier", nil},
+	} {
+		s := &tds.Server{}
+		say(s, rpc(append([]byte{0, 0, 0xe7, 2, 0, 0, 0, 0, 0, 0, 2, 0, 'q', 0, 0, 0, 0x1f, 0, 0}, tt.wire...)...))
+		got := session(t, s)
+		if len(got.Queries) != 1 || got.Queries[0].Text != "q" || len(got.Queries[0].Params) != 1 {
+			t.Errorf("%x: got %+v", tt.wire, got)
+			continue
+		}
+		if p := got.Queries[0].Params[0]; p.Type != tt.kind || !reflect.DeepEqual(p.Value, tt.want) {
+			t.Errorf("%x: got %s %v, want %s %v", tt.wire, p.Type, p.Value, tt.kind, tt.want)
+		}
+	}
+}
+
 func TestProceduresAreCalledByName(t *testing.T) {
 	t.Parallel()
 	s := &tds.Server{}

@@ -88,12 +88,13 @@ func (x *session) login() error {
 		x.note(func(r *Session) { r.TLSVersion = t.ConnectionState().Version })
 		x.conn = t
 	}
-	l, err := readLogin(x.conn)
+	first := x.conn
+	if encryption == Off { // TLS is for the first packet alone
+		x.conn = x.raw
+	}
+	l, err := readLogin(first, x.conn)
 	if err != nil {
 		return err
-	}
-	if encryption == Off {
-		x.conn = x.raw
 	}
 	x.note(func(r *Session) { r.Login = *l })
 	user, err := x.authenticate(l)

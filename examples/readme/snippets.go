@@ -6,11 +6,13 @@ import (
 	"database/sql"
 	"errors"
 	"log"
+	"net"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
 )
 
 func postgresSQL(ctx context.Context) error {
@@ -46,6 +48,29 @@ func mySQL(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
 	db := sql.OpenDB(connector)
 	defer db.Close()
 	return db.PingContext(ctx)
+}
+
+func sqlServer(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
+	connector, err := sqlserver.NewConnector(dialer, "sqlserver://app:secret@localhost?database=shop&cloudsql=my-project:europe-west1:my-db")
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	return db.PingContext(ctx)
+}
+
+func dnsName(ctx context.Context) error {
+	dialer, err := cloudsqlconn.NewDialer(ctx, cloudsqlconn.WithDNSResolver(net.DefaultResolver))
+	if err != nil {
+		return err
+	}
+	defer dialer.Close()
+	conn, err := dialer.Dial(ctx, "db.example.com")
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func anythingElse(ctx context.Context, dialer *cloudsqlconn.Dialer) error {

@@ -107,7 +107,7 @@ func (x *Exchange) Read(r io.Reader, b []byte) (int, error) {
 		if fault := x.look(err); fault != nil {
 			return 0, x.fail(fault)
 		}
-		if err != nil && len(x.held) == 0 || isTimeout(err) && !x.looked {
+		if err != nil && (len(x.held) == 0 || isTimeout(err)) {
 			return 0, err
 		}
 	}

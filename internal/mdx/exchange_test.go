@@ -38,6 +38,9 @@ func TestALargeFirstWriteArrivesWhole(t *testing.T) {
 	wg.Go(func() { send(t, c, large) })
 	want(t, s, onTheWire+large)
 	wg.Wait()
+	if n := len(c.writes[0]); n > 16<<10 {
+		t.Errorf("the first Write has %d bytes, more than a TLS record", n)
+	}
 }
 
 func TestAnswersAreTakenAway(t *testing.T) {
