@@ -12,11 +12,12 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
 // conn is the connection that Dial returns.
 type conn struct {
-	tls       *tls.Conn
+	tls       *tlsconn.Conn
 	connector *connector
 	info      *admin.Info   // what it was made with
 	exchange  *mdx.Exchange // of metadata; nil: none
@@ -29,16 +30,14 @@ type conn struct {
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
 // SyscallConn that fails for a dead connection.
-type socketConn struct {
-	*conn
-	socket syscall.Conn
-}
+type socketConn struct{ *conn }
 
-// SyscallConn gives access to the socket, for drivers that look whether an
-// idle connection is still alive.
-func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+// SyscallConn gives access to the socket, for drivers that look whether an idle
+// connection is still alive: its Read fails if the server has sent data or has
+// ended the connection, and what only concerns TLS is not taken for that.
+func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
+func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
 	c.open.Add(1)
 	conn := &conn{tls: tc, connector: c, info: info}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
@@ -47,8 +46,8 @@ func newConn(tc *tls.Conn, c *connector, info *admin.Info, n Name, dc *dialConfi
 	if n.domain != "" {
 		conn.onClose = c.failover.opened(conn, n)
 	}
-	if socket, ok := tc.NetConn().(syscall.Conn); ok {
-		return &socketConn{conn, socket}
+	if tc.HasSocket() {
+		return &socketConn{conn}
 	}
 	return conn
 }
@@ -123,6 +122,11 @@ func (c *conn) explain(err error) error {
 	}
 	return err
 }
+
+// MetadataExchange reports whether the server is told that the client's
+// protocol type is TLS. MySQL holds such a connection for secure, so that
+// driver/mysql must send passwords as over MySQL's own TLS.
+func (c *conn) MetadataExchange() bool { return c.exchange != nil }
 
 // EngineVersion returns the instance's database engine and version, as
 // [Dialer.EngineVersion] does. Driver packages look at it before they send

@@ -42,7 +42,6 @@ package cloudsqlconn
 
 import (
 	"context"
-	"crypto/tls"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -54,6 +53,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -258,7 +258,7 @@ func (c *connector) connectTo(ctx context.Context, host string, left int, info *
 
 // handshake makes raw a verified connection, or closes it.
 func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
-	tc := tls.Client(raw, info.TLS(n.domain))
+	tc := tlsconn.Client(raw, info.TLS(n.domain))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, err
