@@ -111,28 +111,32 @@ func TestEverySourceOfCredentials(t *testing.T) {
 		arrange         func(t *testing.T, g *google) []cloudsqlconn.Option
 		password, login []authtest.Call
 		noIAM           bool
+		principal       string // "": not known
 	}{
 		"service account file": {
 			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
 				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(file(t, t.TempDir()+"/key.json", g.auth.ServiceAccount()))}
 			},
-			password: []authtest.Call{{Who: key, Scope: adminScope}},
-			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+			password:  []authtest.Call{{Who: key, Scope: adminScope}},
+			login:     []authtest.Call{{Who: key, Scope: loginScope}},
+			principal: authtest.Account,
 		},
 		"service account JSON": {
 			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
 				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.ServiceAccount())}
 			},
-			password: []authtest.Call{{Who: key, Scope: adminScope}},
-			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+			password:  []authtest.Call{{Who: key, Scope: adminScope}},
+			login:     []authtest.Call{{Who: key, Scope: loginScope}},
+			principal: authtest.Account,
 		},
 		"GOOGLE_APPLICATION_CREDENTIALS": {
 			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
 				t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file(t, t.TempDir()+"/key.json", g.auth.ServiceAccount()))
 				return nil
 			},
-			password: []authtest.Call{{Who: key, Scope: adminScope}},
-			login:    []authtest.Call{{Who: key, Scope: loginScope}},
+			password:  []authtest.Call{{Who: key, Scope: adminScope}},
+			login:     []authtest.Call{{Who: key, Scope: loginScope}},
+			principal: authtest.Account,
 		},
 		"gcloud login": { // which has not granted sqlservice.admin
 			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
@@ -163,15 +167,17 @@ func TestEverySourceOfCredentials(t *testing.T) {
 				text := authtest.With(g.auth.ExternalAccount(t.TempDir()), map[string]any{"service_account_impersonation_url": g.auth.ImpersonationURL(target)})
 				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(text)}
 			},
-			password: []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope}},
-			login:    []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope}},
+			password:  []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope}},
+			login:     []authtest.Call{{Who: "external", Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope}},
+			principal: target,
 		},
 		"impersonated service account": {
 			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
 				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.Impersonated(target, g.auth.ServiceAccount(), delegates))}
 			},
-			password: []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
-			login:    []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+			password:  []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
+			login:     []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+			principal: target,
 		},
 		"metadata server": {
 			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
@@ -179,8 +185,9 @@ func TestEverySourceOfCredentials(t *testing.T) {
 				t.Setenv("GCE_METADATA_HOST", g.auth.Listener.Addr().String())
 				return nil
 			},
-			password: []authtest.Call{{Who: "metadata", Scope: adminScope}},
-			login:    []authtest.Call{{Who: "metadata", Scope: loginScope}},
+			password:  []authtest.Call{{Who: "metadata", Scope: adminScope}},
+			login:     []authtest.Call{{Who: "metadata", Scope: loginScope}},
+			principal: authtest.Account,
 		},
 		"WithTokenSource": {
 			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
@@ -205,8 +212,9 @@ func TestEverySourceOfCredentials(t *testing.T) {
 				t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file(t, t.TempDir()+"/user.json", user))
 				return []cloudsqlconn.Option{cloudsqlconn.WithImpersonation(target), cloudsqlconn.WithHTTPClient(g.auth.Client())}
 			},
-			password: []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: adminScope}},
-			login:    []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: loginScope}},
+			password:  []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: adminScope}},
+			login:     []authtest.Call{{Who: "user"}, {Who: "impersonated " + target + ", counted for billing", Scope: loginScope}},
+			principal: target,
 		},
 		"WithImpersonation and a file, with a delegate": {
 			arrange: func(t *testing.T, g *google) []cloudsqlconn.Option {
@@ -215,8 +223,9 @@ func TestEverySourceOfCredentials(t *testing.T) {
 					cloudsqlconn.WithImpersonation(target, delegate), cloudsqlconn.WithHTTPClient(g.auth.Client()),
 				}
 			},
-			password: []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
-			login:    []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+			password:  []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: adminScope, Delegates: delegates}},
+			login:     []authtest.Call{{Who: key, Scope: cloud}, {Who: "impersonated " + target, Scope: loginScope, Delegates: delegates}},
+			principal: target,
 		},
 		"WithImpersonation and a token source, with delegates": {
 			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
@@ -225,8 +234,9 @@ func TestEverySourceOfCredentials(t *testing.T) {
 					cloudsqlconn.WithImpersonation(target, delegate, delegate), cloudsqlconn.WithHTTPClient(g.auth.Client()),
 				}
 			},
-			password: []authtest.Call{{Who: "impersonated " + target, Scope: adminScope, Delegates: delegates + " " + delegates}},
-			login:    []authtest.Call{{Who: "impersonated " + target, Scope: loginScope, Delegates: delegates + " " + delegates}},
+			password:  []authtest.Call{{Who: "impersonated " + target, Scope: adminScope, Delegates: delegates + " " + delegates}},
+			login:     []authtest.Call{{Who: "impersonated " + target, Scope: loginScope, Delegates: delegates + " " + delegates}},
+			principal: target,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -238,6 +248,9 @@ func TestEverySourceOfCredentials(t *testing.T) {
 			g.wantConn(t, d, "")
 			if got := g.auth.Calls(); !slices.Equal(got, tt.password) {
 				t.Errorf("tokens for a password login: %v, want %v", got, tt.password)
+			}
+			if got, err := d.IAMPrincipal(t.Context()); got != tt.principal || err != nil {
+				t.Errorf("IAMPrincipal: %q, %v; want %q", got, err, tt.principal)
 			}
 			if tt.noIAM {
 				requests := len(g.Requests())

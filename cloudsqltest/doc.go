@@ -96,5 +96,5 @@
 // Cloud SQL's are RSA; the login token stands in a certificate extension of our
 // own; IAM permissions are not modelled, only tokens, and a project in which
 // there never was an instance is one without permission. Tokens do not expire.
-// There is no metadata exchange, and no reverse DNS.
+// There is no reverse DNS.
 package cloudsqltest

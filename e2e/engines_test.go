@@ -96,7 +96,11 @@ func newPostgresEngine(name, version string, start func(context.Context, dbserve
 		register:  postgres.RegisterDriver,
 		dsn: func(instance string, who login, database string) string {
 			password := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(who.password)
-			return fmt.Sprintf("host=%s user=%s password='%s' dbname=%s", instance, who.user, password, database)
+			dsn := fmt.Sprintf("host=%s password='%s' dbname=%s", instance, password, database)
+			if who.user != "" {
+				dsn += " user=" + who.user
+			}
+			return dsn
 		},
 		loginRefused: func(err error) bool {
 			var pgErr *pgconn.PgError

@@ -3,7 +3,10 @@ package e2e
 import (
 	"testing"
 
+	"golang.org/x/oauth2"
+
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 )
 
 func TestPasswordAndIAMLoginsOnOneDialer(t *testing.T) {
@@ -30,6 +33,23 @@ func TestIAMLoginAsTheDefaultOfADialer(t *testing.T) {
 		wantUser(t, i, i.open(t, iam), i.iamUser)
 		wantUser(t, i, i.open(t, login{user: i.iamUser}), i.iamUser)
 		wantUser(t, i, i.open(t, app, cloudsqlconn.WithDialIAMAuthN(false)), app.user)
+	})
+}
+
+// The data source name has no user: it is the account of the credentials.
+func TestIAMLoginNeedsNoUser(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		tokens := authtest.NewServer(i.kit.Token(), i.kit.LoginToken())
+		defer tokens.Close()
+		d, err := cloudsqlconn.NewDialer(t.Context(),
+			cloudsqlconn.WithAdminAPIEndpoint(i.kit.URL()), cloudsqlconn.WithDialFunc(i.network.DialContext),
+			cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: authtest.CloudToken})),
+			cloudsqlconn.WithImpersonation(iamEmail), cloudsqlconn.WithHTTPClient(tokens.Client()),
+			cloudsqlconn.WithIAMAuthN())
+		wantNil(t, err)
+		defer d.Close()
+		wantUser(t, i, i.openWith(t, d, login{}), i.iamUser)
 	})
 }
 

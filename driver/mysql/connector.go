@@ -15,10 +15,11 @@ import (
 // Read failed. If that was the client certificate, database/sql connects again.
 type connector struct{ driver.Connector }
 
-func newConnector(cfg *mysql.Config) (driver.Connector, error) {
+// newConnector returns a connector that has complete fill in what cfg lacks.
+func newConnector(cfg *mysql.Config, complete func(context.Context, *mysql.Config) error) (driver.Connector, error) {
 	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
 		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
-		return nil
+		return complete(ctx, cfg)
 	}))
 	if err != nil {
 		return nil, err

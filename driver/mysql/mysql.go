@@ -15,7 +15,8 @@
 // TLS tunnel; MySQL's own TLS is off in it unless the data source name asks for
 // it, and passwords may be sent in clear text, since nobody but the instance can
 // read them. With IAM login the user can be given as an e-mail address, and
-// needs no password.
+// needs no password; without a user it is the service account that the Dialer's
+// credentials belong to.
 package mysql
 
 import (
@@ -56,10 +57,16 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 		return prepare(ctx, c), nil
 	}
 	cfg.AllowCleartextPasswords = true
-	if d.IAMAuthN(opts...) {
-		cfg.User = cloudsqlconn.FormatIAMUser("MYSQL", cfg.User)
+	iam := d.IAMAuthN(opts...)
+	if iam {
+		cfg.User = cloudsqlconn.FormatIAMUser(sqldriver.MySQL, cfg.User)
 	}
-	return newConnector(cfg)
+	return newConnector(cfg, func(ctx context.Context, cfg *mysql.Config) (err error) {
+		if iam && cfg.User == "" {
+			cfg.User, err = sqldriver.IAMUser(ctx, d, sqldriver.MySQL)
+		}
+		return err
+	})
 }
 
 // parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.

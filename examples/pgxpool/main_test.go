@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strings"
 	"testing"
@@ -19,8 +21,9 @@ const dsn = "host=my-project:europe-west1:my-db user=app password=secret dbname=
 
 // running is the service in operation.
 type running struct {
-	url  string
-	stop func() error // as SIGTERM does; returns what run returns
+	addr, url string
+	cancel    context.CancelFunc // as SIGTERM does
+	ended     chan error         // what run returns
 }
 
 func start(t *testing.T, cloud *exampletest.Cloud) *running {
@@ -32,9 +35,9 @@ func start(t *testing.T, cloud *exampletest.Cloud) *running {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, listener, dsn, cloud.Options()...) }()
-	r := &running{url: "http://" + listener.Addr().String(), stop: func() error { cancel(); return <-ended }}
 	t.Cleanup(cancel)
-	return r
+	addr := listener.Addr().String()
+	return &running{addr: addr, url: "http://" + addr, cancel: cancel, ended: ended}
 }
 
 // request returns the status and the body of an answer.
@@ -63,7 +66,7 @@ func want(t *testing.T, method, url, body string, status int, text string) {
 	}
 }
 
-func TestServesBooksAndStopsGracefully(t *testing.T) {
+func TestServesBooksAndFinishesRequestsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cloud := exampletest.Postgres(t)
 	service := start(t, cloud)
@@ -72,11 +75,42 @@ func TestServesBooksAndStopsGracefully(t *testing.T) {
 	want(t, "POST", service.url+"/books", strings.Repeat("x", 1001), 400, "the title is too long")
 	want(t, "GET", service.url+"/books", "", 200, `[{"id":1,"title":"Book One"}]`)
 
-	if err := service.stop(); err != nil {
-		t.Error(err)
+	// A request is under way when SIGTERM comes: its handler waits for the body.
+	body, rest := io.Pipe()
+	handled := make(chan struct{})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(handled) }})
+	req, err := http.NewRequestWithContext(ctx, "POST", service.url+"/books", body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := cloud.Proxy.CutConnections(false); n != 0 {
-		t.Errorf("%d connections are open after the end", n)
+	req.Header.Set("Expect", "100-continue")
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusCreated {
+				err = errors.New(resp.Status)
+			}
+		}
+		answered <- err
+	}()
+	<-handled
+	service.cancel()
+	for {
+		conn, err := net.Dial("tcp", service.addr)
+		if err != nil {
+			break // nobody listens any more
+		}
+		conn.Close()
+	}
+	_, _ = io.WriteString(rest, "Book Two")
+	rest.Close()
+	if err := <-answered; err != nil {
+		t.Errorf("the request that was under way: %v", err)
+	}
+	if err := <-service.ended; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -95,14 +129,19 @@ func TestIsUnhealthyWhileTheInstanceIsDown(t *testing.T) {
 
 	cloud.Proxy.Start()
 	want(t, "GET", service.url+"/healthz", "", 200, "ok")
-	if err := service.stop(); err != nil {
+	service.cancel()
+	if err := <-service.ended; err != nil {
 		t.Error(err)
 	}
 }
 
 func TestSaysWhatToDoWithoutPermission(t *testing.T) {
 	t.Parallel()
-	err := start(t, exampletest.Forbid(t)).stopped()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = run(t.Context(), listener, dsn, exampletest.Forbid(t).Options()...)
 	var out strings.Builder
 	report(&out, err)
 	if !strings.Contains(out.String(), exampletest.Hint) {

@@ -108,17 +108,13 @@ func (c *Client) Close() { c.close() }
 func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, time.Time, error) {
 	fail := func(err error) (*Info, time.Time, error) { return nil, time.Time{}, err }
 	if iam && c.login == nil {
-		return fail(&ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"})
+		return fail(errNoLogin)
 	}
-	if err := ctx.Err(); err != nil {
+	release, err := c.slot(ctx)
+	if err != nil {
 		return fail(err)
 	}
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return fail(fmt.Errorf("waited for other refreshes, of which %d were under way: %w", maxRefreshes, ctx.Err()))
-	}
+	defer release()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -156,6 +152,22 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 		return fail(err)
 	}
 	return info, cert.expiry, nil
+}
+
+// errNoLogin is for IAM login without a source of login tokens.
+var errNoLogin = &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
+
+// slot waits for the turn of a refresh. The caller releases it.
+func (c *Client) slot(ctx context.Context) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return func() { <-c.slots }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waited for other refreshes, of which %d were under way: %w", maxRefreshes, ctx.Err())
+	}
 }
 
 // checkIAM reports an engine that has no IAM login. One that the metadata does

@@ -2,7 +2,10 @@ package admin
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 const (
@@ -39,10 +42,11 @@ func newTransport() (rt http.RoundTripper, closeIdle func()) {
 	return t, t.CloseIdleConnections
 }
 
-// boundedTransport keeps a server from sending bodies without end. Reading on
-// is an [*http.MaxBytesError].
+// boundedTransport keeps a server from sending bodies without end: reading on
+// is an [*http.MaxBytesError]. It also looks at the server's clock.
 type boundedTransport struct {
-	base http.RoundTripper
+	base   http.RoundTripper
+	offset *atomic.Int64 // of the clocks, as the last reply shows it, in nanoseconds
 }
 
 // RoundTrip does what base does.
@@ -50,6 +54,9 @@ func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err != nil || resp == nil || resp.Body == nil { // net/http takes care of these
 		return resp, err
+	}
+	if offset, ok := auth.ClockOffset(resp.Header, time.Now()); ok {
+		t.offset.Store(int64(offset))
 	}
 	limit := int64(maxReply)
 	if resp.StatusCode >= 300 {
@@ -59,12 +66,13 @@ func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// bounded returns a copy of client whose replies are bounded.
-func bounded(client *http.Client) *http.Client {
+// bounded returns a copy of client whose replies are bounded, and which stores
+// how far this machine's clock is ahead.
+func bounded(client *http.Client, offset *atomic.Int64) *http.Client {
 	c := *client
 	if c.Transport == nil {
 		c.Transport = http.DefaultTransport
 	}
-	c.Transport = boundedTransport{c.Transport}
+	c.Transport = boundedTransport{c.Transport, offset}
 	return &c
 }

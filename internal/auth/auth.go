@@ -13,6 +13,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -66,15 +67,19 @@ type Credentials struct {
 // lookup is one look-up of the credentials, made at its first use.
 type lookup struct {
 	result func() (*identity, error)
+	found  atomic.Pointer[identity] // once result has been called and brought one
 }
 
 // identity is credentials that were found.
 type identity struct {
+	kind         string // see Description
 	token        func(ctx context.Context, scope string) (*oauth2.Token, error)
 	universe     string // "": unknown
 	quotaProject string // "": none
 
-	// email returns the account's e-mail address. Nil: it is not known.
+	account string // e-mail address; "": the credentials do not tell
+
+	// email asks for the account. Nil: there is nobody to ask.
 	email func(ctx context.Context) (string, error)
 }
 
@@ -105,15 +110,29 @@ func (c *Credentials) Email(ctx context.Context) (string, error) {
 		c.forget(l)
 		return "", err
 	}
-	if id.email == nil {
-		return "", nil
+	if id.account != "" || id.email == nil {
+		return id.account, nil
 	}
 	return id.email(ctx)
 }
 
-// known returns an email of an identity.
-func known(address string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return address, nil }
+// KnownEmail is Email without I/O: it returns "" also if the credentials have
+// not been looked up, or the metadata server would have to be asked. c can be
+// nil.
+func (c *Credentials) KnownEmail() string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	l := c.last
+	c.mu.Unlock()
+	if l == nil {
+		return ""
+	}
+	if id := l.found.Load(); id != nil {
+		return id.account
+	}
+	return ""
 }
 
 // current returns the look-up that holds, or a new one.
@@ -121,7 +140,13 @@ func (c *Credentials) current() *lookup {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
-		c.last = &lookup{sync.OnceValues(c.find)}
+		l := new(lookup)
+		l.result = sync.OnceValues(func() (*identity, error) {
+			id, err := c.find()
+			l.found.Store(id)
+			return id, err
+		})
+		c.last = l
 	}
 	return c.last
 }

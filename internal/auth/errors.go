@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // NotFoundError says that there are no credentials, or that they cannot be
@@ -52,6 +53,9 @@ type RefusedError struct {
 	Code   int
 	Header http.Header
 	Err    error
+
+	// ClockOffset is how far this machine's clock was ahead of the server's.
+	ClockOffset time.Duration
 }
 
 // Error names the step. Secrets that the server was sent are not in it.
@@ -64,3 +68,10 @@ func (e *RefusedError) Error() string {
 
 // Unwrap returns the error of the call.
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+// ClockOffset is how far now is ahead of the clock of the server that has sent
+// h, to a second or two. It reports false if h does not tell.
+func ClockOffset(h http.Header, now time.Time) (time.Duration, bool) {
+	date, err := http.ParseTime(h.Get("Date"))
+	return now.Sub(date), err == nil
+}

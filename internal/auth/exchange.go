@@ -86,6 +86,9 @@ func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	w.refusal = &RefusedError{Code: resp.StatusCode, Header: resp.Header}
 	w.refusal.Step, w.refusal.Target = stepOf(req, form)
+	if offset, ok := ClockOffset(resp.Header, time.Now()); ok {
+		w.refusal.ClockOffset = offset
+	}
 	return resp, nil
 }
 

@@ -41,7 +41,7 @@ func (c *Credentials) find() (*identity, error) {
 func (cfg *Config) base(ctx context.Context) (*identity, error) {
 	switch {
 	case cfg.Base != nil:
-		return &identity{token: func(context.Context, string) (*oauth2.Token, error) { return cfg.Base.Token() }}, nil
+		return &identity{kind: kindSource, token: func(context.Context, string) (*oauth2.Token, error) { return cfg.Base.Token() }}, nil
 	case cfg.JSON != nil:
 		return parseFrom("WithCredentialsJSON", cfg.JSON)
 	case cfg.File != "":

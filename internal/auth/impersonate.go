@@ -31,8 +31,9 @@ type impersonation struct {
 // count for the project of that account, and not for base's quota project.
 func impersonate(base *identity, i impersonation) *identity {
 	return &identity{
+		kind:     base.kind + ", impersonating",
 		universe: base.universe,
-		email:    known(i.email()),
+		account:  i.email(),
 		token: func(ctx context.Context, scope string) (*oauth2.Token, error) {
 			caller, err := base.token(ctx, cloudScope)
 			if err != nil {

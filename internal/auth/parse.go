@@ -71,7 +71,7 @@ func parse(raw []byte) (*identity, error) {
 	if f.Web != nil || f.Installed != nil {
 		return nil, errClient
 	}
-	id := &identity{universe: f.UniverseDomain, quotaProject: f.QuotaProjectID}
+	id := &identity{kind: string(f.Type), universe: f.UniverseDomain, quotaProject: f.QuotaProjectID}
 	if id.universe == "" || f.Type == google.AuthorizedUser { // users exist there only
 		id.universe = DefaultUniverse
 	}
@@ -101,7 +101,7 @@ func (f *credentialsFile) serviceAccount(id *identity, raw []byte) error {
 	if err != nil || cfg.Email == "" || len(cfg.PrivateKey) == 0 {
 		return errKey
 	}
-	id.email = known(cfg.Email)
+	id.account = cfg.Email
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			// Other universes have no token endpoint: services take what the key
@@ -172,7 +172,7 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 		return err // names a field, and no value
 	}
 	if imp, ok := parseImpersonationURL(f.ImpersonationURL); ok {
-		id.email = known(imp.email())
+		id.account = imp.email()
 	}
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
@@ -224,6 +224,6 @@ func (f *credentialsFile) impersonated(id *identity) (*identity, error) {
 	}
 	imp.delegates = f.Delegates
 	impersonated := impersonate(base, imp)
-	impersonated.universe, impersonated.quotaProject = id.universe, id.quotaProject
+	impersonated.kind, impersonated.universe, impersonated.quotaProject = id.kind, id.universe, id.quotaProject
 	return impersonated, nil
 }

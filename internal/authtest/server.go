@@ -160,6 +160,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, s.Universe)
 	case path == "/computeMetadata/v1/instance/service-accounts/default/token" && r.Header.Get("Metadata-Flavor") == "Google":
 		s.give(w, Call{Who: "metadata", Scope: r.FormValue("scopes")})
+	case path == "/computeMetadata/v1/instance/service-accounts/default/email":
+		_, _ = io.WriteString(w, Account)
 	default:
 		http.NotFound(w, r)
 	}

@@ -51,18 +51,8 @@ type Cache[T any] struct {
 	asked     time.Time // when somebody last asked
 	forced    time.Time // when a fetch was last forced
 	fruitless int       // forced fetches since the last Confirm
+	history   []Attempt // the last that have ended
 	closed    bool
-}
-
-// flight is a fetch in progress.
-type flight struct {
-	began  time.Time
-	cancel context.CancelFunc
-}
-
-// suspended reports whether the machine has slept since the flight began.
-func (f *flight) suspended(now time.Time, timeout time.Duration) bool {
-	return suspended(now.Round(0).Sub(f.began.Round(0)), now.Sub(f.began), timeout)
 }
 
 // New returns a cache that has fetched nothing yet.
@@ -286,6 +276,7 @@ func (c *Cache[T]) forceLocked(now time.Time) {
 	c.fruitless++
 	c.forced = now
 	c.startLocked(now)
+	c.flight.forced = true
 }
 
 // forcedAgainLocked is when the next fetch may be forced: now, unless the last
@@ -345,6 +336,7 @@ func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
 		return // another has taken its place
 	}
 	c.flight = nil
+	c.rememberLocked(newAttempt(f, now, err))
 	close(c.landed)
 	c.landed = make(chan struct{})
 	switch {

@@ -1,0 +1,32 @@
+package auth
+
+import "context"
+
+// Description is what can be told about credentials without a secret.
+type Description struct {
+	Kind  string // the "type" of a credentials file, or what the tokens come from
+	Email string // of the account that the tokens are for; "": unknown
+}
+
+// The kinds that no credentials file names.
+const (
+	kindSource   = "the program's own token source"
+	kindMetadata = "metadata server"
+)
+
+// Describe looks the credentials up, if that has not been done, and says what
+// they are. Its errors are those of a token.
+func (c *Credentials) Describe(ctx context.Context) (Description, error) {
+	l := c.current()
+	id, err := l.result()
+	if err != nil {
+		c.forget(l)
+		return Description{}, err
+	}
+	d := Description{Kind: id.kind}
+	if id.email == nil {
+		return d, nil
+	}
+	d.Email, err = id.email(ctx)
+	return d, err
+}
