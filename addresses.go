@@ -77,12 +77,36 @@ func (n *nodes) failed(host string) {
 }
 
 func noAddress(info *admin.Info, types []IPType) error {
-	var has []IPType
+	return &causeError{ErrNoAddress, &addressError{wanted: types, has: otherTypes(info, types)}}
+}
+
+// addressError says that the instance has no address of the wanted types.
+type addressError struct{ wanted, has []IPType }
+
+func (e *addressError) Error() string {
+	return fmt.Sprintf("the instance has no address of the types %v; it has %v", e.wanted, e.has)
+}
+
+// otherTypes are the types of the instance's addresses, and of its nodes', but
+// those in types.
+func otherTypes(info *admin.Info, types []IPType) (others []IPType) {
 	for _, t := range allIPTypes {
-		if len(hosts(info.Addrs, []IPType{t})) > 0 || slices.ContainsFunc(info.Nodes, func(a admin.Addrs) bool { return len(hosts(a, []IPType{t})) > 0 }) {
-			has = append(has, t)
+		if !slices.Contains(types, t) && slices.ContainsFunc(append(info.Nodes, info.Addrs), func(a admin.Addrs) bool { return len(a[t.String()]) > 0 }) {
+			others = append(others, t)
 		}
 	}
-	slices.Sort(has)
-	return &causeError{ErrNoAddress, fmt.Errorf("the instance has no address of the types %v; it has %v", types, has)}
+	return others
+}
+
+// kindOf is the type of an address, or, if the instance has no such address,
+// the DNS name that has it.
+func kindOf(host string, info *admin.Info, n Name) string {
+	for _, a := range append(info.Nodes, info.Addrs) {
+		for kind, hosts := range a {
+			if slices.Contains(hosts, host) {
+				return kind
+			}
+		}
+	}
+	return n.domain
 }

@@ -211,49 +211,56 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	if len(addrs) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
-	var errs oneLine
+	failed := &unreachable{others: otherTypes(info, dc.types)}
 	op := opDial
 	for i, host := range addrs {
-		conn, handshake, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
+		conn, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
 		if err == nil {
 			return conn, nil
 		}
 		if len(info.Nodes) > 0 && !over(ctx) {
 			c.nodes.failed(host)
 		}
-		errs = append(errs, err)
-		if handshake {
+		failed.attempts = append(failed.attempts, err)
+		if err.step == stepTLS {
 			op = opHandshake
 		}
 		if over(ctx) {
 			break
 		}
 	}
-	return nil, newError(op, c.String(), ended(ctx, errs))
+	return nil, newError(op, c.String(), ended(ctx, failed))
 }
 
 // errShareUsed is the cause of a context that ended to leave time for other
 // addresses.
 var errShareUsed = fmt.Errorf("no answer in this address's share of the time: %w", context.DeadlineExceeded)
 
-// connectTo opens a connection to one of so many addresses that are left. It
-// reports whether it came as far as the TLS handshake.
-func (c *connector) connectTo(ctx context.Context, host string, left int, info *admin.Info, n Name, dc *dialConfig) (_ net.Conn, handshake bool, _ error) {
+// connectTo opens a connection to one of so many addresses that are left.
+func (c *connector) connectTo(ctx context.Context, host string, left int, info *admin.Info, n Name, dc *dialConfig) (net.Conn, *attempt) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		share := min(time.Until(deadline)/time.Duration(left), mostShare)
 		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
 		defer cancel()
 	}
-	raw, err := dc.open(ctx, net.JoinHostPort(host, serverPort))
+	start, addr := time.Now(), net.JoinHostPort(host, serverPort)
+	fail := func(step string, err error) (net.Conn, *attempt) {
+		a := &attempt{kind: kindOf(host, info, n), addr: addr, step: step, took: time.Since(start), clockOffset: info.ClockOffset, err: err}
+		if over(ctx) && errors.Is(context.Cause(ctx), errShareUsed) {
+			a.cut = errShareUsed
+		}
+		return nil, a
+	}
+	raw, err := dc.open(ctx, addr)
 	if err != nil {
-		return nil, false, ended(ctx, err)
+		return fail(stepTCP, err)
 	}
 	conn, err := c.handshake(ctx, raw, info, n, dc)
 	if err != nil {
-		return nil, true, ended(ctx, err)
+		return fail(stepTLS, err)
 	}
-	return conn, true, nil
+	return conn, nil
 }
 
 // handshake makes raw a verified connection, or closes it.
@@ -261,6 +268,9 @@ func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Inf
 	tc := tlsconn.Client(raw, info.TLS(n.domain))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("the other side ended the connection: %w", err)
+		}
 		return nil, err
 	}
 	if !c.refused.Load() {
@@ -305,7 +315,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	return &Error{
 		Op:       opHandshake,
 		Instance: c.String(),
-		Hint:     "Connect again: a new client certificate is being fetched. If that is refused too, compare the clocks of this machine and of the instance.",
+		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused too, look whether this machine's clock is right, and whether the instance has been restored or its certificates were reset."),
 		// The server has done nothing yet: database/sql may connect again.
 		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
 	}

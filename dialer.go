@@ -68,6 +68,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		QuotaProject: cfg.quotaProject,
 		API:          api,
 		Login:        login,
+		Principal:    creds.KnownEmail,
 		Key:          makeKey,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"google.golang.org/api/googleapi"
 
@@ -52,8 +53,8 @@ type Error struct {
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string
-	// Hint is a sentence that says what to do, or "". It is not part of the
-	// error's text.
+	// Hint is a sentence or two that say what to do, with a command where there
+	// is one, or "". It is not part of the error's text.
 	Hint string
 	// Err is the cause.
 	Err error
@@ -93,6 +94,55 @@ func (e oneLine) Error() string {
 
 func (e oneLine) Unwrap() []error { return e }
 
+// What an attempt does, in this order.
+const (
+	stepTCP = "TCP"
+	stepTLS = "TLS handshake"
+)
+
+// attempt is the error of a try to reach the instance at one address.
+type attempt struct {
+	kind        string // of address, or the DNS name that it belongs to
+	addr        string // host and port
+	step        string // that failed
+	took        time.Duration
+	clockOffset time.Duration // see admin.Info
+	cut         error         // errShareUsed, if that is why it ended; nil otherwise
+	err         error
+}
+
+// Error is one line with all that it takes to try the same by hand.
+func (a *attempt) Error() string {
+	cut := ""
+	if a.cut != nil {
+		cut = ", to leave time for the next address"
+	}
+	return fmt.Sprintf("%s %s: %v (%s, after %v%s)", a.kind, a.addr, a.err, a.step, a.took.Round(time.Millisecond), cut)
+}
+
+func (a *attempt) Unwrap() []error {
+	if a.cut == nil {
+		return []error{a.err}
+	}
+	return []error{a.cut, a.err}
+}
+
+// unreachable is the error of the attempts at all addresses.
+type unreachable struct {
+	attempts []*attempt
+	others   []IPType // of address that the instance has and that were not wanted
+}
+
+func (e *unreachable) Error() string { return oneLine(e.Unwrap()).Error() }
+
+func (e *unreachable) Unwrap() []error {
+	errs := make([]error, len(e.attempts))
+	for i, a := range e.attempts {
+		errs[i] = a
+	}
+	return errs
+}
+
 // classify returns err under the sentinel that fits it.
 func classify(err error) error {
 	var (
@@ -128,5 +178,5 @@ func classify(err error) error {
 // newError returns the error of a step, with the hint that belongs to it.
 func newError(op, instance string, err error) *Error {
 	err = classify(err)
-	return &Error{Op: op, Instance: instance, Err: err, Hint: hint(op, err)}
+	return &Error{Op: op, Instance: instance, Err: err, Hint: hint(op, instance, err)}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -37,6 +38,30 @@ func TestTransactionsCommitAndRollBack(t *testing.T) {
 		got, want := values[string](t, db, "select name from fruit order by id"), []string{"apple", "Birne"}
 		if !slices.Equal(got, want) {
 			t.Errorf("the table holds %q, want %q", got, want)
+		}
+	})
+}
+
+// A transaction ends with the context that it was begun with: it is rolled back
+// as soon as that has ended, and the pool goes on.
+func TestATransactionEndsWithItsContext(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		db := e.newInstance(t).withDatabase(t).open(t, app)
+		exec(t, db, "create table fruit (id int primary key)")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		tx, err := db.BeginTx(ctx, nil)
+		wantNil(t, err)
+		exec(t, tx, "insert into fruit values (1)")
+		cancel()
+		for err = nil; err == nil; {
+			_, err = tx.ExecContext(t.Context(), "insert into fruit values (2)")
+		}
+		if err := tx.Commit(); err == nil {
+			t.Error("Commit after the context has ended is no error")
+		}
+		if got := value[int](t, db, "select count(*) from fruit"); got != 0 {
+			t.Errorf("the table has %d rows, want none", got)
 		}
 	})
 }

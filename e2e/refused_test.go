@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
 )
 
 // With TLS 1.3 an instance refuses a client certificate only after the
@@ -39,4 +40,14 @@ func wantRefused(t *testing.T, d *cloudsqlconn.Dialer) {
 	if !errors.As(err, &e) || e.Op != "handshake" {
 		t.Fatalf("the first Read fails with %v, want a *cloudsqlconn.Error of the handshake", err)
 	}
+}
+
+// An engine other than the driver's is told before anything is sent to it.
+func TestTheWrongDriver(t *testing.T) {
+	t.Parallel()
+	i := postgresEngine.newInstance(t)
+	c, err := mysql.NewConnector(i.dialer, "app@cloudsql-mysql("+instanceName+")/x")
+	wantNil(t, err)
+	_, err = c.Connect(t.Context())
+	wantError(t, err, cloudsqlconn.ErrConfig)
 }

@@ -9,12 +9,14 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -47,6 +49,11 @@ type Config struct {
 	// asked at every refresh. Nil: Fetch refuses IAM.
 	Login oauth2.TokenSource
 
+	// Principal returns the e-mail address of the account that the tokens are
+	// for, without I/O, or "" if it is not known. Errors tell it. Nil: it is
+	// never known.
+	Principal func() string
+
 	// Key signs the client's part of handshakes. Its public half goes into
 	// every certificate.
 	Key func() (crypto.Signer, error)
@@ -63,6 +70,7 @@ type Client struct {
 	api, login *sharedSource // of cfg's sources; nil as they are
 	service    *sqladmin.Service
 	slots      chan struct{} // holds one element for each refresh under way
+	offset     atomic.Int64  // how far this machine's clock is ahead of the API's, in nanoseconds
 	close      func()
 }
 
@@ -85,7 +93,7 @@ func NewClient(cfg Config) (*Client, error) {
 		client.Transport, c.close = newTransport()
 	}
 	c.service, err = sqladmin.NewService(context.Background(),
-		option.WithHTTPClient(bounded(client)),
+		option.WithHTTPClient(bounded(client, &c.offset)),
 		option.WithEndpoint(root.JoinPath("/").String()),
 		option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
 	if err != nil {
@@ -151,8 +159,16 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 	if err != nil {
 		return fail(err)
 	}
+	info.ClockOffset = c.clockOffset()
+	if now := time.Now(); !now.Before(info.Certificate.NotAfter) {
+		return fail(&ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset})
+	}
 	return info, cert.expiry, nil
 }
+
+// clockOffset is how far this machine's clock is ahead of the API's, as the
+// last reply shows it; zero before the first.
+func (c *Client) clockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
 // errNoLogin is for IAM login without a source of login tokens.
 var errNoLogin = &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
@@ -243,7 +259,7 @@ func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
 		return nil, err
 	}
 	if !tok.Expiry.IsZero() && !time.Now().Before(tok.Expiry) {
-		return nil, &TokenError{Err: fmt.Errorf("the token source returned a login token that expired at %v", tok.Expiry.UTC().Format(time.RFC3339))}
+		return nil, &TokenError{Err: &SourceError{Problem: "a login token that expired at " + tok.Expiry.UTC().Format(time.RFC3339)}}
 	}
 	return tok, nil
 }
@@ -265,13 +281,25 @@ func do[T any](ctx context.Context, c *Client, name string, newCall func(context
 		}
 		reply, err := call.Do()
 		if err != nil {
-			return nil, newCallError(name, err, append(secrets, token)...)
+			return nil, c.callError(name, call.Header(), err, append(secrets, token)...)
 		}
 		if reply == nil { // the JSON was null
 			return nil, &ReplyError{Field: name, Problem: "is null"}
 		}
 		return reply, nil
 	})
+}
+
+// callError returns the error of a call that was made with these headers.
+func (c *Client) callError(name string, h http.Header, err error, secrets ...string) error {
+	err = newCallError(name, err, secrets...)
+	if call, ok := errors.AsType[*CallError](err); ok {
+		call.QuotaProject, call.ClockOffset = h.Get("X-Goog-User-Project"), c.clockOffset()
+		if c.cfg.Principal != nil {
+			call.Principal = c.cfg.Principal()
+		}
+	}
+	return err
 }
 
 // authorize sets the headers that say who asks, and returns the token in them.

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
+
+	"google.golang.org/api/googleapi"
 )
 
 // maxText bounds the length of an error's text: what a server sends can be in
@@ -32,6 +35,7 @@ func (e *ReplyError) Unwrap() error { return e.Err }
 // Dialer's options.
 type ConfigError struct {
 	Problem string
+	Hint    string // what to do about it; "": the problem says so
 	Err     error
 }
 
@@ -41,8 +45,29 @@ func (e *ConfigError) Error() string { return withCause(e.Problem, e.Err) }
 // Unwrap returns the cause, or nil.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// callError says which call of the API failed.
-type callError struct {
+// ExpiredError says that a certificate has expired which was made just now.
+type ExpiredError struct {
+	NotAfter time.Time
+	Now      time.Time // by this machine's clock
+
+	// ClockOffset is how far that clock is ahead of the API's. Zero: the API
+	// did not tell.
+	ClockOffset time.Duration
+}
+
+// Error tells when it expired.
+func (e *ExpiredError) Error() string {
+	return fmt.Sprintf("the client certificate that the Admin API has just made expired at %s, and by this machine's clock it is %s",
+		e.NotAfter.UTC().Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
+}
+
+// CallError says which call of the API failed.
+type CallError struct {
+	Call         string        // such as connectSettings
+	Principal    string        // e-mail address of the account that called; "": not known
+	QuotaProject string        // that the call named, or ""
+	ClockOffset  time.Duration // how far this machine's clock is ahead of the API's; zero: the API did not tell
+
 	text string
 	err  error
 }
@@ -60,20 +85,37 @@ func newCallError(call string, err error, secrets ...string) error {
 	case errors.As(err, &wrongType):
 		return &ReplyError{Field: strings.TrimSuffix(call+"."+wrongType.Field, "."), Problem: "has the wrong type", Err: err}
 	}
-	text := err.Error()
+	text := textOf(err)
 	for _, s := range secrets {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "[token]")
 		}
 	}
-	return &callError{text: oneLine(call + ": " + text), err: err}
+	return &CallError{Call: call, text: oneLine(call + ": " + text), err: err}
 }
 
 // Error names the call and tells its error.
-func (e *callError) Error() string { return e.text }
+func (e *CallError) Error() string { return e.text }
 
 // Unwrap returns the call's error.
-func (e *callError) Unwrap() error { return e.err }
+func (e *CallError) Unwrap() error { return e.err }
+
+// textOf is the text of a call's error, for people.
+func textOf(err error) string {
+	var (
+		api    *googleapi.Error
+		syntax *json.SyntaxError
+	)
+	switch {
+	case errors.As(err, &api) && len(api.Details) > 0: // JSON of many lines, for programs
+		short := *api
+		short.Details = nil
+		return short.Error()
+	case errors.As(err, &syntax):
+		return "the reply is not JSON: " + err.Error()
+	}
+	return err.Error()
+}
 
 func withCause(text string, err error) string {
 	if err != nil {

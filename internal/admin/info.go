@@ -43,6 +43,10 @@ type Info struct {
 	// Certificate is the client certificate's leaf.
 	Certificate *x509.Certificate
 
+	// ClockOffset is how far this machine's clock was ahead of the API's. Zero
+	// if the API did not tell.
+	ClockOffset time.Duration
+
 	tls      *tls.Config
 	serverCA string // PEM
 }
@@ -90,8 +94,11 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 		return nil, &ConfigError{Problem: fmt.Sprintf("the instance's backend type is %s; only SECOND_GEN instances can be connected to", s.BackendType)}
 	}
 	if s.Region != "" && s.Region != inst.Region {
-		return nil, &ConfigError{Problem: fmt.Sprintf("the instance is in region %s, not in %s; use %s:%s:%s",
-			s.Region, inst.Region, inst.Project, s.Region, inst.ID)}
+		right := oneLine(inst.Project + ":" + s.Region + ":" + inst.ID)
+		return nil, &ConfigError{
+			Problem: fmt.Sprintf("the instance is in region %s, not in %s; use %s", s.Region, inst.Region, right),
+			Hint:    fmt.Sprintf("Dial %q: the middle part of the name is the instance's region.", right),
+		}
 	}
 	anchors, err := parseAnchors(s.ServerCaCert)
 	if err != nil {
@@ -126,7 +133,7 @@ func newTLSConfig(identity *tlsverify.Identity, cert tls.Certificate) *tls.Confi
 		// VerifyConnection does all of it, on resumed connections too.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return identity.Verify(cs.PeerCertificates, cs.ServerName, time.Now())
+			return identity.Verify(cs.PeerCertificates, cs.ServerName, time.Now().UTC())
 		},
 		// Unconditional, where Certificates would withhold a certificate that
 		// does not fit the server's list of CAs.

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"golang.org/x/oauth2"
@@ -17,7 +16,13 @@ func (e *TokenError) Error() string { return withCause("access token", e.Err) }
 // Unwrap returns the token source's error.
 func (e *TokenError) Unwrap() error { return e.Err }
 
-var errEmptyToken = errors.New("the token source returned an empty token")
+// SourceError says that a token source gave a token that is no good.
+type SourceError struct{ Problem string }
+
+// Error tells what it gave.
+func (e *SourceError) Error() string { return "the token source returned " + e.Problem }
+
+var errEmptyToken = &SourceError{Problem: "an empty token"}
 
 // sharedSource asks a TokenSource for many callers: whoever comes while it is
 // being asked joins that call. Its methods are safe for concurrent use.

@@ -77,10 +77,9 @@ type identity struct {
 	universe     string // "": unknown
 	quotaProject string // "": none
 
-	account string // e-mail address; "": the credentials do not tell
-
-	// email asks for the account. Nil: there is nobody to ask.
-	email func(ctx context.Context) (string, error)
+	// email returns the account's e-mail address. Nil: it is not known.
+	email   func(ctx context.Context) (string, error)
+	account string // what email returns, if nobody has to be asked
 }
 
 // New returns credentials. It reads nothing yet.
@@ -110,10 +109,16 @@ func (c *Credentials) Email(ctx context.Context) (string, error) {
 		c.forget(l)
 		return "", err
 	}
-	if id.account != "" || id.email == nil {
-		return id.account, nil
+	if id.email == nil {
+		return "", nil
 	}
 	return id.email(ctx)
+}
+
+// belongsTo says whose the credentials are.
+func (id *identity) belongsTo(address string) {
+	id.account = address
+	id.email = func(context.Context) (string, error) { return address, nil }
 }
 
 // KnownEmail is Email without I/O: it returns "" also if the credentials have

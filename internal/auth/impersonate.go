@@ -30,10 +30,9 @@ type impersonation struct {
 // impersonate returns the identity of i, as which base is allowed to act. Calls
 // count for the project of that account, and not for base's quota project.
 func impersonate(base *identity, i impersonation) *identity {
-	return &identity{
+	id := &identity{
 		kind:     base.kind + ", impersonating",
 		universe: base.universe,
-		account:  i.email(),
 		token: func(ctx context.Context, scope string) (*oauth2.Token, error) {
 			caller, err := base.token(ctx, cloudScope)
 			if err != nil {
@@ -47,6 +46,8 @@ func impersonate(base *identity, i impersonation) *identity {
 			})
 		},
 	}
+	id.belongsTo(i.email())
+	return id
 }
 
 // email is the e-mail address of the account.

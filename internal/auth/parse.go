@@ -101,7 +101,7 @@ func (f *credentialsFile) serviceAccount(id *identity, raw []byte) error {
 	if err != nil || cfg.Email == "" || len(cfg.PrivateKey) == 0 {
 		return errKey
 	}
-	id.account = cfg.Email
+	id.belongsTo(cfg.Email)
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			// Other universes have no token endpoint: services take what the key
@@ -172,7 +172,7 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 		return err // names a field, and no value
 	}
 	if imp, ok := parseImpersonationURL(f.ImpersonationURL); ok {
-		id.account = imp.email()
+		id.belongsTo(imp.email())
 	}
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {

@@ -35,6 +35,7 @@ type Func[T any] func(ctx context.Context) (v *T, expiry time.Time, err error)
 type Cache[T any] struct {
 	policy Policy
 	fetch  Func[T]
+	hooks  Hooks[T]
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // counts fetches
@@ -51,6 +52,7 @@ type Cache[T any] struct {
 	asked     time.Time // when somebody last asked
 	forced    time.Time // when a fetch was last forced
 	fruitless int       // forced fetches since the last Confirm
+	telling   int       // calls of the hook Landed that have not returned
 	history   []Attempt // the last that have ended
 	closed    bool
 }
@@ -89,13 +91,17 @@ func (c *Cache[T]) Await(ctx context.Context, old *T) (*T, error) {
 }
 
 func (c *Cache[T]) get(ctx context.Context, not *T, patient bool) (*T, error) {
-	for waited := false; ; waited = true {
-		s := c.step(ctx, not, waited, patient)
-		if s.value != nil || s.err != nil {
-			return s.value, s.err
-		}
-		c.wait(ctx, s)
+	s := c.step(ctx, not, false, patient)
+	if s.value != nil || s.err != nil {
+		return s.value, s.err
 	}
+	done := c.waiting(ctx)
+	for s.value == nil && s.err == nil {
+		c.wait(ctx, s)
+		s = c.step(ctx, not, true, patient)
+	}
+	done(s.err)
+	return s.value, s.err
 }
 
 // step is what a caller does next: take the value, take the error, or wait
@@ -241,7 +247,7 @@ func (c *Cache[T]) Idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	return c.flight == nil && c.idleLocked(now) && !now.Before(c.retryAtLocked())
+	return c.flight == nil && c.telling == 0 && c.idleLocked(now) && !now.Before(c.retryAtLocked())
 }
 
 func (c *Cache[T]) idleLocked(now time.Time) bool {
@@ -312,43 +318,6 @@ func (c *Cache[T]) startLocked(now time.Time) <-chan struct{} {
 		c.land(f, v, expiry, err)
 	})
 	return c.landed
-}
-
-// land takes in what a fetch brought.
-func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
-	now := time.Now()
-	e := newEntry(v, now, expiry)
-	switch {
-	case err != nil:
-	case v == nil:
-		err = errNoValue
-	case e.life < minLife:
-		err = ErrExpired
-	}
-	var verdict Verdict
-	if err != nil {
-		verdict = c.policy.Judge(err)
-	}
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.flight != f {
-		return // another has taken its place
-	}
-	c.flight = nil
-	c.rememberLocked(newAttempt(f, now, err))
-	close(c.landed)
-	c.landed = make(chan struct{})
-	switch {
-	case c.closed:
-	case err != nil:
-		c.failedLocked(now, failure{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
-	default:
-		c.cur, c.fail = e, nil
-		if !c.policy.Lazy {
-			c.armLocked(max(timerAfter(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
-		}
-	}
 }
 
 func (c *Cache[T]) failedLocked(now time.Time, f failure) {

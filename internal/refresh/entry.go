@@ -29,3 +29,18 @@ func (e *entry[T]) isDue(now time.Time) bool {
 func (e *entry[T]) age(now time.Time) time.Duration {
 	return now.Round(0).Sub(e.fetched)
 }
+
+// left is how much longer the value can be used.
+func (e *entry[T]) left(now time.Time) time.Duration {
+	if !e.usable(now) {
+		return 0
+	}
+	return e.life - margin(e.life) - e.age(now)
+}
+
+func (e *entry[T]) peek() *T {
+	if e == nil {
+		return nil
+	}
+	return e.value
+}

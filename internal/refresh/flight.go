@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 )
 
@@ -15,4 +16,59 @@ type flight struct {
 // suspended reports whether the machine has slept since the flight began.
 func (f *flight) suspended(now time.Time, timeout time.Duration) bool {
 	return suspended(now.Round(0).Sub(f.began.Round(0)), now.Sub(f.began), timeout)
+}
+
+// land takes in what a fetch brought.
+func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
+	now := time.Now()
+	e := newEntry(v, now, expiry)
+	switch {
+	case err != nil:
+	case v == nil:
+		err = errNoValue
+	case e.life < minLife:
+		err = ErrExpired
+	}
+	var verdict Verdict
+	if err != nil {
+		verdict = c.policy.Judge(err)
+	}
+
+	c.mu.Lock()
+	if c.flight != f {
+		c.mu.Unlock()
+		return // another has taken its place
+	}
+	l := Landing[T]{Old: c.cur.peek(), Left: c.cur.left(now), Err: err}
+	c.flight = nil
+	c.rememberLocked(newAttempt(f, now, err))
+	switch {
+	case c.closed:
+	case err != nil:
+		c.failedLocked(now, failure{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
+	default:
+		l.Value, l.Expiry = v, expiry
+		c.cur = e
+		if !c.policy.Lazy {
+			c.armLocked(max(timerAfter(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
+		}
+	}
+	if c.fail != nil {
+		l.Attempts = c.fail.attempts
+	}
+	if err == nil {
+		c.fail = nil
+	}
+	landed, closed := c.landed, c.closed
+	c.landed = make(chan struct{})
+	c.telling++
+	c.mu.Unlock()
+
+	if !closed {
+		c.tell(l)
+	}
+	close(landed)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.telling--
 }

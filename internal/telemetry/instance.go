@@ -1,0 +1,95 @@
+package telemetry
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Instance is what is told of one instance.
+type Instance struct {
+	t         *Telemetry
+	name      []attribute.KeyValue
+	succeeded metric.MeasurementOption // outcome of what went well
+	named     metric.MeasurementOption // no outcome
+	received  metric.MeasurementOption
+	sent      metric.MeasurementOption
+
+	system atomic.Pointer[attribute.KeyValue] // the engine; nil: unknown
+}
+
+// Instance returns an instance by its connection name. iam says whether it is
+// dialled with IAM login: that takes another certificate.
+func (t *Telemetry) Instance(connectionName string, iam bool) *Instance {
+	name := []attribute.KeyValue{keyInstance.String(connectionName), keyIAMAuthN.Bool(iam)}
+	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(slices.Concat(name, more)...))
+	}
+	return &Instance{
+		t:         t,
+		name:      slices.Clip(name),
+		succeeded: with(keyOutcome.String("success")),
+		named:     with(),
+		received:  with(keyDirection.String("receive")),
+		sent:      with(keyDirection.String("transmit")),
+	}
+}
+
+// SetEngine tells the instance's database version, as the Admin API spells it.
+func (i *Instance) SetEngine(databaseVersion string) {
+	for prefix, name := range map[string]string{
+		"POSTGRES":  "postgresql",
+		"MYSQL":     "mysql",
+		"SQLSERVER": "microsoft.sql_server",
+	} {
+		if strings.HasPrefix(databaseVersion, prefix) {
+			system := keySystem.String(name)
+			i.system.Store(&system)
+		}
+	}
+}
+
+// described are the attributes of a span about the instance.
+func (i *Instance) described() []attribute.KeyValue {
+	if system := i.system.Load(); system != nil {
+		return append(i.name, *system)
+	}
+	return i.name
+}
+
+// Wait begins the span of a caller that waits for metadata and certificate.
+func (i *Instance) Wait(ctx context.Context) Span {
+	_, span := i.t.start(ctx, "refresh")
+	span.set(i.name...)
+	return span
+}
+
+// Connect begins the span of a TCP connection to the instance.
+func (i *Instance) Connect(ctx context.Context, host string, port int) (context.Context, Span) {
+	return i.to(ctx, "connect", host, port)
+}
+
+// Handshake begins the span of a TLS handshake with the instance.
+func (i *Instance) Handshake(ctx context.Context, host string, port int) (context.Context, Span) {
+	return i.to(ctx, "handshake", host, port)
+}
+
+func (i *Instance) to(ctx context.Context, what, host string, port int) (context.Context, Span) {
+	if !i.t.traces(ctx) {
+		return ctx, Span{}
+	}
+	return i.t.start(ctx, what, trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(i.described()...), trace.WithAttributes(keyServer.String(host), keyPort.Int(port)))
+}
+
+// Refreshed counts a refresh that has ended.
+func (i *Instance) Refreshed(err error) {
+	if ctx := context.Background(); i.t.meters.refreshes.Enabled(ctx) {
+		i.t.meters.refreshes.Add(ctx, 1, i.t.outcome(i, err))
+	}
+}

@@ -1,0 +1,139 @@
+// Package telemetry tells OpenTelemetry what a Dialer does: spans of its Dials,
+// and metrics. It is the one place that knows their names.
+//
+// Attributes are those of OpenTelemetry's semantic conventions where there is
+// one that fits. There is none for a Cloud SQL instance (the conventions of
+// version 1.43 name several things of Google Cloud, and not this one), and
+// foreign names do not belong into the conventions' namespaces, so an instance
+// is cloudsqlconn.instance: its connection name, of which a process has few.
+// What callers pass as a name is no attribute: it can be anything.
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	nometrics "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+	nospans "go.opentelemetry.io/otel/trace/noop"
+)
+
+const scope = "github.com/cloudsqlconn/cloudsqlconn"
+
+const (
+	keyInstance  = attribute.Key("cloudsqlconn.instance")
+	keyIAMAuthN  = attribute.Key("cloudsqlconn.iam_authn")
+	keyOutcome   = attribute.Key("outcome")
+	keyDirection = attribute.Key("network.io.direction")
+	keyErrorType = attribute.Key("error.type")
+	keySystem    = attribute.Key("db.system.name")
+	keyServer    = attribute.Key("server.address")
+	keyPort      = attribute.Key("server.port")
+	keyPeer      = attribute.Key("network.peer.address")
+	keyPeerPort  = attribute.Key("network.peer.port")
+)
+
+// Config says where a [Telemetry] tells what it is told. Version, ErrorType and
+// Read are required.
+type Config struct {
+	// Tracers and Meters take spans and metrics. Nil: the global provider.
+	Tracers trace.TracerProvider
+	Meters  metric.MeterProvider
+
+	// Version is the library's.
+	Version string
+
+	// ErrorType names the kind of an error, one of few.
+	ErrorType func(error) string
+
+	// Read is called whenever metrics are collected, and passes each instance
+	// to report.
+	Read func(report func(*Instance, Reading))
+}
+
+// Telemetry is what one Dialer tells. Its methods are safe for concurrent use.
+type Telemetry struct {
+	tracer       trace.Tracer // nil: no spans
+	errorType    func(error) string
+	meters       instruments
+	registration metric.Registration
+}
+
+// New registers what reads the gauges; Close ends that. A meter provider that
+// refuses an instrument gets no metrics, and the global error handler is told
+// why.
+func New(cfg Config) *Telemetry {
+	t := &Telemetry{errorType: cfg.ErrorType}
+	if cfg.Tracers == nil {
+		cfg.Tracers = otel.GetTracerProvider()
+	}
+	if _, off := cfg.Tracers.(nospans.TracerProvider); !off {
+		t.tracer = cfg.Tracers.Tracer(scope, trace.WithInstrumentationVersion(cfg.Version))
+	}
+	if cfg.Meters == nil {
+		cfg.Meters = otel.GetMeterProvider()
+	}
+	if err := t.meter(cfg.Meters, cfg); err != nil {
+		otel.Handle(err)
+		_ = t.meter(nometrics.NewMeterProvider(), cfg) // never fails
+	}
+	return t
+}
+
+// Close ends the reading of gauges. It can be called once.
+func (t *Telemetry) Close() {
+	if err := t.registration.Unregister(); err != nil {
+		otel.Handle(err)
+	}
+}
+
+// Dial begins the span of a Dial. The context is for what the Dial does.
+func (t *Telemetry) Dial(ctx context.Context) (context.Context, Span) {
+	if t.tracer == nil {
+		return ctx, Span{}
+	}
+	ctx, span := t.tracer.Start(ctx, "cloudsqlconn.Dial", clientKind...)
+	if !span.IsRecording() {
+		return ctx, Span{}
+	}
+	return ctx, Span{span, t.errorType}
+}
+
+// Dialed ends the span and counts the Dial. i is nil if it is not known which
+// instance was meant.
+func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, err error) {
+	if i != nil {
+		span.set(i.described()...)
+	}
+	span.End(err)
+	counted, timed := t.meters.dials.Enabled(ctx), t.meters.durations.Enabled(ctx)
+	if !counted && !timed {
+		return
+	}
+	attrs := t.outcome(i, err)
+	t.meters.dials.Add(ctx, 1, attrs)
+	t.meters.durations.Record(ctx, took.Seconds(), attrs)
+}
+
+// Resolve begins the span of a name's look-up.
+func (t *Telemetry) Resolve(ctx context.Context) (context.Context, Span) {
+	return t.start(ctx, "resolve")
+}
+
+// outcome are the attributes of something that has come to an end.
+func (t *Telemetry) outcome(i *Instance, err error) metric.MeasurementOption {
+	if err == nil && i != nil {
+		return i.succeeded
+	}
+	var attrs []attribute.KeyValue
+	if i != nil {
+		attrs = append(attrs, i.name...)
+	}
+	if err != nil {
+		attrs = append(attrs, keyOutcome.String("failure"), keyErrorType.String(t.errorType(err)))
+	}
+	return metric.WithAttributes(attrs...)
+}
