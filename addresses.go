@@ -91,7 +91,7 @@ func (e *addressError) Error() string {
 // those in types.
 func otherTypes(info *admin.Info, types []IPType) (others []IPType) {
 	for _, t := range allIPTypes {
-		if !slices.Contains(types, t) && slices.ContainsFunc(append(info.Nodes, info.Addrs), func(a admin.Addrs) bool { return len(a[t.String()]) > 0 }) {
+		if !slices.Contains(types, t) && slices.ContainsFunc(slices.Concat(info.Nodes, []admin.Addrs{info.Addrs}), func(a admin.Addrs) bool { return len(a[t.String()]) > 0 }) {
 			others = append(others, t)
 		}
 	}
@@ -101,7 +101,7 @@ func otherTypes(info *admin.Info, types []IPType) (others []IPType) {
 // kindOf is the type of an address, or, if the instance has no such address,
 // the DNS name that has it.
 func kindOf(host string, info *admin.Info, n Name) string {
-	for _, a := range append(info.Nodes, info.Addrs) {
+	for _, a := range slices.Concat(info.Nodes, []admin.Addrs{info.Addrs}) {
 		for kind, hosts := range a {
 			if slices.Contains(hosts, host) {
 				return kind

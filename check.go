@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -83,7 +84,11 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 	s := Step{Hop: hop, Target: printable(target), Result: Passed, Duration: time.Since(began), Detail: printable(found)}
 	if err != nil {
 		e := newError(ops[hop], c.instance, ended(ctx, err))
-		e.Hint = cmp.Or(e.Hint, moreHints[hop])
+		if _, refused := errors.AsType[*refusedError](err); refused {
+			e.Hint = refusedCertHint
+		} else if h := hopHints[hop]; h != "" {
+			e.Hint = h
+		}
 		s.Result, s.Err, s.Hint = Failed, e, e.Hint
 	}
 	c.report.Steps = append(c.report.Steps, s)
@@ -94,10 +99,12 @@ func (c *check) skip(hop Hop, why string) {
 	c.report.Steps = append(c.report.Steps, Step{Hop: hop, Result: Skipped, Detail: why})
 }
 
-// moreHints are for failures of a hop that a Dial has no hint for.
-var moreHints = map[Hop]string{
+// refusedCertHint is for a client certificate that was made for this connection.
+const refusedCertHint = "The certificate was made a moment ago, so that it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just got another client CA."
+
+// hopHints are for hops that a Dial does not take.
+var hopHints = map[Hop]string{
 	HopClock:    "Set this machine's clock, and let NTP keep it right: tokens and certificates are good for a time only.",
-	HopTLS:      "Something accepts connections there and does not answer as an instance does: look for a proxy or a firewall on the way, and whether the instance is restarting.",
 	HopDatabase: "The way is good, but the database does not answer: look whether the instance is starting, out of memory or at its limit of connections, and into its log.",
 }
 
@@ -131,21 +138,279 @@ func (c *check) resolve(ctx context.Context, name string) (t target, ok bool) {
 // authorise takes the hops credentials and token, and reports whether there is
 // something to call the Admin API with.
 func (c *check) authorise(ctx context.Context) bool {
-	if !c.step(ctx, HopCredentials, "", func() (string, error) { return c.describeCredentials(ctx) }) {
+	if !c.step(ctx, HopCredentials, "", func() (string, error) { return c.credentials(ctx) }) {
 		c.skip(HopToken, "no credentials")
 		return false
 	}
-	var tok tokenText
+	var failed error
 	ok := c.step(ctx, HopToken, "", func() (string, error) {
-		t, err := c.d.admin.Token(ctx)
-		if err != nil || t == nil {
-			return string(tok), err
+		tok, err := c.d.admin.Token(ctx)
+		switch {
+		case err != nil:
+			failed = err
+			return "", err
+		case tok == nil:
+			return "the program's own HTTP client has it", nil
 		}
-		tok = expires(t.Expiry)
-		if project := cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(t)); project != "" {
-			tok += tokenText(", quota project " + project)
+		found := expires(tok.Expiry)
+		if project := cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok)); project != "" {
+			found += ", quota project " + project
 		}
-		return string(tok), nil
+		return found, nil
 	})
+	if offset, told := admin.ClockOffset(failed); told {
+		c.clock(ctx, offset, theTokenServer)
+	}
 	return ok
+}
+
+// credentials says what the credentials are.
+func (c *check) credentials(ctx context.Context) (string, error) {
+	cfg := &c.d.cfg.credentials
+	from := strings.Join(cfg.sources, ", ")
+	if cfg.file != "" {
+		from += " " + filepath.Base(cfg.file)
+	}
+	if c.d.credentials == nil {
+		return "the program's own: " + cmp.Or(from, "WithHTTPClient"), nil
+	}
+	who, err := c.d.credentials.Describe(ctx)
+	if err != nil {
+		return "", &admin.TokenError{Err: err}
+	}
+	found := who.Kind
+	if who.Email != "" {
+		found += " " + who.Email
+	}
+	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil
+}
+
+// metadata takes the hops metadata and clock. It returns nil if there is none.
+func (c *check) metadata(ctx context.Context, n Name, named, authorised bool) (m *admin.Metadata) {
+	switch {
+	case !named:
+		c.skip(HopMetadata, "no instance to ask for")
+		return nil
+	case !authorised:
+		c.skip(HopMetadata, "no token")
+		return nil
+	}
+	host := ""
+	if u, err := url.Parse(c.d.cfg.endpoint); err == nil {
+		host = u.Host
+	}
+	var (
+		offset time.Duration // of the clocks
+		told   bool
+	)
+	c.step(ctx, HopMetadata, host, func() (string, error) {
+		inst := admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
+		got, err := c.d.admin.Metadata(ctx, inst)
+		if got != nil {
+			offset, told = got.ClockOffset, got.ClockTold
+		} else {
+			offset, told = admin.ClockOffset(err)
+		}
+		if err != nil {
+			return "", err
+		}
+		m = got
+		return describe(m), nil
+	})
+	if told {
+		c.clock(ctx, offset, theAPI)
+	} else {
+		c.skip(HopClock, "the Admin API has not told the time")
+	}
+	return m
+}
+
+// describe is what metadata tells, in short.
+func describe(m *admin.Metadata) string {
+	found := cmp.Or(m.DatabaseVersion, "unknown engine") + " in " + cmp.Or(m.Region, "unknown region")
+	for _, a := range places(m.Info, allIPTypes) {
+		found += ", " + a.who + " " + a.host
+	}
+	return found
+}
+
+// clock takes the hop of that name. The offset is how far this machine's clock
+// is ahead of the other.
+func (c *check) clock(ctx context.Context, offset time.Duration, other string) {
+	c.step(ctx, HopClock, "", func() (string, error) {
+		if clockHint(offset, other) == "" {
+			return "within a minute of " + other, nil
+		}
+		way := "ahead of"
+		if offset < 0 {
+			way = "behind"
+		}
+		return "", fmt.Errorf("this machine's clock is %s %s %s", span(offset.Abs()), way, other)
+	})
+}
+
+// certificate takes the hops login token and certificate. It returns nil if
+// there is none.
+func (c *check) certificate(ctx context.Context, m *admin.Metadata) (info *admin.Info) {
+	if c.dc.iam {
+		if m == nil {
+			c.skip(HopLoginToken, "no metadata")
+		} else if !c.step(ctx, HopLoginToken, "", func() (string, error) {
+			tok, err := c.d.admin.LoginToken(ctx)
+			if err != nil {
+				return "", err
+			}
+			return expires(tok.Expiry), nil
+		}) {
+			c.skip(HopCertificate, "no login token")
+			return nil
+		}
+	}
+	if m == nil {
+		c.skip(HopCertificate, "no metadata")
+		return nil
+	}
+	c.step(ctx, HopCertificate, "", func() (string, error) {
+		got, expiry, err := c.d.admin.Certificate(ctx, m, c.dc.iam)
+		if err != nil {
+			return "", err
+		}
+		if time.Until(expiry) < time.Second { // a Dial would not use it
+			return expires(expiry), refresh.ErrExpired
+		}
+		info = got
+		if c.dc.iam {
+			return "for IAM login, " + expires(expiry), nil
+		}
+		return expires(expiry), nil
+	})
+	return info
+}
+
+// expires tells when something ends.
+func expires(at time.Time) string {
+	if at.IsZero() {
+		return "without expiry"
+	}
+	text, left := at.UTC().Format(time.RFC3339), time.Until(at)
+	if left < 0 {
+		return fmt.Sprintf("expired %s, %s ago", text, span(-left))
+	}
+	return fmt.Sprintf("expires %s, in %s", text, span(left))
+}
+
+// place is an address.
+type place struct {
+	host string
+	kind string // as in an attempt
+	who  string // has it, for people
+}
+
+// places are an instance's own addresses of these types and those of a read
+// pool's nodes, each once.
+func places(info *admin.Info, types []IPType) (list []place) {
+	add := func(addrs admin.Addrs, who string) {
+		for _, t := range types {
+			for _, host := range hosts(addrs, []IPType{t}) {
+				if !slices.ContainsFunc(list, func(p place) bool { return p.host == host }) {
+					list = append(list, place{host, t.String(), who + t.String()})
+				}
+			}
+		}
+	}
+	for i, node := range info.Nodes {
+		add(node, fmt.Sprintf("node %d ", i+1))
+	}
+	add(info.Addrs, "")
+	return list
+}
+
+// addresses takes the hops TCP, TLS and database for each address.
+func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info *admin.Info) {
+	if m == nil {
+		c.skip(HopTCP, "no metadata")
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	var list []place
+	for _, host := range t.hosts {
+		list = append(list, place{host, t.name.domain, "of the DNS name"})
+	}
+	for _, p := range places(m.Info, c.dc.types) {
+		if !slices.Contains(t.hosts, p.host) {
+			list = append(list, p)
+		}
+	}
+	if len(list) == 0 {
+		c.step(ctx, HopTCP, "", func() (string, error) { return "", noAddress(m.Info, c.dc.types) })
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	for i, p := range list {
+		c.address(ctx, p, len(list)-i, t.name.domain, m, info)
+	}
+}
+
+// address takes them for one address, of so many that are left.
+func (c *check) address(ctx context.Context, p place, left int, domain string, m *admin.Metadata, info *admin.Info) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), mostShare), errShareUsed)
+		defer cancel()
+	}
+	addr := net.JoinHostPort(p.host, serverPort)
+	var raw net.Conn
+	fail := func(step string, err error) error {
+		if err == nil {
+			return nil
+		}
+		a := &attempt{kind: p.kind, addr: addr, step: step, clockOffset: m.ClockOffset, err: ended(ctx, err)}
+		return &unreachable{attempts: []*attempt{a}, others: otherTypes(m.Info, c.dc.types)}
+	}
+	if !c.step(ctx, HopTCP, addr, func() (_ string, err error) {
+		found := p.who
+		if c.dc.proxy != nil {
+			found += ", through the proxy " + c.dc.proxy.String()
+		}
+		raw, err = c.dc.open(ctx, addr)
+		return found, fail(stepTCP, err)
+	}) {
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	defer func() { _ = raw.Close() }()
+	if info == nil {
+		c.skip(HopTLS, "no certificate")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	conn := tls.Client(raw, info.TLS(domain))
+	if !c.step(ctx, HopTLS, addr, func() (string, error) {
+		if err := conn.HandshakeContext(ctx); err != nil {
+			return "", fail(stepTLS, err)
+		}
+		return session(conn.ConnectionState()), nil
+	}) {
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	ask := firstBytes(info.DatabaseVersion)
+	if ask == nil {
+		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
+		return
+	}
+	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
+}
+
+// session is what a handshake has found.
+func session(cs tls.ConnectionState) string {
+	leaf := cs.PeerCertificates[0]
+	names := leaf.DNSNames
+	if leaf.Subject.CommonName != "" {
+		names = append([]string{leaf.Subject.CommonName}, names...)
+	}
+	return fmt.Sprintf("%s, certificate of %s, %s", tls.VersionName(cs.Version), strings.Join(names, ", "), expires(leaf.NotAfter))
 }

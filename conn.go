@@ -41,7 +41,7 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialC
 	c.open.Add(1)
 	conn := &conn{tls: tc, connector: c, info: info}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
-		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: mdx.TLS})
+		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
 	if n.domain != "" {
 		conn.onClose = c.failover.opened(conn, n)
@@ -106,10 +106,12 @@ func (c *conn) Close() error {
 	return c.tls.Close()
 }
 
-// cut ends the connection, and gives its owner a reason.
-func (c *conn) cut(reason error) {
-	c.reason.CompareAndSwap(nil, &reason)
+// cut ends the connection, and gives its owner a reason. It reports whether it
+// has not been cut before.
+func (c *conn) cut(reason error) bool {
+	first := c.reason.CompareAndSwap(nil, &reason)
 	_ = c.tls.NetConn().Close() // closing TLS would wait for a dead server
+	return first
 }
 
 // explain returns err, or why the Dialer has cut the connection.

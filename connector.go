@@ -71,6 +71,7 @@ type connector struct {
 	cache    *refresh.Cache[admin.Info]
 	nodes    nodes // of a read pool
 	failover *failover
+	seen     observer
 
 	userAgent string // what a metadata exchange tells
 
@@ -85,11 +86,18 @@ type connector struct {
 
 func (d *Dialer) newConnector(k key) *connector {
 	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
+	c := &connector{key: k, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
+		c.seen.refreshing(ctx)
 		return d.admin.Fetch(ctx, inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge}
-	return &connector{key: k, cache: refresh.New(policy, fetch), failover: d.failover, userAgent: d.cfg.userAgent}
+	c.cache = refresh.New(policy, fetch)
+	c.cache.Observe(refresh.Hooks[admin.Info]{
+		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
+		Landed:  c.seen.refreshed,
+	})
+	return c
 }
 
 // String returns the instance's name.
@@ -133,6 +141,7 @@ func (c *connector) dial(ctx context.Context, t target, dc *dialConfig) (net.Con
 		if err != nil {
 			return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
 		}
+		c.seen.again(ctx, failed)
 		conn, failed = c.connect(ctx, newer, t, dc)
 		moving = !newer.SameMetadata(info)
 		info = newer
@@ -211,7 +220,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	if len(addrs) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
-	failed := &unreachable{others: otherTypes(info, dc.types)}
+	failed := new(unreachable)
 	op := opDial
 	for i, host := range addrs {
 		conn, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
@@ -229,6 +238,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 			break
 		}
 	}
+	failed.others = otherTypes(info, dc.types)
 	return nil, newError(op, c.String(), ended(ctx, failed))
 }
 
@@ -252,11 +262,18 @@ func (c *connector) connectTo(ctx context.Context, host string, left int, info *
 		}
 		return nil, a
 	}
-	raw, err := dc.open(ctx, addr)
+	dialCtx, span := c.seen.Connect(ctx, host, serverPortNumber)
+	raw, err := dc.open(dialCtx, addr)
+	if err == nil {
+		span.Peer(raw.RemoteAddr())
+	}
+	span.End(err)
 	if err != nil {
 		return fail(stepTCP, err)
 	}
-	conn, err := c.handshake(ctx, raw, info, n, dc)
+	dialCtx, span = c.seen.Handshake(ctx, host, serverPortNumber)
+	conn, err := c.handshake(dialCtx, raw, info, n, dc)
+	span.End(err)
 	if err != nil {
 		return fail(stepTLS, err)
 	}
@@ -283,6 +300,7 @@ func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Inf
 // with info: only then it has accepted the client certificate.
 func (c *connector) accepted(info *admin.Info) {
 	if c.refused.Swap(false) {
+		c.seen.accepted()
 		c.cache.Confirm(info)
 	}
 }
@@ -311,6 +329,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		c.cache.Refresh(info)
 		return err
 	}
+	c.seen.refused()
 	c.cache.Invalidate(info)
 	return &Error{
 		Op:       opHandshake,

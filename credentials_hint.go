@@ -4,24 +4,34 @@ import (
 	"errors"
 	"net/http"
 
+	"cloud.google.com/go/compute/metadata"
+
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
-// tokenHint is the sentence that says what to do when no token could be had.
+// tokenHint is for an access token that could not be had.
 func tokenHint(err error) string {
 	var (
-		refused *auth.RefusedError
-		none    *auth.NotFoundError
-		misfit  *auth.ConfigError
+		refused   *auth.RefusedError
+		none      *auth.NotFoundError
+		misfit    *auth.ConfigError
+		bad       *admin.SourceError
+		noAccount metadata.NotDefinedError
 	)
 	switch {
 	case errors.As(err, &misfit):
 		return "" // it says so itself
+	case errors.As(err, &bad):
+		return "Repair the source that the Dialer was given with WithTokenSource or WithIAMAuthNTokenSources: it must return tokens that are still valid, and make a new one in time."
 	case errors.As(err, &refused) && admin.Terminal(err):
 		return refusedHint(refused)
 	case errors.As(err, &refused):
 		return "The server that issues access tokens is overloaded or out of order: try again later."
+	case errors.As(err, &noAccount):
+		return "This machine has no service account: attach one (`gcloud compute instances set-service-account VM --service-account=EMAIL --scopes=cloud-platform`), or pass other credentials with WithCredentialsFile."
+	case expired(err):
+		return "By this machine's clock the certificate of the server that issues access tokens is not valid: set the clock."
 	case !admin.Terminal(err):
 		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
 	case errors.As(err, &none) && none.From != "":
@@ -31,6 +41,7 @@ func tokenHint(err error) string {
 }
 
 func refusedHint(refused *auth.RefusedError) string {
+	clock := clockHint(refused.ClockOffset, theTokenServer)
 	switch refused.Step {
 	case auth.Impersonation:
 		if refused.Code == http.StatusForbidden || refused.Code == http.StatusUnauthorized {
@@ -40,9 +51,9 @@ func refusedHint(refused *auth.RefusedError) string {
 	case auth.UserLogin:
 		return "The login has expired, was revoked, or lacks the scope that is needed: run `gcloud auth application-default login`."
 	case auth.AccountKey:
-		return "Check that the service account and its key still exist (`gcloud iam service-accounts keys list`), and that this machine's clock is right."
+		return joinHints(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and that this machine's clock is right.")
 	case auth.Federation:
-		return "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired."
+		return joinHints(clock, "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired.")
 	}
 	return "Check the credential_source in the credentials file: the server that it names gave no subject token."
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
 // version is this library's version, as the User-Agent tells it.
@@ -30,6 +31,7 @@ type Dialer struct {
 	credentials *auth.Credentials // nil: the caller's own token sources, or HTTP client
 	resolver    resolver
 	failover    *failover
+	telemetry   *telemetry.Telemetry
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
 	wg          sync.WaitGroup // counts the making of the client key
@@ -83,11 +85,18 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	default:
 		d.resolver = nameResolver{}
 	}
-	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod)
+	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod, cfg.observe.log)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
 	}
+	d.telemetry = telemetry.New(telemetry.Config{
+		Tracers:   cfg.observe.tracers,
+		Meters:    cfg.observe.meters,
+		Version:   version,
+		ErrorType: errorType,
+		Read:      d.read,
+	})
 	return d, nil
 }
 
@@ -102,25 +111,40 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // errors are an [*Error]. The caller closes the connection;
 // closing the Dialer does not.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
-	dc, err := d.cfg.dial.with(opts)
+	start := time.Now()
+	ctx, span := d.telemetry.Dial(ctx)
+	conn, seen, err := d.dial(ctx, name, opts)
+	took := time.Since(start)
+	d.telemetry.Dialed(ctx, span, seen.Instance, took, err)
 	if err != nil {
 		return nil, err
+	}
+	seen.dialed(ctx, conn, took)
+	return conn, nil
+}
+
+// dial is Dial. It returns the observer of the instance too, once that is
+// known.
+func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observer, _ error) {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return nil, seen, err
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
 	t, err := d.resolve(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, seen, err
 	}
 	c, err := d.connector(t.name, dc.iam)
 	if err != nil {
-		return nil, err
+		return nil, seen, err
 	}
 	conn, err := c.dial(ctx, t, &dc)
 	if err != nil {
-		return nil, d.reason(c.String(), err)
+		return nil, c.seen, d.reason(c.String(), err)
 	}
-	return conn, nil
+	return conn, c.seen, nil
 }
 
 // Warmup gets an instance's metadata and certificate, so that the first Dial
@@ -177,6 +201,7 @@ func (d *Dialer) Close() error {
 		}
 		d.wg.Wait()
 		d.admin.Close()
+		d.telemetry.Close()
 	})
 	return nil
 }
@@ -211,7 +236,9 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 	if d.ctx.Err() != nil {
 		return target{}, d.reason(name, ErrDialerClosed)
 	}
+	ctx, span := d.telemetry.Resolve(ctx)
 	t, err := d.resolver.resolve(ctx, name)
+	span.End(err)
 	if err != nil {
 		return target{}, d.reason(name, newError(opResolve, "", err))
 	}

@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -19,6 +20,7 @@ const lookupTimeout = 10 * time.Second
 type failover struct {
 	resolver resolver
 	period   time.Duration // 0: no look-up but those of Dials
+	log      *slog.Logger
 
 	ctx    context.Context // ends at close
 	cancel context.CancelFunc
@@ -34,8 +36,8 @@ type domain struct {
 	timer *time.Timer    // of the next look-up; nil if there is none
 }
 
-func newFailover(r resolver, period time.Duration) *failover {
-	f := &failover{resolver: r, period: period, domains: map[string]*domain{}}
+func newFailover(r resolver, period time.Duration, log *slog.Logger) *failover {
+	f := &failover{resolver: r, period: period, log: log, domains: map[string]*domain{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -84,8 +86,12 @@ func (f *failover) lookUp(name string, d *domain) {
 
 	ctx, cancel := context.WithTimeout(f.ctx, lookupTimeout)
 	defer cancel()
-	if t, err := f.resolver.resolve(ctx, name); err == nil {
+	t, err := f.resolver.resolve(ctx, name)
+	switch {
+	case err == nil:
 		f.found(t.name)
+	case f.ctx.Err() == nil && f.log.Enabled(ctx, slog.LevelWarn):
+		f.log.LogAttrs(ctx, slog.LevelWarn, "looking up the DNS name of open connections failed", slog.String("domain", name), slog.String("error", err.Error()))
 	}
 
 	f.mu.Lock()
@@ -98,17 +104,27 @@ func (f *failover) lookUp(name string, d *domain) {
 // found is told which instance a domain names, and cuts the connections to
 // any other.
 func (f *failover) found(now Name) {
+	if n, ctx := f.cut(now), context.Background(); n > 0 && f.log.Enabled(ctx, slog.LevelInfo) {
+		f.log.LogAttrs(ctx, slog.LevelInfo, "the DNS name leads to another instance, connections to the old one are closed",
+			slog.String("domain", now.domain), slog.String("instance", now.String()), slog.Int("connections", n))
+	}
+}
+
+// cut cuts the connections of a domain to any other instance than now, and
+// returns how many those were.
+func (f *failover) cut(now Name) (cut int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.domains[now.domain]
 	if d == nil {
-		return
+		return 0
 	}
 	for c, n := range d.conns {
-		if n != now {
-			c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed))
+		if n != now && c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed)) {
+			cut++
 		}
 	}
+	return cut
 }
 
 // close ends the look-ups. Connections stay open.

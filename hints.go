@@ -1,70 +1,204 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
-	"net/http"
-
-	"google.golang.org/api/googleapi"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
-// hint is the sentence that says what to do about the failure of a step.
-func hint(op string, err error) string {
+// hint says what to do about the failure of a step.
+func hint(op, instance string, err error) string {
 	var (
-		api    *googleapi.Error
 		token  *admin.TokenError
+		call   *admin.CallError
+		config *admin.ConfigError
+		reply  *admin.ReplyError
 		lookup *resolve.LookupError
+		addr   *addressError
+		failed *unreachable
+		aged   *admin.ExpiredError
 		proxy  *netdial.Error
+		fake   *tlsverify.Error
 	)
+	who := subjectOf(instance)
 	switch {
 	case errors.As(err, &token):
 		return tokenHint(err)
-	case admin.Quota(err):
-		return "The quota of Admin API calls is used up: share one Dialer in the whole process, or ask for more quota."
-	case errors.As(err, &api):
-		return apiHint(api)
-	case errors.As(err, &lookup):
-		return "Give the DNS name a TXT record that holds the instance's connection name, project:region:instance, and check that this machine's DNS server knows that zone."
-	case errors.Is(err, ErrBadName):
-		return "Copy the connection name from `gcloud sql instances describe INSTANCE --format='value(connectionName)'`."
-	case errors.Is(err, ErrNoAddress):
-		return "Pass WithIPTypes with a type that the instance has, or give the instance such an address."
-	case errors.Is(err, ErrUnverified):
-		return "Another server answers at the instance's address: look for a proxy, a NAT rule or a DNS record that leads elsewhere."
+	case errors.As(err, &call):
+		return who.callHint(call, err)
+	case errors.As(err, &reply):
+		return impostorHint
+	case errors.As(err, &aged):
+		return cmp.Or(clockHint(aged.ClockOffset, theAPI), "A new certificate lasts for an hour: look whether this machine's clock and its time zone are right.")
 	case errors.Is(err, refresh.ErrExpired):
-		return "Set this machine's clock: a certificate that was made just now has expired by it."
+		return "If this is an IAM login, the token source gives tokens that have less than a second left; otherwise look whether this machine's clock is right."
+	case errors.As(err, &lookup):
+		return lookupHint(lookup)
+	case errors.Is(err, ErrBadName):
+		return "Copy the connection name from `gcloud sql instances describe INSTANCE --format='value(connectionName)'`; DNS names need the option WithDNSResolver."
+	case errors.As(err, &addr):
+		return who.addressHint(addr)
+	case errors.As(err, &config):
+		return config.Hint
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
-	case op == opRefresh:
-		return "Check that this machine can reach the Admin API (sqladmin.googleapis.com, TCP port 443), and try again."
+	case errors.As(err, &fake):
+		return who.unverifiedHint(err)
 	case errors.As(err, &proxy):
-		return "Check that this machine reaches the proxy, that the credentials in its URL are right, and that it may connect to the instance's address on TCP port 3307."
+		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to the instance's address on TCP port 3307.", proxy.Proxy)
+	case errors.As(err, &failed):
+		return who.unreachableHint(op, failed)
 	case op == opDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
+	case op == opRefresh:
+		return "Check that this machine can reach the Admin API (sqladmin.googleapis.com, TCP port 443), and try again."
 	}
 	return ""
 }
 
-func apiHint(api *googleapi.Error) string {
-	switch api.Code {
-	case http.StatusBadRequest:
-		return "If the instance is stopped, start it: `gcloud sql instances patch INSTANCE --activation-policy=ALWAYS`."
-	case http.StatusUnauthorized:
-		return "The credentials were not accepted: renew them, for example with `gcloud auth application-default login`."
-	case http.StatusForbidden:
-		for _, e := range api.Errors {
-			if e.Reason == "accessNotConfigured" {
-				return "Enable the API in the project that the credentials belong to: `gcloud services enable sqladmin.googleapis.com`."
-			}
-		}
-		return "Grant the caller the role Cloud SQL Client (roles/cloudsql.client) on the instance's project, and check the project's name."
-	case http.StatusNotFound:
-		return "Check project and instance: `gcloud sql instances list --project PROJECT`."
+// subject is the instance that a hint is about, as gcloud names it.
+type subject struct{ project, instance string }
+
+func subjectOf(instance string) subject {
+	n, err := ParseName(instance)
+	if err != nil {
+		return subject{"PROJECT", "INSTANCE"}
 	}
-	return ""
+	return subject{n.project, n.instance}
+}
+
+// gcloud is a command about the instance.
+func (s subject) gcloud(verb, more string) string {
+	return fmt.Sprintf("`gcloud sql instances %s %s --project=%s %s`", verb, s.instance, s.project, more)
+}
+
+// addressHint is for an instance without an address of the wanted types.
+func (s subject) addressHint(e *addressError) string {
+	flags := map[IPType]string{
+		PublicIP:  "--assign-ip",
+		PrivateIP: "--network=NETWORK",
+		PSC:       "--enable-private-service-connect --allowed-psc-projects=PROJECTS",
+	}
+	switch {
+	case len(e.has) > 0:
+		return fmt.Sprintf("Pass WithIPTypes with a type that the instance has, %v, or give it one of the wanted type: %s.", e.has, s.gcloud("patch", flags[e.wanted[0]]))
+	case len(e.wanted) < len(allIPTypes):
+		return fmt.Sprintf("If the instance has been created completely, give it such an address: %s.", s.gcloud("patch", flags[e.wanted[0]]))
+	}
+	return fmt.Sprintf("Look whether the instance has been created completely, and which addresses it has: %s.", s.gcloud("describe", "--format='value(state,ipAddresses)'"))
+}
+
+func lookupHint(e *resolve.LookupError) string {
+	if e.Temporary() {
+		return "Check that this machine's DNS server works and can be reached, for example with `dig TXT " + e.Domain + "`."
+	}
+	return "Give " + e.Domain + " a TXT record that holds the instance's connection name, project:region:instance, and check with `dig TXT " + e.Domain + "` that this machine's DNS server knows it."
+}
+
+// unreachableHint is for attempts of which none led to the instance.
+func (s subject) unreachableHint(op string, e *unreachable) string {
+	others := ""
+	if len(e.others) > 0 {
+		others = fmt.Sprintf("The instance can also be reached at other types of address, see WithIPTypes: %v.", e.others)
+	}
+	if op == opHandshake {
+		return joinHints("The connection stands, but no Cloud SQL instance answers on it: look for a firewall or proxy that inspects TLS, and whether the instance is running: "+s.gcloud("describe", "--format='value(state)'")+".", others)
+	}
+	ways := []string{"Check the way to TCP port 3307"}
+	for _, kind := range []struct{ kind, hint string }{
+		{admin.Public, "to a public address, firewalls must let this machine connect to that port in the internet"},
+		{admin.Private, "to a private address, this program must run in the instance's VPC network or in one that is connected to it, and Cloud Run, functions and App Engine need Direct VPC egress or a Serverless VPC Access connector"},
+		{admin.PSC, "for PSC, this program's VPC network needs an endpoint for the instance, and a DNS record that leads the instance's name to that endpoint"},
+	} {
+		if slices.ContainsFunc(e.attempts, func(a *attempt) bool { return a.kind == kind.kind }) {
+			ways = append(ways, kind.hint)
+		}
+	}
+	refused := ""
+	if errors.Is(e, syscall.ECONNREFUSED) {
+		refused = "A refused connection can also mean that the instance is stopped or restarts: " + s.gcloud("describe", "--format='value(state,settings.activationPolicy)'") + "."
+	}
+	return joinHints(strings.Join(ways, "; ")+".", refused, others)
+}
+
+// unverifiedHint is for a server that could not prove to be the instance.
+func (s subject) unverifiedHint(err error) string {
+	addr, offset := "its address", time.Duration(0)
+	if e, ok := errors.AsType[*unreachable](err); ok {
+		i := slices.IndexFunc(e.attempts, func(a *attempt) bool {
+			_, ok := errors.AsType[*tlsverify.Error](a.err)
+			return ok
+		})
+		if i >= 0 {
+			addr, offset = e.attempts[i].addr, e.attempts[i].clockOffset
+		}
+	}
+	if expired(err) {
+		return cmp.Or(clockHint(offset, theAPI), "Look whether this machine's clock is right; if so, the instance needs a new server certificate: "+
+			fmt.Sprintf("`gcloud sql ssl server-certs create --instance=%s --project=%s` and `... rotate`.", s.instance, s.project))
+	}
+	return fmt.Sprintf("Another server than the instance answers at %s: compare the address with %s, and look for a proxy, a NAT rule or a DNS record that leads elsewhere.",
+		addr, s.gcloud("describe", "--format='value(ipAddresses)'"))
+}
+
+// expired reports whether a certificate is not valid by the local clock: it has
+// expired, or its time is still to come.
+func expired(err error) bool {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok && invalid.Reason == x509.Expired
+}
+
+// What a clock is compared with.
+const (
+	theAPI         = "the Admin API's"
+	theTokenServer = "the clock of the server that issues access tokens"
+)
+
+// clockHint says that this machine's clock is off, "" if it is about right.
+func clockHint(offset time.Duration, reference string) string {
+	if offset.Abs() <= time.Minute {
+		return ""
+	}
+	side := "ahead of"
+	if offset < 0 {
+		side = "behind"
+	}
+	return fmt.Sprintf("This machine's clock is %s %s %s: set it.", span(offset.Abs()), side, reference)
+}
+
+// span is a duration in the unit that fits it.
+func span(d time.Duration) string {
+	units := func(unit time.Duration, name string) string {
+		n := int(math.Round(float64(d) / float64(unit)))
+		if n == 1 {
+			return "1 " + name
+		}
+		return fmt.Sprintf("%d %ss", n, name)
+	}
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return units(day, "day")
+	case d >= 2*time.Hour:
+		return units(time.Hour, "hour")
+	}
+	return units(time.Minute, "minute")
+}
+
+// joinHints puts one sentence after the other.
+func joinHints(hints ...string) string {
+	return strings.Join(slices.DeleteFunc(hints, func(h string) bool { return h == "" }), " ")
 }

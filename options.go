@@ -5,10 +5,13 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
 
 const (
@@ -27,6 +30,7 @@ type Option interface {
 // Dials.
 type DialOption interface {
 	Option
+	ServeOption
 	applyDial(*dialConfig)
 }
 
@@ -38,6 +42,7 @@ type config struct {
 	lazy           bool
 	key            crypto.Signer
 	names          nameConfig
+	observe        observeConfig
 	dial           dialConfig
 	errs           []error // about options that cannot even be stored
 }
@@ -58,11 +63,13 @@ func newConfig(opts []Option) (config, error) {
 		refreshTimeout: defaultRefreshTimeout,
 		userAgent:      "cloudsqlconn/" + version,
 		names:          nameConfig{failoverPeriod: defaultFailoverPeriod},
+		observe:        observeConfig{log: slog.New(slog.DiscardHandler)},
 		dial: dialConfig{
 			types:     []IPType{PublicIP, PrivateIP, PSC},
 			dialFunc:  new(net.Dialer).DialContext,
 			keepAlive: defaultKeepAlive,
 			exchange:  true,
+			protocol:  mdx.TLS,
 			timeout:   defaultDialTimeout,
 		},
 	}
@@ -76,6 +83,7 @@ func (c *config) validate() error {
 		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want a positive duration, got %v", c.refreshTimeout))
 	}
 	errs = append(errs, c.names.faults()...)
+	errs = append(errs, c.observe.errs...)
 	c.completeCredentials()
 	errs = append(errs, c.credentialFaults(c.dial.iam)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 )
 
@@ -19,7 +20,8 @@ type dialConfig struct {
 	proxy     *netdial.Proxy // nil: none
 	proxyFrom string         // the option that has set proxy, of those that are being applied together
 	keepAlive time.Duration
-	exchange  bool // metadata, with instances that want it
+	exchange  bool                   // metadata, with instances that want it
+	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
 	errs      []error // about options that cannot even be stored
 }
@@ -172,7 +174,7 @@ func WithTCPKeepAlive(d time.Duration) DialOption {
 // it that the connection is encrypted up to the client, which lets
 // caching_sha2_password send passwords as over MySQL's own TLS. Nothing is sent
 // before the first Write. Default: true. Programs that pass connections on for
-// others set it to false.
+// others set it to false; [Dialer.Serve] tells what its listener is.
 func WithMetadataExchange(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.exchange = on })
 }

@@ -52,6 +52,21 @@ func TestTheSecondPSCNameIsTried(t *testing.T) {
 	}
 }
 
+// The name leads to another instance's server.
+func TestAPrivateServiceConnectNameProvesNothing(t *testing.T) {
+	addrs := map[cloudsqlconn.IPType]string{cloudsqlconn.PSC: "a.b.europe-west1.sql-psc.goog"}
+	inWorld(t, cloudsqltest.Instance{Addrs: addrs}, func(t *testing.T, w *world) {
+		other := w.AddInstance(otherInstance, cloudsqltest.Instance{})
+		forged := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return w.DialContext(ctx, network, net.JoinHostPort(other.Addrs()[cloudsqlconn.PrivateIP], "3307"))
+		})
+		w.wantError(cloudsqlconn.ErrUnverified, 20*time.Second, cloudsqlconn.WithPSC(), forged)
+		if other.Counts().Distrusted == 0 {
+			t.Error("the other server was not met")
+		}
+	})
+}
+
 func TestIPv6(t *testing.T) {
 	addrs := map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "2001:db8::1", cloudsqlconn.PrivateIP: "fd00::1"}
 	inWorld(t, cloudsqltest.Instance{Addrs: addrs}, func(t *testing.T, w *world) {

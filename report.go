@@ -146,6 +146,10 @@ func (s *Step) problem() string {
 	if errors.As(err, &e) {
 		err = e.Err
 	}
+	var a *attempt
+	if errors.As(err, &a) {
+		err = a.err // the rest is told already
+	}
 	text := err.Error()
 	var (
 		file *fs.PathError

@@ -18,14 +18,26 @@ type InstanceStatus struct {
 	Addrs             map[IPType][]string // the addresses that the instance has
 	CertificateExpiry time.Time           // of the client certificate
 	LastRefresh       time.Time           // when they were fetched
+	Expiry            time.Time           // of the certificate, or of the login token in it if that is sooner
 
 	// LastError is why the last refresh failed, nil if it did not; Attempts is
 	// how many have failed since the last success.
 	LastError error
 	Attempts  int
 
+	Refreshing bool             // a refresh is in progress
+	History    []RefreshAttempt // the last 16 refreshes that have ended, the latest last
+
 	OpenConnections         int64
 	BytesRead, BytesWritten int64 // over all connections, closed ones included
+}
+
+// RefreshAttempt is a refresh that has ended.
+type RefreshAttempt struct {
+	Time     time.Time // when it began
+	Duration time.Duration
+	Forced   bool   // by a Dial that had failed; otherwise it was due, or the first
+	Error    string // why it failed, cut after some 500 bytes; "" if it did not
 }
 
 // Instances returns a snapshot of all instances that were dialled or warmed
@@ -63,12 +75,17 @@ func (c *connector) status() InstanceStatus {
 		LastRefresh:     cached.Fetched,
 		LastError:       cached.Err,
 		Attempts:        cached.Attempts,
+		Refreshing:      cached.Fetching,
 		OpenConnections: c.open.Load(),
 		BytesRead:       c.read.Load(),
 		BytesWritten:    c.written.Load(),
 	}
+	for _, a := range c.cache.History() {
+		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Error: a.Err})
+	}
 	if info := cached.Value; info != nil {
 		s.DatabaseVersion = info.DatabaseVersion
+		s.Expiry = cached.Expiry
 		s.CertificateExpiry = info.Certificate.NotAfter
 		s.Addrs = map[IPType][]string{}
 		for kind, addrs := range info.Addrs {

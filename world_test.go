@@ -3,9 +3,12 @@ package cloudsqlconn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,6 +28,7 @@ type world struct {
 	t        *testing.T
 	instance *cloudsqltest.Proxy
 	dialer   *cloudsqlconn.Dialer
+	told     *witness // what all its Dialers tell
 
 	fault  atomic.Pointer[cloudsqltest.Fault] // for every Admin API request, if not nil
 	faults atomic.Int64                       // requests it has hit
@@ -44,7 +48,7 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{Server: cloudsqltest.NewMemoryServer(), t: t}
+		w := &world{Server: cloudsqltest.NewMemoryServer(), t: t, told: newWitness(t)}
 		defer w.Close()
 		w.OnRequest = func(*http.Request) *cloudsqltest.Fault {
 			f := w.fault.Load()
@@ -56,13 +60,17 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 		w.instance = w.AddInstance(testInstance, cfg)
 		w.dialer = w.newDialer(opts...)
 		defer func() { _ = w.dialer.Close() }() // the test may have replaced it
+		defer func() {
+			w.wantNoSecret(w.told.all())
+			w.wantNoSecret(fmt.Sprintf("%+v", w.dialer.Instances()))
+		}()
 		test(t, w)
 	})
 }
 
 func (w *world) newDialer(opts ...cloudsqlconn.Option) *cloudsqlconn.Dialer {
 	w.t.Helper()
-	d, err := cloudsqlconn.NewDialer(context.Background(), append(w.Options(), opts...)...)
+	d, err := cloudsqlconn.NewDialer(context.Background(), slices.Concat(w.Options(), []cloudsqlconn.Option{w.told.options()}, opts)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -74,11 +82,14 @@ func (w *world) dial(within time.Duration, opts ...cloudsqlconn.DialOption) erro
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	c, err := w.dialer.Dial(ctx, testInstance, opts...)
-	if err != nil {
-		return err
+	if err == nil {
+		defer c.Close()
+		err = echo(c)
 	}
-	defer c.Close()
-	return echo(c)
+	if err != nil {
+		w.wantNoSecret(fmt.Sprintf("%v %+v %#v", err, err, err))
+	}
+	return err
 }
 
 // wantDial is dial that must succeed, with time to spare.
@@ -101,6 +112,17 @@ func (w *world) wantError(target error, within time.Duration, opts ...cloudsqlco
 		w.t.Fatalf("Dial: got error of type %T, want *Error", err)
 	}
 	return e
+}
+
+// wantNoSecret checks that a text that people or programs get to see tells no
+// token and no key. F40.
+func (w *world) wantNoSecret(text string) {
+	w.t.Helper()
+	for what, secret := range secrets(w.t, w) {
+		if i := strings.Index(text, secret); i >= 0 {
+			w.t.Errorf("%s appears in %q", what, text[max(0, i-500):min(len(text), i+500)])
+		}
+	}
 }
 
 // calls is how many Admin API requests there were.

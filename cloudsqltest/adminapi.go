@@ -92,7 +92,14 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		req.Fault = s.OnRequest(r)
 	}
+	var rule *ActiveRule
+	if req.Fault == nil {
+		if rule = s.ruleFor(req.Instance, req.Call); rule != nil {
+			req.Fault = rule.fault
+		}
+	}
 	answered := s.record(&req)
+	defer func() { s.logRequest(r, &req, rule) }()
 
 	f := req.Fault
 	if f == nil {
@@ -129,12 +136,12 @@ func (s *Server) record(req *Request) (answered func(status int)) {
 			s.hits[f]++
 		}
 	}
-	n := len(s.requests)
-	s.requests = append(s.requests, *req)
+	kept := *req
+	s.requests = keep(s.requests, &kept, s.MaxRequests)
 	return func(status int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.requests[n].Status = status
+		kept.Status, req.Status = status, status
 	}
 }
 
@@ -143,10 +150,14 @@ func (s *Server) answer(req *Request) *reply {
 	if req.Call == "" || req.Method != methods[req.Call] {
 		return errorReply(http.StatusNotFound, "Not Found", "notFound")
 	}
-	if scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " "); !strings.EqualFold(scheme, "Bearer") || token != s.token {
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || !s.takes(token) {
 		return errorReply(http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
 	}
 	project := req.Instance[:max(0, strings.LastIndex(req.Instance, ":"))]
+	if !s.spend(token) {
+		return quotaReply(project)
+	}
 	s.mu.Lock()
 	p, known := s.proxies[req.Instance], s.projects[project]
 	s.mu.Unlock()
@@ -208,7 +219,7 @@ func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEp
 	if _, ok := public.(*rsa.PublicKey); !ok && !s.AllowAnyKey {
 		return nil, "Invalid value at 'public_key': not an RSA key."
 	}
-	if req.AccessToken != "" && req.AccessToken != s.loginToken {
+	if req.AccessToken != "" && !s.takesForLogin(req.AccessToken) {
 		return nil, "Invalid value at 'access_token'."
 	}
 	var life time.Duration

@@ -26,6 +26,10 @@ type Instance struct {
 	// ask for passwords on TCP, and only IAM logins pass without one.
 	IAMBackend string
 
+	// IAMUsers are the principals that may log in with IAM, if they have to be
+	// known: see [Server.Principals]. Default: all of them.
+	IAMUsers []string
+
 	// Handler serves connections if Backend is empty, each in a goroutine of
 	// its own. Its argument is a [*Conn], decrypted, which is closed when it
 	// returns. It must return when the connection has ended. A panic in it is
@@ -44,7 +48,8 @@ type Instance struct {
 	// ListenOn3307 makes the instance listen on port 3307 of its default
 	// addresses, for connectors that know no dial function. It needs a
 	// [NewServer] and Linux, where all of 127.0.0.0/8 is there; otherwise
-	// AddInstance panics. Any number of servers and processes can do so at the
+	// AddInstance panics. A name for PSC, which SetAddrs can add, must resolve to
+	// one of the other addresses. Any number of servers and processes can do so at the
 	// same time.
 	ListenOn3307 bool
 
@@ -112,6 +117,7 @@ func (cfg Instance) withDefaults(region string) Instance {
 		cfg.Handler = echo
 	}
 	cfg.Addrs, cfg.DNSNames, cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), slices.Clone(cfg.Nodes)
+	cfg.IAMUsers = slices.Clone(cfg.IAMUsers)
 	return cfg
 }
 

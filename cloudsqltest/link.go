@@ -18,6 +18,7 @@ type Conn struct {
 	*tls.Conn
 	token    string
 	exchange *mdx.Server // nil if the instance does not know the metadata exchange
+	login    *loginCheck // nil if the login is not checked
 }
 
 // Token returns the login token in the client's certificate, or "".
@@ -70,6 +71,7 @@ func (p *Proxy) handle(r *run, raw net.Conn) {
 		return // Stop has already cut all connections
 	}
 	defer p.forget(l)
+	behavior = p.consult(l, behavior)
 	switch behavior {
 	case Silent, Unreachable:
 		p.count(&p.counts.Silent)
@@ -125,6 +127,7 @@ func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
 	if err := tc.Handshake(); err != nil {
 		if stall == nil && l.ctx.Err() == nil {
 			p.count(p.failure(err))
+			p.logInfo("handshake failed", "client", l.raw.RemoteAddr(), "error", err)
 		}
 		_ = held.release()
 		p.linger(l)
@@ -166,6 +169,7 @@ func (p *Proxy) attend(l *link, c *Conn) {
 	if !p.exchangeMetadata(c) {
 		return
 	}
+	p.checkLogin(l, c)
 	backend := p.cfg.Backend
 	if c.token != "" && p.cfg.IAMBackend != "" {
 		backend = p.cfg.IAMBackend
@@ -178,7 +182,10 @@ func (p *Proxy) attend(l *link, c *Conn) {
 	p.now(l, "forwarding to "+backend)
 	if err := forward(l.ctx, c, backend); err != nil && l.ctx.Err() == nil {
 		p.count(&p.counts.Unserved)
-		log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
+		if p.server.Logger == nil {
+			log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
+		}
+		p.logInfo("backend unreachable", "error", err)
 	}
 }
 

@@ -35,8 +35,8 @@ func claim(addr string) (net.PacketConn, error) { return net.ListenPacket("udp",
 func on3307[T io.Closer](addrs map[cloudsqlconn.IPType]string, have map[string]T, open func(addr string) (T, error)) (map[string]T, error) {
 	all := map[string]T{}
 	for _, host := range addrs {
-		if _, twice := all[host]; twice {
-			continue
+		if _, twice := all[host]; twice || net.ParseIP(host) == nil {
+			continue // the name for PSC is nothing to listen at
 		}
 		one, ok := have[host]
 		if !ok {

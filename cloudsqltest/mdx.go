@@ -73,6 +73,14 @@ func (c *Conn) ClientProtocolType() string {
 
 // Read reads what the client sends after its metadata.
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.login != nil {
+		return c.login.read(b)
+	}
+	return c.read(b)
+}
+
+// read is Read without a look at the login.
+func (c *Conn) read(b []byte) (int, error) {
 	if c.exchange == nil {
 		return c.Conn.Read(b)
 	}
@@ -91,7 +99,7 @@ func (p *Proxy) exchangeMetadata(c *Conn) bool {
 	c.exchange = mdx.NewServer(c.Conn, func(r mdx.Request) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.told = append(p.told, ClientMetadata{r.ClientProtocolType.String(), r.UserAgent})
+		p.told = keep(p.told, ClientMetadata{r.ClientProtocolType.String(), r.UserAgent}, p.server.MaxRequests)
 	})
 	if mode == GreetFirst {
 		return true

@@ -1,10 +1,12 @@
 package cloudsqltest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -29,21 +31,52 @@ type Server struct {
 	// ends, as with net/http.
 	OnRequest func(*http.Request) *Fault
 
+	// OnConnect, if not nil, is called for every TCP connection to an instance,
+	// or to a node of it, from many goroutines at once. It returns what happens
+	// to the connection, unless the instance has a behaviour of its own.
+	OnConnect func(*Proxy) Behavior
+
 	// AllowAnyKey signs client certificates for keys of every kind. By default
 	// only RSA keys are accepted, the one kind that Cloud SQL is known to take.
 	AllowAnyKey bool
 
-	url               string
-	api               *http.Server
-	client            *http.Client
-	inMemory          bool
-	token, loginToken string
-	closing           chan struct{}  // closed when Close begins
-	done              chan struct{}  // closed when it has ended
-	wg                sync.WaitGroup // counts the API's accept loop and connections, and deletions
+	// Principals are the IAM principals, e-mail addresses, that tokens belong
+	// to, by token. Beside Token and LoginToken, which may be among them, these
+	// tokens are accepted, by the Admin API and in certificates for IAM login. A
+	// login with a certificate whose token has a principal must be as the
+	// database user of that principal, see [cloudsqlconn.FormatIAMUser], and is
+	// refused otherwise, with the engine's own error. Default: none, and no
+	// login is checked.
+	Principals map[string]string
+
+	// Quota is how many requests a minute the Admin API takes from a user, who
+	// is a principal, or a token without one; further ones get 429. Cloud SQL's
+	// is 180 by default. Zero means any number.
+	Quota int
+
+	// MaxRequests is how many of the last requests are kept for
+	// [Server.Requests], and of what clients have told for
+	// [Proxy.MetadataExchanges]. Zero means all.
+	MaxRequests int
+
+	// Logger, if not nil, is told of every request and connection: at Info what
+	// was asked and what came of it, at Debug how connections go on.
+	Logger *slog.Logger
+
+	url      string
+	api      *http.Server
+	client   *http.Client
+	inMemory bool
+	closing  chan struct{}  // closed when Close begins
+	done     chan struct{}  // closed when it has ended
+	wg       sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
 	mu        sync.Mutex // guards everything below; comes before Proxy.mu
-	requests  []Request
+	token     string
+	login     string // the token for certificates
+	requests  []*Request
+	rules     []*ActiveRule
+	spent     map[string]*spending   // by user
 	serving   map[*http.Request]bool // requests without a complete answer
 	hits      map[*Fault]int
 	proxies   map[string]*Proxy // by project:instance
@@ -60,6 +93,12 @@ func NewServer() *Server {
 	return start(&Server{}, must(net.Listen("tcp", "127.0.0.1:0")), &http.Transport{})
 }
 
+// NewServerOn starts an Admin API on a listener, which Close closes: on a fixed
+// port, for example. The caller should call Close when finished.
+func NewServerOn(l net.Listener) *Server {
+	return start(&Server{}, l, &http.Transport{})
+}
+
 // NewMemoryServer starts an Admin API on a network in memory, which only those
 // see that use [Server.Options], or [Server.Client] and [Server.DialContext].
 // Everything in it blocks in a way that testing/synctest understands, so that
@@ -71,7 +110,8 @@ func NewMemoryServer() *Server {
 
 func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
-	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
+	s.token, s.login = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
+	s.spent = map[string]*spending{}
 	s.closing, s.done = make(chan struct{}), make(chan struct{})
 	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}
 	s.proxies, s.projects = map[string]*Proxy{}, map[string]bool{}
@@ -106,10 +146,27 @@ func (s *Server) URL() string { return s.url }
 func (s *Server) Client() *http.Client { return s.client }
 
 // Token is the bearer token that the Admin API accepts.
-func (s *Server) Token() string { return s.token }
+func (s *Server) Token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token
+}
 
 // LoginToken is the token that it puts into certificates for IAM login.
-func (s *Server) LoginToken() string { return s.loginToken }
+func (s *Server) LoginToken() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login
+}
+
+// SetTokens replaces Token and LoginToken; the ones before are not accepted any
+// more. An empty one stays as it is. Certificates that have a login token
+// already remain good.
+func (s *Server) SetTokens(token, loginToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
+}
 
 // Options makes a Dialer use this server: its endpoint, its tokens, and its
 // way to the instances. Options that come later override them.
@@ -117,8 +174,8 @@ func (s *Server) Options() []cloudsqlconn.Option {
 	opts := []cloudsqlconn.Option{
 		cloudsqlconn.WithAdminAPIEndpoint(s.URL()),
 		cloudsqlconn.WithIAMAuthNTokenSources(
-			oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.token}),
-			oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.loginToken}),
+			oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.Token()}),
+			oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.LoginToken()}),
 		),
 		cloudsqlconn.WithDialFunc(s.DialContext),
 	}
@@ -129,12 +186,26 @@ func (s *Server) Options() []cloudsqlconn.Option {
 }
 
 // Requests returns the requests so far, oldest first. They are kept, headers
-// and bodies included, as long as the Server is; what they point to is shared
-// and must not be modified.
+// and bodies included, as long as the Server is, unless MaxRequests bounds
+// that; what they point to is shared and must not be modified.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.requests)
+	requests := make([]Request, len(s.requests))
+	for i, r := range s.requests {
+		requests[i] = *r
+	}
+	return requests
+}
+
+// keep appends v to list, and drops the oldest if max, unless it is zero, is
+// exceeded.
+func keep[T any](list []T, v T, max int) []T {
+	list = append(list, v)
+	if max > 0 && len(list) > max {
+		list = slices.Delete(list, 0, len(list)-max)
+	}
+	return list
 }
 
 // Hits returns how many requests have met the fault, which is told from others

@@ -110,8 +110,7 @@ func TestRawGivesTheConnectionOfGoMSSQLDB(t *testing.T) {
 	wantNil(t, err)
 	defer c.Close()
 	wantNil(t, c.Raw(func(raw any) error {
-		var conn *mssql.Conn = raw.(*sqlserver.Conn).Conn
-		return conn.Ping(t.Context())
+		return (*mssql.Conn).Ping(raw.(*sqlserver.Conn).Conn, t.Context())
 	}))
 }
 

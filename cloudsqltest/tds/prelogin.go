@@ -132,13 +132,33 @@ func startTLS(c net.Conn, config *tls.Config) (*tls.Conn, error) {
 // writes, until done.
 type handshakeConn struct {
 	net.Conn
-	rest []byte // of the message read last
+	rest []byte // of the message, or the header of a record, read last
+	left int    // of the record
 	done bool
+}
+
+// readRecord reads from one record: what follows need not be TLS.
+func (c *handshakeConn) readRecord(b []byte) (n int, err error) {
+	if c.left == 0 && len(c.rest) == 0 {
+		header := make([]byte, 5)
+		if _, err := io.ReadFull(c.Conn, header); err != nil {
+			return 0, err
+		}
+		c.rest, c.left = header, int(binary.BigEndian.Uint16(header[3:]))
+	}
+	if len(c.rest) > 0 {
+		n = copy(b, c.rest)
+		c.rest = c.rest[n:]
+		return n, nil
+	}
+	n, err = c.Conn.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	return n, err
 }
 
 func (c *handshakeConn) Read(b []byte) (int, error) {
 	if c.done {
-		return c.Conn.Read(b)
+		return c.readRecord(b)
 	}
 	for len(c.rest) == 0 {
 		m, err := readMessage(c.Conn, maxMessageSize)

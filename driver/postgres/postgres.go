@@ -35,6 +35,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
@@ -122,7 +123,7 @@ func completeUser(ctx context.Context, d *cloudsqlconn.Dialer, cfg *pgx.ConnConf
 // after a second, as pgx has it, and at once if the server has said something.
 // That is mostly its end.
 func shouldPing(c *pgx.Conn, idle time.Duration) bool {
-	return idle > time.Second || heard(c.PgConn().Conn())
+	return idle > time.Second || heard.Anything(c.PgConn().Conn())
 }
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of

@@ -73,7 +73,7 @@ func add(ctx context.Context, db *sql.DB, titles []string) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	for _, title := range titles {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO books (title) VALUES (?)`, title); err != nil {
 			return err

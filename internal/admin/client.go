@@ -155,13 +155,18 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 		return fail(err)
 	}
 
+	return c.join(inst, settings, cert)
+}
+
+// join makes metadata and a certificate an Info, and says when it expires.
+func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *certificate) (*Info, time.Time, error) {
 	info, err := newInfo(inst, settings, cert.tls)
 	if err != nil {
-		return fail(err)
+		return nil, time.Time{}, err
 	}
 	info.ClockOffset = c.clockOffset()
 	if now := time.Now(); !now.Before(info.Certificate.NotAfter) {
-		return fail(&ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset})
+		return nil, time.Time{}, &ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset}
 	}
 	return info, cert.expiry, nil
 }

@@ -3,11 +3,12 @@ package admin
 import (
 	"context"
 	"crypto/tls"
-	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
 	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // MaxRefreshes is how many calls for instances of one Client are under way at
@@ -21,9 +22,8 @@ type Metadata struct {
 	// Region is where the API says that the instance is. It can be empty.
 	Region string
 
-	// Date is when the API made its reply, by its own clock, to a second. Zero
-	// if it did not say.
-	Date time.Time
+	// ClockTold says whether ClockOffset is known.
+	ClockTold bool
 
 	inst     Instance
 	settings *sqladmin.ConnectSettings
@@ -47,7 +47,8 @@ func (c *Client) LoginToken(ctx context.Context) (*oauth2.Token, error) {
 }
 
 // Metadata asks for an instance's metadata and checks it, as Fetch does. The
-// Info in it is for looking at, not for connections.
+// Info in it is for looking at, not for connections. If there was a reply but
+// it is of no use, there is an error and a Metadata that tells of clocks only.
 func (c *Client) Metadata(ctx context.Context, inst Instance) (*Metadata, error) {
 	release, err := c.slot(ctx)
 	if err != nil {
@@ -58,11 +59,13 @@ func (c *Client) Metadata(ctx context.Context, inst Instance) (*Metadata, error)
 	if err != nil {
 		return nil, err
 	}
+	offset, told := auth.ClockOffset(settings.Header, time.Now())
 	info, err := newInfo(inst, settings, tls.Certificate{})
 	if err != nil {
-		return nil, err
+		info = new(Info)
 	}
-	return &Metadata{Info: info, Region: settings.Region, Date: date(settings.Header), inst: inst, settings: settings}, nil
+	info.ClockOffset = offset
+	return &Metadata{Info: info, Region: settings.Region, ClockTold: told, inst: inst, settings: settings}, err
 }
 
 // Certificate asks for a certificate and returns it with the metadata, and
@@ -88,18 +91,12 @@ func (c *Client) Certificate(ctx context.Context, m *Metadata, iam bool) (*Info,
 	if err != nil {
 		return fail(err)
 	}
-	info, err := newInfo(m.inst, m.settings, cert.tls)
-	return info, cert.expiry, err
+	return c.join(m.inst, m.settings, cert)
 }
 
-// Date is when the server that err is about gave its answer, by its own clock,
-// to a second. Zero if it did not answer, or did not say.
-func Date(err error) time.Time {
+// ClockOffset is how far this machine's clock is ahead of that of the server
+// whose refusal err is. It reports false if there was none, or it did not tell.
+func ClockOffset(err error) (offset time.Duration, told bool) {
 	_, header := refusal(err)
-	return date(header)
-}
-
-func date(h http.Header) time.Time {
-	t, _ := http.ParseTime(h.Get("Date")) // zero if it fails
-	return t
+	return auth.ClockOffset(header, time.Now())
 }

@@ -37,10 +37,3 @@ func (e *entry[T]) left(now time.Time) time.Duration {
 	}
 	return e.life - margin(e.life) - e.age(now)
 }
-
-func (e *entry[T]) peek() *T {
-	if e == nil {
-		return nil
-	}
-	return e.value
-}

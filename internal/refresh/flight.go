@@ -39,25 +39,26 @@ func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
 		c.mu.Unlock()
 		return // another has taken its place
 	}
-	l := Landing[T]{Old: c.cur.peek(), Left: c.cur.left(now), Err: err}
+	l := Landing[T]{Err: err}
+	if c.cur != nil {
+		l.Old, l.Left = c.cur.value, c.cur.left(now)
+	}
 	c.flight = nil
 	c.rememberLocked(newAttempt(f, now, err))
 	switch {
 	case c.closed:
 	case err != nil:
 		c.failedLocked(now, failure{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
+		l.Attempts = c.fail.attempts
 	default:
 		l.Value, l.Expiry = v, expiry
-		c.cur = e
+		if c.fail != nil {
+			l.Attempts = c.fail.attempts
+		}
+		c.cur, c.fail = e, nil
 		if !c.policy.Lazy {
 			c.armLocked(max(timerAfter(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
 		}
-	}
-	if c.fail != nil {
-		l.Attempts = c.fail.attempts
-	}
-	if err == nil {
-		c.fail = nil
 	}
 	landed, closed := c.landed, c.closed
 	c.landed = make(chan struct{})

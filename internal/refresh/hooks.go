@@ -24,7 +24,7 @@ type Landing[T any] struct {
 	Old      *T            // the value before, nil if there was none; it may have expired
 	Left     time.Duration // how much longer Old can be used; 0: it cannot
 	Err      error
-	Attempts int // fetches that failed since the last success but for Value, this one included
+	Attempts int // fetches that failed since the last success before this one, this one included if it failed
 }
 
 // Observe sets the hooks. It is called before anything else.

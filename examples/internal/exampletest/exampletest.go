@@ -26,15 +26,20 @@ const (
 // Cloud is an emulated Cloud SQL with one instance.
 type Cloud struct {
 	*cloudsqltest.Server
-	Proxy    *cloudsqltest.Proxy
-	Database *dbserver.Server
+	Proxy *cloudsqltest.Proxy
 }
 
 // Postgres starts an instance that is a real PostgreSQL. more is run as its
 // superuser, in the database shop.
 func Postgres(t *testing.T, more ...string) *Cloud {
 	t.Helper()
-	return start(t, "POSTGRES_15", dbserver.StartPostgres, append([]string{
+	return emulate(t, "POSTGRES_15", StartPostgres(t, more...))
+}
+
+// StartPostgres starts the PostgreSQL of [Postgres] alone.
+func StartPostgres(t *testing.T, more ...string) *dbserver.Server {
+	t.Helper()
+	return start(t, dbserver.StartPostgres, append([]string{
 		fmt.Sprintf(`CREATE ROLE %s LOGIN PASSWORD '%s'`, User, Password),
 		fmt.Sprintf(`CREATE DATABASE %s OWNER %s`, Database, User),
 		`\connect ` + Database,
@@ -44,16 +49,16 @@ func Postgres(t *testing.T, more ...string) *Cloud {
 // MariaDB starts an instance that is a real MariaDB.
 func MariaDB(t *testing.T) *Cloud {
 	t.Helper()
-	return start(t, "MYSQL_8_0", dbserver.StartMariaDB, []string{
+	return emulate(t, "MYSQL_8_0", start(t, dbserver.StartMariaDB, []string{
 		fmt.Sprintf("CREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s'", User, Password),
 		fmt.Sprintf("CREATE DATABASE %s", Database),
 		fmt.Sprintf("GRANT ALL ON %s.* TO '%s'@'127.0.0.1'", Database, User),
-	})
+	}))
 }
 
-// start starts a server and an instance in front of it. A server that is not
-// installed is a reason to skip the test, but not in CI.
-func start(t *testing.T, version string, server func(context.Context, dbserver.Options) (*dbserver.Server, error), setUp []string) *Cloud {
+// start starts a server. One that is not installed is a reason to skip the
+// test, but not in CI.
+func start(t *testing.T, server func(context.Context, dbserver.Options) (*dbserver.Server, error), setUp []string) *dbserver.Server {
 	t.Helper()
 	db, err := server(t.Context(), dbserver.Options{})
 	if missing := errors.Is(err, dbserver.ErrNotInstalled) || errors.Is(err, errors.ErrUnsupported); missing && os.Getenv("CI") != "true" {
@@ -70,12 +75,15 @@ func start(t *testing.T, version string, server func(context.Context, dbserver.O
 	if err := db.Exec(t.Context(), setUp...); err != nil {
 		t.Fatal(err)
 	}
-	c := Emulate(t, cloudsqltest.Instance{DatabaseVersion: version, Backend: db.TCPAddr(), IAMBackend: db.SocketAddr()})
-	c.Database = db
-	return c
+	return db
 }
 
-// Emulate starts an instance without a database server.
+func emulate(t *testing.T, version string, db *dbserver.Server) *Cloud {
+	t.Helper()
+	return Emulate(t, cloudsqltest.Instance{DatabaseVersion: version, Backend: db.TCPAddr(), IAMBackend: db.SocketAddr()})
+}
+
+// Emulate starts any instance.
 func Emulate(t *testing.T, cfg cloudsqltest.Instance) *Cloud {
 	t.Helper()
 	c := &Cloud{Server: cloudsqltest.NewServer()}

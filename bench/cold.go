@@ -1,0 +1,227 @@
+package bench
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	peer "cloud.google.com/go/cloudsqlconn"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// coldTask is what a child process does: NewDialer and one Dial, in a process
+// that has done nothing before. Keys and connections are made once in a
+// process, so that each sample needs one.
+type coldTask struct {
+	Subject string
+	Target  target
+	Key     *rsa.PrivateKey // nil: it makes its own
+	ADC     bool            // NewDialer only, with Application Default Credentials
+}
+
+// coldTimes is what the child has measured.
+type coldTimes struct {
+	NewDialer, Total, CPU time.Duration // Total and CPU include NewDialer
+}
+
+func coldChild(in io.Reader, out io.Writer) error {
+	var task coldTask
+	if err := json.NewDecoder(in).Decode(&task); err != nil {
+		return err
+	}
+	if task.ADC {
+		times, err := coldADC(task.Subject)
+		return errors.Join(err, json.NewEncoder(out).Encode(times))
+	}
+	var times coldTimes
+	cpu, start := cpuTime(), time.Now()
+	s, err := connector(task.Subject, task.Target, task.Key)
+	if err != nil {
+		return err
+	}
+	times.NewDialer = time.Since(start)
+	c, err := s.Dial(context.Background())
+	if err == nil {
+		err = greet(c)
+	}
+	if err != nil {
+		return err
+	}
+	times.Total, times.CPU = time.Since(start), cpuTime()-cpu
+	_ = c.Close()
+	s.Close()
+	return json.NewEncoder(out).Encode(times)
+}
+
+func coldADC(name string) (times coldTimes, err error) {
+	start := time.Now()
+	switch name {
+	case oursName:
+		_, err = cloudsqlconn.NewDialer(context.Background())
+	case peerName:
+		_, err = peer.NewDialer(context.Background(), peer.WithBuiltInMetrics(false))
+	}
+	times.NewDialer = time.Since(start)
+	if name == peerName {
+		err = nil // it finds no credentials, and that is what takes its time
+	}
+	return times, err
+}
+
+func runCold(task coldTask, env ...string) (times coldTimes, err error) {
+	cmd, err := child(roleCold)
+	if err != nil {
+		return times, err
+	}
+	cmd.Env = append(cmd.Env, env...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return times, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return times, err
+	}
+	if err := cmd.Start(); err != nil {
+		return times, err
+	}
+	err = errors.Join(json.NewEncoder(in).Encode(task), in.Close(), json.NewDecoder(out).Decode(&times))
+	return times, errors.Join(err, cmd.Wait())
+}
+
+var connectorNames = []string{oursName, peerName}
+
+// cold measures the first Dial of a process, and NewDialer.
+func cold(_ context.Context, r *run) error {
+	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.kit.setAPI(0, 0) }()
+	b, err := newBare(t, r.key)
+	if err != nil {
+		return err
+	}
+	r.section("Cold Dial", `NewDialer, Dial and the server's first byte in a fresh process, in milliseconds of wall time. "key made" is the usual
+case; "key given" leaves out the making of the RSA key, whose time varies a lot. The peer makes its key inside NewDialer.`)
+	tab := table{head: []string{"API call takes", "key", "", "NewDialer", "to the first byte", "CPU"}}
+	var groups []group
+	newDialer := map[string][]float64{}
+	for _, delay := range []time.Duration{0, 50 * time.Millisecond, 200 * time.Millisecond} {
+		if err := r.kit.setAPI(delay, 0); err != nil {
+			return err
+		}
+		for _, key := range []*rsa.PrivateKey{nil, r.key} {
+			costs, err := coldRounds(r, t, key)
+			if err != nil {
+				return err
+			}
+			kind := "made"
+			if key != nil {
+				kind = "given"
+			}
+			for _, name := range connectorNames {
+				var first, total, cpu []float64
+				var whole []cost
+				for _, c := range costs[name] {
+					first, total, cpu = append(first, ms(c.NewDialer)), append(total, ms(c.Total)), append(cpu, ms(c.CPU))
+					whole = append(whole, cost{wall: c.Total, cpu: c.CPU})
+				}
+				if key == nil {
+					newDialer[name] = append(newDialer[name], first...)
+				}
+				r.lines(fmt.Sprintf("ColdDial/api=%v/key=%s", delay, kind), 1, map[string][]cost{name: whole})
+				tab.rows = append(tab.rows, []string{delay.String(), kind, name, with(spreadOf(first), "ms"), with(spreadOf(total), "ms"), with(spreadOf(cpu), "ms")})
+				groups = append(groups, group{fmt.Sprintf("%s\n%v %s", name, delay, kind), spreadOf(total)})
+				if delay == 50*time.Millisecond && key != nil && name == oursName {
+					warm, err := bareDial(b)
+					if err != nil {
+						return err
+					}
+					rest := spreadOf(total).median - ms(delay) - warm
+					r.bar("cold Dial, API at 50 ms a call", "≤ one API round trip + what is left of key making + TLS",
+						fmt.Sprintf("50 ms + TLS (bare: %.1f ms) + %.1f ms, with the key given", warm, rest), rest <= 10)
+				}
+			}
+		}
+	}
+	r.table(tab)
+	r.plots = append(r.plots, barPlot{"cold", "Cold Dial by time of an API call and key", "ms", groups})
+	return newDialerAlone(r, newDialer)
+}
+
+// bareDial is what a first Dial of crypto/tls takes, in milliseconds.
+func bareDial(b *bare) (float64, error) {
+	var took []float64
+	for range 9 {
+		fresh := &bare{b.addr, b.config.Clone()}
+		fresh.config.ClientSessionCache = nil
+		start := time.Now()
+		if err := dialOnce(context.Background(), fresh); err != nil {
+			return 0, err
+		}
+		took = append(took, ms(time.Since(start)))
+	}
+	return spreadOf(took).median, nil
+}
+
+func coldRounds(r *run, t target, key *rsa.PrivateKey) (map[string][]coldTimes, error) {
+	all := map[string][]coldTimes{}
+	for range r.pick(5, 21) {
+		for _, name := range connectorNames {
+			times, err := runCold(coldTask{Subject: name, Target: t, Key: key})
+			if err != nil {
+				return nil, err
+			}
+			all[name] = append(all[name], times)
+		}
+	}
+	return all, nil
+}
+
+// newDialerAlone also measures NewDialer with Application Default Credentials
+// and a metadata server that accepts connections and says nothing.
+func newDialerAlone(r *run, fresh map[string][]float64) error {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer silent.Close()
+	home, err := os.MkdirTemp("", "cloudsqlconn-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(home)
+	adc := map[string][]float64{}
+	for range r.pick(2, 5) {
+		for _, name := range connectorNames {
+			times, err := runCold(coldTask{Subject: name, ADC: true},
+				"GCE_METADATA_HOST="+silent.Addr().String(), "HOME="+home, "GOOGLE_APPLICATION_CREDENTIALS=")
+			if err != nil {
+				return err
+			}
+			adc[name] = append(adc[name], ms(times.NewDialer))
+		}
+	}
+	r.section("NewDialer", "In a fresh process. The silent metadata server is one that accepts connections and never answers, with Application Default Credentials.")
+	tab := table{head: []string{"", "with a token source", "with a silent metadata server"}}
+	for _, name := range connectorNames {
+		tab.rows = append(tab.rows, []string{name, with(spreadOf(fresh[name]), "ms"), with(spreadOf(adc[name]), "ms")})
+	}
+	r.table(tab)
+	mine, silentMine := spreadOf(fresh[oursName]), spreadOf(adc[oursName])
+	r.bar("NewDialer", "< 1 ms, no network, no key made on the caller's time",
+		fmt.Sprintf("%s; with a silent metadata server %s (the peer %s, %s)", with(mine, "ms"), with(silentMine, "ms"),
+			with(spreadOf(fresh[peerName]), "ms"), with(spreadOf(adc[peerName]), "ms")),
+		mine.median < 1 && silentMine.median < 1)
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }

@@ -1,0 +1,210 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// manyInstances is how many instances one Dialer gets.
+const manyInstances = 1000
+
+// warmer is what both connectors have.
+type warmer interface {
+	subject
+	warmup(ctx context.Context, instance string) error
+}
+
+func (o *ours) warmup(ctx context.Context, instance string) error {
+	return o.Warmup(ctx, instance)
+}
+
+func (p *theirs) warmup(ctx context.Context, instance string) error {
+	return p.Warmup(ctx, instance)
+}
+
+// warmups measures a thousand instances that are warmed at once, with an API
+// that takes 50 ms a call.
+func warmups(ctx context.Context, r *run) error {
+	names := make([]string, manyInstances)
+	for i := range names {
+		names[i] = r.nextInstance()
+	}
+	t, err := r.kit.add(instanceSpec{Names: names})
+	if err != nil {
+		return err
+	}
+	if err := r.kit.setAPI(50*time.Millisecond, 0); err != nil {
+		return err
+	}
+	defer func() { _ = r.kit.setAPI(0, 0) }()
+	rounds := r.pick(1, 5)
+	r.section("1,000 instances warmed at once", fmt.Sprintf("With an Admin API at 50 ms a call, over HTTP/1.1. Goroutines are those that are there when the %d callers have gone. Median of %d.", manyInstances, rounds))
+	tab := table{head: []string{"", "wall", "client CPU", "API calls", "connections to the API", "goroutines at most", "goroutines after", "failed"}}
+	figures := map[string][]warmupFigures{}
+	for range rounds {
+		for _, name := range connectorNames {
+			f, err := warmAll(ctx, r, t, name, names)
+			if err != nil {
+				return err
+			}
+			figures[name] = append(figures[name], f)
+		}
+	}
+	median := func(name string, pick func(warmupFigures) float64) spread {
+		var v []float64
+		for _, f := range figures[name] {
+			v = append(v, pick(f))
+		}
+		return spreadOf(v)
+	}
+	conns := func(f warmupFigures) float64 { return float64(f.calls.Conns) }
+	after := func(f warmupFigures) float64 { return float64(f.after) }
+	for _, name := range connectorNames {
+		tab.rows = append(tab.rows, []string{name,
+			with(median(name, func(f warmupFigures) float64 { return f.wall.Seconds() }), "s"),
+			with(median(name, func(f warmupFigures) float64 { return f.cpu.Seconds() }), "s"),
+			with(median(name, func(f warmupFigures) float64 { return float64(f.calls.Calls) }), ""),
+			with(median(name, conns), ""),
+			with(median(name, func(f warmupFigures) float64 { return float64(f.peak) }), ""),
+			with(median(name, after), ""),
+			with(median(name, func(f warmupFigures) float64 { return float64(f.failed) }), ""),
+		})
+	}
+	r.table(tab)
+	r.bar("1,000 instances: connections to the Admin API", "≤ 8", fmt.Sprintf("%.0f (the peer %.0f)",
+		median(oursName, conns).high, median(peerName, conns).median), median(oursName, conns).high <= 8)
+	r.bar("1,000 instances: goroutines", "O(1)", fmt.Sprintf("%.0f after the warm-up (the peer %.0f)",
+		median(oursName, after).high, median(peerName, after).median), median(oursName, after).high < 50)
+	return nil
+}
+
+type warmupFigures struct {
+	wall, cpu   time.Duration
+	calls       apiCalls
+	peak, after int
+	failed      int64
+}
+
+func warmAll(ctx context.Context, r *run, t target, name string, instances []string) (f warmupFigures, err error) {
+	s, err := connector(name, t, r.key)
+	if err != nil {
+		return f, err
+	}
+	defer s.Close()
+	if _, err := r.kit.calls(); err != nil {
+		return f, err
+	}
+	before := settledGoroutines()
+	done, peak := make(chan struct{}), make(chan int)
+	go func() { // ends with done, and is waited for by the reading of peak
+		most, tick := 0, time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				most = max(most, runtime.NumGoroutine()-before)
+			case <-done:
+				peak <- most
+				return
+			}
+		}
+	}()
+	var failed atomic.Int64
+	cpu, start := cpuTime(), time.Now()
+	_ = atOnce(len(instances), len(instances), func(i int) error {
+		if s.(warmer).warmup(ctx, instances[i]) != nil {
+			failed.Add(1)
+		}
+		return nil
+	})
+	f.wall, f.cpu, f.failed = time.Since(start), cpuTime()-cpu, failed.Load()
+	close(done)
+	f.peak, f.after = <-peak, settledGoroutines()-before
+	f.calls, err = r.kit.calls()
+	return f, err
+}
+
+// refreshFile names the file that the test of refreshes on fake time writes.
+const refreshFile = "CLOUDSQLCONN_BENCH_REFRESHES"
+
+// refreshCounts is what the Admin API has seen on fake time.
+type refreshCounts struct {
+	PerSecond []int // calls in each second
+	Warmed    int   // instances whose warm-up succeeded
+}
+
+// refreshes counts the calls of the Admin API over hours of fake time, which
+// only a test has.
+func refreshes(ctx context.Context, r *run) error {
+	dir, err := os.MkdirTemp("", "cloudsqlconn-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r.section("1,000 instances through refreshes", `Calls of the Admin API on fake time, in the process of a test (testing/synctest): all instances are warmed in the first second,
+and nobody dials after that. "Third hour" is what follows the first two.`)
+	tab := table{head: []string{"", "warmed", "calls in the third hour", "mean a second", "peak second", "peak minute / 60", "peak second / mean", "peak minute / mean"}}
+	var series []line
+	for _, name := range connectorNames {
+		file := filepath.Join(dir, name)
+		cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-run=^TestRefreshesOfAThousandInstances$/^"+name+"$", ".")
+		cmd.Env = append(os.Environ(), refreshFile+"="+file)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			r.text(fmt.Sprintf("%s: cannot be measured on fake time.", name))
+			if name == oursName {
+				return fmt.Errorf("%w\n%s", err, out)
+			}
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		var c refreshCounts
+		if err := json.Unmarshal(text, &c); err != nil {
+			return err
+		}
+		last := c.PerSecond[2*3600:]
+		sum, second, minute := total(last), most(last, 1), most(last, 60)
+		mean := float64(sum) / float64(len(last))
+		tab.rows = append(tab.rows, []string{name, fmt.Sprint(c.Warmed), fmt.Sprint(sum), fmt.Sprintf("%.2f", mean), fmt.Sprint(second),
+			fmt.Sprintf("%.2f", float64(minute)/60), fmt.Sprintf("%.1f", float64(second)/mean), fmt.Sprintf("%.1f", float64(minute)/60/mean)})
+		series = append(series, line{name, perMinute(c.PerSecond)})
+		if name == oursName {
+			r.bar("1,000 instances: refreshes spread", "peak second ≤ 3 × mean after two hours",
+				fmt.Sprintf("peak second %.1f × mean, peak minute %.1f × mean", float64(second)/mean, float64(minute)/60/mean), float64(second) <= 3*mean)
+		}
+	}
+	r.table(tab)
+	r.plots = append(r.plots, linePlot{"refreshes", "1,000 instances: API calls in each minute of fake time", "minute", "calls", series})
+	return nil
+}
+
+func total(counts []int) (sum int) {
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
+
+// most is the most calls in so many seconds.
+func most(counts []int, window int) (peak int) {
+	for i := 0; i+window <= len(counts); i += window {
+		peak = max(peak, total(counts[i:i+window]))
+	}
+	return peak
+}
+
+func perMinute(counts []int) (minutes []float64) {
+	for i := 0; i+60 <= len(counts); i += 60 {
+		minutes = append(minutes, float64(total(counts[i:i+60])))
+	}
+	return minutes
+}

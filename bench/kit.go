@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// roleVar is the environment variable that tells a child process what it is.
+const roleVar = "CLOUDSQLCONN_BENCH_ROLE"
+
+const (
+	roleKit  = "kit"
+	roleCold = "cold"
+)
+
+// Main has to be called first in every program and test of this module: if the
+// process is a child of another one, it does its work there and does not
+// return.
+func Main() {
+	var err error
+	switch os.Getenv(roleVar) {
+	case "":
+		return
+	case roleKit:
+		err = serveKit(os.Stdin, os.Stdout)
+	case roleCold:
+		err = coldChild(os.Stdin, os.Stdout)
+	default:
+		err = errors.New("unknown role")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// child is a command that runs this program as a child in that role.
+func child(role string) (*exec.Cmd, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), roleVar+"="+role)
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
+// kit is an emulated Cloud SQL in another process, so that what this one
+// measures of itself is the client's alone. The process ends with the pipe to
+// its standard input, hence with this process.
+type kit struct {
+	cmd        *exec.Cmd
+	rpc        *rpc.Client
+	url, token string
+}
+
+type pipes struct {
+	io.Reader
+	io.WriteCloser
+}
+
+func startKit() (*kit, error) {
+	cmd, err := child(roleKit)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	k := &kit{cmd: cmd, rpc: rpc.NewClient(pipes{out, in})}
+	var info kitInfo
+	if err := k.rpc.Call("Kit.Info", struct{}{}, &info); err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	k.url, k.token = info.URL, info.Token
+	return k, nil
+}
+
+func (k *kit) close() error { return errors.Join(k.rpc.Close(), k.cmd.Wait()) }
+
+// add adds instances that serve the commands of this package, or a database.
+func (k *kit) add(spec instanceSpec) (target, error) {
+	t := target{URL: k.url, Token: k.token, Instance: spec.Names[0]}
+	return t, k.rpc.Call("Kit.Add", spec, &t.Addrs)
+}
+
+// setAPI says how long the Admin API takes, and with what status it answers; 0
+// means as it should.
+func (k *kit) setAPI(delay time.Duration, status int) error {
+	return k.rpc.Call("Kit.SetAPI", apiSpec{delay, status}, &struct{}{})
+}
+
+// calls returns what the Admin API has seen since it was last asked.
+func (k *kit) calls() (c apiCalls, err error) {
+	return c, k.rpc.Call("Kit.Calls", struct{}{}, &c)
+}
+
+// cut resets all connections to an instance: unlike those that the client
+// closes they leave no port behind that waits.
+func (k *kit) cut(instance string) error {
+	return k.rpc.Call("Kit.Cut", instance, &struct{}{})
+}

@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+)
+
+// warm measures Dial, first byte, Close with everything known: full handshakes
+// and resumed ones.
+func warm(ctx context.Context, r *run) error {
+	for _, resumed := range []bool{false, true} {
+		if err := warmHandshake(ctx, r, resumed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func warmHandshake(ctx context.Context, r *run, resumed bool) error {
+	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}, NoTickets: !resumed})
+	if err != nil {
+		return err
+	}
+	subjects, err := all(t, r.key)
+	if err != nil {
+		return err
+	}
+	defer closeAll(subjects)
+	n := r.pick(60, 100)
+	costs, err := interleave(r.pick(15, 61), subjects, func(s subject) (cost, error) {
+		return measure(n, func() error {
+			for range n {
+				if err := dialOnce(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	kind := "full"
+	if resumed {
+		kind = "resumed"
+	}
+	r.lines("WarmDial/handshake="+kind, n, costs)
+	r.section("Warm Dial, "+kind+" handshake",
+		"Dial, the server's first byte, Close, one after the other. RSA client key of 2048 bits; the server's is ECDSA.")
+	r.costTable(costs, wallOf, cpuOf, allocsOf, bytesOf)
+	r.plots = append(r.plots, costPlot("warm-"+kind, "Warm Dial, "+kind+" handshake: client CPU", "µs", costs, cpuOf))
+	if resumed {
+		wall, cpu := ratio(costs[oursName], costs[peerName], wallOf), ratio(costs[oursName], costs[peerName], cpuOf)
+		r.bar("warm Dial, server that issues tickets", "≤ 0.3 × the peer's wall time and client CPU",
+			fmt.Sprintf("wall %s, CPU %s", times(wall), times(cpu)), wall.median <= 0.3 && cpu.median <= 0.3)
+		return nil
+	}
+	cpu := ratio(costs[oursName], costs[bareName], cpuOf)
+	r.bar("warm Dial, full handshake: client CPU", "≤ 1.03 × bare", fmt.Sprintf("%s (the peer %s)",
+		times(cpu), times(ratio(costs[peerName], costs[bareName], cpuOf))), cpu.median <= 1.03)
+	more := func(name string) float64 {
+		return spreadOf(values(costs[name], allocsOf)).median - spreadOf(values(costs[bareName], allocsOf)).median
+	}
+	r.bar("warm Dial, full handshake: allocations", "≤ bare + 30",
+		fmt.Sprintf("bare %+.0f (the peer %+.0f)", more(oursName), more(peerName)), more(oursName) <= 30)
+	return nil
+}
+
+// dialsAtOnce measures warm Dials from many goroutines.
+func dialsAtOnce(ctx context.Context, r *run) error {
+	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
+	if err != nil {
+		return err
+	}
+	subjects, err := all(t, r.key)
+	if err != nil {
+		return err
+	}
+	defer closeAll(subjects)
+	r.section("Dials at once", "Warm, full handshakes, from so many goroutines; wall time divided by the number of Dials.")
+	for _, goroutines := range []int{1, 16, 256} {
+		n := r.pick(256, 512)
+		costs, err := interleave(r.pick(4, 15), subjects, func(s subject) (cost, error) {
+			return measure(n, func() error {
+				return atOnce(goroutines, n, func(int) error { return dialOnce(ctx, s) })
+			})
+		})
+		if err != nil {
+			return err
+		}
+		r.lines(fmt.Sprintf("DialsAtOnce/goroutines=%d", goroutines), n, costs)
+		r.text(fmt.Sprintf("%d at once:", goroutines))
+		r.costTable(costs, wallOf, cpuOf)
+	}
+	return nil
+}

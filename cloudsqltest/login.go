@@ -1,0 +1,289 @@
+package cloudsqltest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// loginCheck looks at the beginning of a connection for the name of the
+// database user, and lets nothing pass before that. The server may talk first.
+type loginCheck struct {
+	conn   *Conn
+	kind   string // of the principal, in PostgreSQL's message
+	user   string // who may log in; "" is nobody
+	parse  func(*loginCheck) (verdict, error)
+	denied func(user string)
+
+	greeting *greeting // of MySQL
+
+	mu      sync.Mutex // guards everything below; held while one Read looks for the user
+	passed  bool
+	refused bool
+	ahead   []byte // what the client has sent, and the server has not read
+}
+
+// verdict is what to do with the first thing that the client has sent.
+type verdict struct {
+	size   int    // of what was looked at
+	user   string // who wants to log in, unless one of the next two is there
+	pass   bool   // this is no login
+	answer []byte // the server's, to something that comes before a login; it is not passed on
+	refuse func(user string) []byte
+}
+
+// maxLogin bounds what comes before the end of a login's first packet.
+// PostgreSQL has 10,000 for that.
+const maxLogin = 16 << 10
+
+// checkLogin arranges for the login to be looked at, if the certificate's token
+// has a principal and the engine has IAM login.
+func (p *Proxy) checkLogin(l *link, c *Conn) {
+	principal := p.server.Principals[c.token]
+	if c.token == "" || principal == "" {
+		return
+	}
+	check := &loginCheck{conn: c, kind: "user", user: cloudsqlconn.FormatIAMUser(p.cfg.DatabaseVersion, principal)}
+	if strings.HasSuffix(principal, ".gserviceaccount.com") {
+		check.kind = "service account"
+	}
+	switch {
+	case strings.HasPrefix(p.cfg.DatabaseVersion, "POSTGRES"):
+		check.parse = (*loginCheck).postgres
+	case strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL"):
+		check.parse = (*loginCheck).mysql
+		check.greeting = &greeting{}
+	default:
+		return
+	}
+	if p.cfg.IAMUsers != nil && !slices.Contains(p.cfg.IAMUsers, principal) {
+		check.user = ""
+	}
+	check.denied = func(user string) {
+		p.count(&p.counts.Denied)
+		p.logInfo("login denied", "client", l.raw.RemoteAddr(), "user", user, "principal", principal)
+		l.cancel() // or the backend could keep the connection
+	}
+	c.login = check
+}
+
+// read is Read of the connection.
+func (l *loginCheck) read(b []byte) (int, error) {
+	l.mu.Lock()
+	err := l.look()
+	n := 0
+	if err == nil {
+		n = copy(b, l.ahead)
+		l.ahead = l.ahead[n:]
+	}
+	l.mu.Unlock()
+	if n > 0 || err != nil {
+		return n, err
+	}
+	return l.conn.read(b)
+}
+
+// look reads until the user is known, and checks that. It returns [io.EOF] if
+// the user is refused.
+func (l *loginCheck) look() error {
+	for !l.passed {
+		if l.refused {
+			return io.EOF
+		}
+		v, err := l.parse(l)
+		if err != nil {
+			return err
+		}
+		switch {
+		case v.answer != nil:
+			l.ahead = l.ahead[v.size:]
+			if _, err := l.conn.Conn.Write(v.answer); err != nil {
+				return err
+			}
+		case v.pass || v.user == l.user && l.user != "":
+			l.passed = true
+		default:
+			l.refused = true
+			l.denied(v.user)
+			_, _ = l.conn.Conn.Write(v.refuse(v.user))
+		}
+	}
+	return nil
+}
+
+// need reads until n bytes are there.
+func (l *loginCheck) need(n int) error {
+	if n > maxLogin {
+		return io.ErrUnexpectedEOF
+	}
+	for len(l.ahead) < n {
+		b := make([]byte, n-len(l.ahead))
+		got, err := l.conn.read(b)
+		l.ahead = append(l.ahead, b[:got]...)
+		if err != nil && len(l.ahead) < n {
+			return err
+		}
+	}
+	return nil
+}
+
+// What PostgreSQL clients can begin with, instead of a version.
+const (
+	postgresCancel = 80877102
+	postgresTLS    = 80877103
+	postgresGSS    = 80877104
+)
+
+// postgres reads a StartupMessage, or what comes in its place. TLS inside the
+// connection is declined: nobody could look into it.
+func (l *loginCheck) postgres() (v verdict, err error) {
+	if err := l.need(8); err != nil {
+		return v, err
+	}
+	v.size = int(binary.BigEndian.Uint32(l.ahead))
+	if v.size < 8 {
+		return v, io.ErrUnexpectedEOF
+	}
+	if err := l.need(v.size); err != nil {
+		return v, err
+	}
+	v.refuse = func(user string) []byte { return postgresDenial(l.kind, user) }
+	switch binary.BigEndian.Uint32(l.ahead[4:]) {
+	case postgresTLS, postgresGSS:
+		v.answer = []byte("N")
+	case postgresCancel:
+		v.pass = true
+	default:
+		v.user = postgresUser(l.ahead[8:v.size])
+	}
+	return v, nil
+}
+
+// postgresUser returns the user in the parameters of a StartupMessage. As in a
+// real server, the last one counts.
+func postgresUser(parameters []byte) (user string) {
+	for {
+		name, rest, ok := bytes.Cut(parameters, []byte{0})
+		value, rest, ok2 := bytes.Cut(rest, []byte{0})
+		if !ok || !ok2 || len(name) == 0 {
+			return user
+		}
+		if string(name) == "user" {
+			user = string(value)
+		}
+		parameters = rest
+	}
+}
+
+// postgresDenial is an ErrorResponse.
+func postgresDenial(kind, user string) []byte {
+	fields := "SFATAL\x00VFATAL\x00C28000\x00MCloud SQL IAM " + kind + ` authentication failed for user "` + clean(user) + "\"\x00\x00"
+	return append(binary.BigEndian.AppendUint32([]byte("E"), uint32(4+len(fields))), fields...)
+}
+
+// MySQL's capabilities.
+const (
+	mysqlProtocol41 = 1 << 9
+	mysqlTLS        = 1 << 11
+)
+
+// mysql reads a HandshakeResponse.
+func (l *loginCheck) mysql() (v verdict, err error) {
+	if err := l.need(4); err != nil {
+		return v, err
+	}
+	v.size = 4 + int(uint32(l.ahead[0])|uint32(l.ahead[1])<<8|uint32(l.ahead[2])<<16)
+	if err := l.need(v.size); err != nil {
+		return v, err
+	}
+	sequence, body := l.ahead[3], l.ahead[4:v.size]
+	v.refuse = func(user string) []byte { return mysqlDenial(sequence+1, user) }
+	const fixed = 4 + 4 + 1 + 23 // capabilities, packet size, character set, filler
+	// A request for TLS is as short as that. A server that did not offer it gets
+	// none from a client in its right mind.
+	if len(body) > fixed && binary.LittleEndian.Uint32(body)&(mysqlProtocol41|mysqlTLS) == mysqlProtocol41 {
+		if user, _, ok := bytes.Cut(body[fixed:], []byte{0}); ok {
+			v.user = string(user)
+		}
+	}
+	return v, nil
+}
+
+// mysqlDenial is an ERR packet.
+func mysqlDenial(sequence byte, user string) []byte {
+	body := "\xff\x15\x04#28000Access denied for user '" + clean(user) + "'@'cloudsqlproxy~127.0.0.1' (using password: NO)" // 1045
+	return append([]byte{byte(len(body)), byte(len(body) >> 8), 0, sequence}, body...)
+}
+
+// clean makes a name fit into a message, which ends at a zero byte.
+func clean(user string) string {
+	return strings.ReplaceAll(user[:min(len(user), 200)], "\x00", "")
+}
+
+// greeting takes the offer of TLS out of a MySQL server's greeting, as nobody
+// could look into that.
+type greeting struct {
+	mu   sync.Mutex // guards everything below
+	held []byte     // of a greeting that is not complete
+	over bool
+}
+
+// maxGreeting bounds what is held; greetings have some 100 bytes.
+const maxGreeting = 4 << 10
+
+// alter returns what to send to the client for what the server has sent.
+func (g *greeting) alter(b []byte) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over {
+		return b
+	}
+	g.held = append(g.held, b...)
+	size := 4
+	if len(g.held) >= size {
+		size += int(uint32(g.held[0]) | uint32(g.held[1])<<8 | uint32(g.held[2])<<16)
+	}
+	if len(g.held) < size && size <= maxGreeting {
+		return nil
+	}
+	g.over = true
+	b, g.held = g.held, nil
+	if len(b) < max(size, 5) || b[4] != 10 { // an error, for example
+		return b
+	}
+	// Version 10: the server's version, a number of 4 bytes, 8 of a challenge, a
+	// zero, and the lower half of the capabilities.
+	end := bytes.IndexByte(b[5:size], 0)
+	if at := 5 + end + 1 + 4 + 8 + 1; end >= 0 && at+2 <= size {
+		lower := binary.LittleEndian.Uint16(b[at:])
+		binary.LittleEndian.PutUint16(b[at:], lower&^mysqlTLS)
+	}
+	return b
+}
+
+// Write writes to the client.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.login == nil {
+		return c.Conn.Write(b)
+	}
+	return c.login.write(b)
+}
+
+func (l *loginCheck) write(b []byte) (int, error) {
+	out := b
+	if l.greeting != nil {
+		out = l.greeting.alter(b)
+	}
+	if len(out) == 0 {
+		return len(b), nil
+	}
+	if _, err := l.conn.Conn.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}

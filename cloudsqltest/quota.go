@@ -1,0 +1,56 @@
+package cloudsqltest
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"time"
+)
+
+// spending is what a user has had of a minute's quota.
+type spending struct {
+	since time.Time // when the minute began, with its first request
+	n     int
+}
+
+// takes reports whether the Admin API accepts a token. It does not accept the
+// login token, which has another scope.
+func (s *Server) takes(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return token == s.token || s.Principals[token] != "" && token != s.login
+}
+
+// takesForLogin reports whether a token can be in a certificate.
+func (s *Server) takesForLogin(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return token == s.login || s.Principals[token] != ""
+}
+
+// spend takes a request from the quota of the token's user. It reports false if
+// there is none left.
+func (s *Server) spend(token string) bool {
+	if s.Quota <= 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := cmp.Or(s.Principals[token], token)
+	had := s.spent[user]
+	if had == nil || time.Since(had.since) >= time.Minute {
+		had = &spending{since: time.Now()}
+		s.spent[user] = had
+	}
+	had.n++
+	return had.n <= s.Quota
+}
+
+// quotaReply refuses a request, in Google's words. The number of the project is
+// made up.
+func quotaReply(project string) *reply {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(project))
+	return errorReply(http.StatusTooManyRequests, fmt.Sprintf("Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service 'sqladmin.googleapis.com' for consumer 'project_number:%d'.", h.Sum32()), "rateLimitExceeded")
+}

@@ -1,0 +1,283 @@
+package cloudsqltest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// Connect is what the Call of a [Rule] is for connections to instances.
+const Connect = "connect"
+
+// Rule is a fault in words: it says what goes wrong, where and how often. It is
+// made for programs that are told about faults by people; tests have
+// [Server.OnRequest], [Server.OnConnect] and [Proxy.SetBehavior], which can do
+// more.
+type Rule struct {
+	Instance    string        // project:region:instance; empty: any
+	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect; empty: any that has the kind
+	Probability float64       // above 0, at most 1; zero means 1
+	Times       int           // how often it happens; zero means always
+	Kind        string        // one of [RuleKinds]
+	Delay       time.Duration // of the answer; with each kind for requests
+	Status      int           // of the kind status
+	Body        string        // of the kinds status, where it is optional, and body
+	Header      string        // a line, "Name: value"; with each kind for requests that answers
+}
+
+// ruleKind is a kind of fault, of requests or of connections.
+type ruleKind struct {
+	name     string
+	fault    *Fault   // for requests: to be completed by the rule
+	behavior Behavior // for connections
+	needs    string   // a field of the rule
+}
+
+var ruleKinds = []ruleKind{
+	{name: "delay", fault: &Fault{}, needs: "delay"},
+	{name: "hang", fault: &Fault{Hang: true}},
+	{name: "status", fault: &Fault{}, needs: "status"},
+	{name: "body", fault: &Fault{}, needs: "body"},
+	{name: "header", fault: &Fault{}, needs: "header"},
+	{name: "truncate", fault: &Fault{Alter: func(b []byte) []byte { return b[:len(b)/2] }}},
+	{name: "reset-at-start", fault: &Fault{ResetAt: AtStart}},
+	{name: "reset-in-headers", fault: &Fault{ResetAt: InHeaders}},
+	{name: "reset-in-body", fault: &Fault{ResetAt: InBody}},
+	{name: "end-at-start", fault: &Fault{CutAt: AtStart}},
+	{name: "end-in-headers", fault: &Fault{CutAt: InHeaders}},
+	{name: "end-in-body", fault: &Fault{CutAt: InBody}},
+	{name: "silent", behavior: Silent},
+	{name: "stall-handshake", behavior: StallHandshake},
+	{name: "close-at-once", behavior: CloseAtOnce},
+	{name: "reset-at-once", behavior: ResetAtOnce},
+	{name: "unreachable", behavior: Unreachable},
+}
+
+// RuleKinds returns what [Rule].Kind can be: for requests delay, hang, status,
+// body, header, truncate, and reset and end, at-start, in-headers and in-body,
+// as [Fault] describes them; for connections the [Behavior] constants, in small
+// letters: silent, stall-handshake, close-at-once, reset-at-once, unreachable.
+func RuleKinds() (names []string) {
+	for _, k := range ruleKinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// ParseRule reads a rule that is written as key=value pairs with commas between
+// them. The keys are the names of Rule's fields in small letters:
+//
+//	instance=my-project:europe-west1:my-db,call=connectSettings,probability=0.2,kind=status,status=503
+//
+// A value cannot have a comma. The rule is checked as [Server.AddRule] does.
+func ParseRule(text string) (Rule, error) {
+	var r Rule
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		key = strings.TrimSpace(key)
+		if !ok || seen[key] {
+			return Rule{}, fmt.Errorf("rule %q: want key=value once, got %q", text, pair)
+		}
+		seen[key] = true
+		var err error
+		switch key {
+		case "instance":
+			r.Instance = value
+		case "call":
+			r.Call = value
+		case "probability":
+			r.Probability, err = strconv.ParseFloat(value, 64)
+			if err == nil && r.Probability == 0 {
+				err = errors.New("want above 0")
+			}
+		case "times":
+			r.Times, err = strconv.Atoi(value)
+		case "kind":
+			r.Kind = value
+		case "delay":
+			r.Delay, err = time.ParseDuration(value)
+		case "status":
+			r.Status, err = strconv.Atoi(value)
+		case "body":
+			r.Body = value
+		case "header":
+			r.Header = value
+		default:
+			err = errors.New("unknown key; want instance, call, probability, times, kind, delay, status, body, header")
+		}
+		if err != nil {
+			return Rule{}, fmt.Errorf("rule %q: %s: %w", text, key, err)
+		}
+	}
+	_, err := r.activate()
+	return r, err
+}
+
+// String is the rule as ParseRule reads it.
+func (r Rule) String() string {
+	var pairs []string
+	add := func(key string, value any, has bool) {
+		if has {
+			pairs = append(pairs, fmt.Sprint(key, "=", value))
+		}
+	}
+	add("instance", r.Instance, r.Instance != "")
+	add("call", r.Call, r.Call != "")
+	add("probability", r.Probability, r.Probability != 0)
+	add("times", r.Times, r.Times != 0)
+	add("kind", r.Kind, true)
+	add("delay", r.Delay, r.Delay != 0)
+	add("status", r.Status, r.Status != 0)
+	add("body", r.Body, r.Body != "")
+	add("header", r.Header, r.Header != "")
+	return strings.Join(pairs, ",")
+}
+
+// ActiveRule is a rule that a Server goes by.
+type ActiveRule struct {
+	Rule
+	server   *Server
+	key      string // project:instance, or ""
+	fault    *Fault // nil if it is for connections
+	behavior Behavior
+	hits     int // guarded by Server.mu
+}
+
+// activate checks the rule.
+func (r Rule) activate() (*ActiveRule, error) {
+	fail := func(format string, args ...any) (*ActiveRule, error) {
+		return nil, fmt.Errorf("rule %q: %w", r, fmt.Errorf(format, args...))
+	}
+	a := &ActiveRule{Rule: r}
+	if r.Instance != "" {
+		n, err := cloudsqlconn.ParseName(r.Instance)
+		if err != nil {
+			return fail("instance: %w", err)
+		}
+		a.key = n.Project() + ":" + n.Instance()
+	}
+	i := slices.IndexFunc(ruleKinds, func(k ruleKind) bool { return k.name == r.Kind })
+	if i < 0 {
+		return fail("unknown kind; want %s", strings.Join(RuleKinds(), ", "))
+	}
+	kind := ruleKinds[i]
+	switch {
+	case r.Call != "" && r.Call != Connect && methods[r.Call] == "":
+		return fail("unknown call; want %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect)
+	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect):
+		return fail("the call %s has no fault of this kind", r.Call)
+	case !(r.Probability >= 0 && r.Probability <= 1): // NaN is neither
+		return fail("probability: want above 0, at most 1")
+	case r.Times < 0 || r.Delay < 0:
+		return fail("times and delay cannot be negative")
+	case r.Status != 0 && (r.Status < 200 || r.Status > 599):
+		return fail("status: want 200 to 599")
+	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
+		return fail("delay and header are for requests")
+	case (r.Status != 0) != (kind.needs == "status"), r.Body != "" && kind.needs != "status" && kind.needs != "body":
+		return fail("status and body are for the kinds of these names, which need them")
+	case kind.needs == "delay" && r.Delay == 0, kind.needs == "body" && r.Body == "", kind.needs == "header" && r.Header == "":
+		return fail("the kind needs a %s", kind.needs)
+	}
+	if kind.fault == nil {
+		a.behavior = kind.behavior
+		return a, nil
+	}
+	fault := *kind.fault
+	a.fault, fault.Delay, fault.Status, fault.Body = &fault, r.Delay, r.Status, r.Body
+	if r.Header != "" {
+		name, value, ok := strings.Cut(r.Header, ":")
+		if !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(r.Header, "\r\n") {
+			return fail(`header: want one line, "Name: value"`)
+		}
+		fault.Header = http.Header{http.CanonicalHeaderKey(strings.TrimSpace(name)): {strings.TrimSpace(value)}}
+	}
+	return a, nil
+}
+
+// AddRule makes the Server go by a rule, or says what is wrong with it. Of the
+// rules that apply, the first that happens decides; OnRequest, OnConnect and an
+// instance's own behaviour come before all rules. Rules can name instances that
+// are not there yet.
+func (s *Server) AddRule(r Rule) (*ActiveRule, error) {
+	a, err := r.activate()
+	if err != nil {
+		return nil, err
+	}
+	a.server = s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = append(s.rules, a)
+	return a, nil
+}
+
+// Rules returns the rules that the Server goes by, oldest first.
+func (s *Server) Rules() []*ActiveRule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.rules)
+}
+
+// Hits returns how often the rule has made something go wrong.
+func (a *ActiveRule) Hits() int {
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
+	return a.hits
+}
+
+// Remove ends the rule; doing that again does nothing.
+func (a *ActiveRule) Remove() {
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
+	a.server.rules = slices.DeleteFunc(a.server.rules, func(b *ActiveRule) bool { return a == b })
+}
+
+// ruleFor returns the rule that makes one call go wrong, and counts that, or
+// nil. The key is project:instance, or "" if the call is about none.
+func (s *Server) ruleFor(key, call string) *ActiveRule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.rules {
+		switch {
+		case a.key != "" && a.key != key, a.Call != "" && a.Call != call:
+		case (a.fault == nil) != (call == Connect):
+		case a.Times > 0 && a.hits >= a.Times:
+		case rand.Float64() >= cmp.Or(a.Probability, 1):
+		default:
+			a.hits++
+			return a
+		}
+	}
+	return nil
+}
+
+// consult asks OnConnect and the rules what happens to a connection to a
+// healthy instance.
+func (p *Proxy) consult(l *link, b Behavior) Behavior {
+	var rule *ActiveRule
+	if b == Healthy && p.server.OnConnect != nil {
+		whole := cmp.Or(p.pool, p)
+		b = p.server.OnConnect(whole)
+	}
+	if b == Healthy {
+		if rule = p.server.ruleFor(p.key(), Connect); rule != nil {
+			b = rule.behavior
+		}
+	}
+	switch {
+	case rule != nil:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "fault", rule.String())
+	case b != Healthy:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "behavior", b.String())
+	}
+	return b
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// defaultInstance is what an instance is called if nobody says.
+const defaultInstance = "my-project:europe-west1:my-db"
+
+// parseFlags returns the configuration that the command line describes. Flags
+// override the file.
+func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err error) {
+	set := flag.NewFlagSet("cloudsql-emulator", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.Usage = func() {
+		fmt.Fprintln(stderr, "usage: cloudsql-emulator [flags]\n\nEmulates Cloud SQL: the Admin API, and instances in front of databases.")
+		set.PrintDefaults()
+	}
+	var given config
+	var one instance
+	var rules []cloudsqltest.Rule
+	file := set.String("config", "", "YAML `file`; example.yaml has all that it can say")
+	set.StringVar(&one.Name, "instance", "", "one instance, `project:region:instance` (default "+defaultInstance+")")
+	set.StringVar(&one.Engine, "engine", "", "its engine: `postgres`, mysql or sqlserver (default postgres)")
+	set.StringVar(&one.Backend, "backend", "", "its database: `host:port`, the path of a unix socket, echo, or auto, which starts a private PostgreSQL or MariaDB (default auto)")
+	set.StringVar(&given.Listen, "listen", "", "`address` of the Admin API (default "+defaultListen+")")
+	set.StringVar(&given.Control, "control", "", "`address` of the status page and the control endpoint, or none (default "+defaultControl+")")
+	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses off loopback: everybody who reaches them is let in")
+	set.StringVar(&given.Token, "token", "", "the `token` that the Admin API accepts (default random)")
+	set.StringVar(&given.LoginToken, "login-token", "", "the `token` for IAM login (default random)")
+	set.StringVar(&given.Principal, "principal", "", "`e-mail` of the IAM principal of both tokens: IAM logins as another user are refused (default: none are)")
+	quota := set.Int("quota", 0, "Admin API `requests` a minute that a user has; 0: any number (default 180)")
+	set.Func("fault", "what goes wrong, as `key=value,...`: "+faultUsage+"; can be repeated", func(text string) error {
+		r, err := cloudsqltest.ParseRule(text)
+		rules = append(rules, r)
+		return err
+	})
+	set.BoolVar(&verbose, "v", false, "log how connections go on, too")
+	if err := set.Parse(args); err != nil {
+		return nil, false, err
+	}
+	if set.NArg() > 0 {
+		return nil, false, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	cfg = &config{}
+	if *file != "" {
+		if cfg, err = loadConfig(*file); err != nil {
+			return nil, false, err
+		}
+	}
+	set.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "listen":
+			cfg.Listen = given.Listen
+		case "control":
+			cfg.Control = given.Control
+		case "allow-remote":
+			cfg.AllowRemote = given.AllowRemote
+		case "token":
+			cfg.Token = given.Token
+		case "login-token":
+			cfg.LoginToken = given.LoginToken
+		case "principal":
+			cfg.Principal = given.Principal
+		case "quota":
+			cfg.Quota = quota
+		}
+	})
+	cfg.Faults = append(cfg.Faults, rules...)
+	byFlags := one.Name != "" || one.Engine != "" || one.Backend != ""
+	switch {
+	case byFlags && *file != "":
+		return nil, false, errors.New("-instance, -engine and -backend are for one instance without a file; with -config, put it into the file")
+	case *file == "":
+		if one.Backend == "" && one.Engine == "sqlserver" {
+			return nil, false, errors.New("-engine sqlserver needs a -backend: there is no SQL Server to start")
+		}
+		cfg.Instances = []*instance{&one}
+	}
+	if problems := cfg.complete(); len(problems) > 0 {
+		return nil, false, problems[0].err
+	}
+	return cfg, verbose, nil
+}
+
+// faultUsage is the short form of a rule's documentation.
+var faultUsage = "instance=project:region:instance, call=" + strings.Join([]string{
+	cloudsqltest.ConnectSettings, cloudsqltest.GenerateEphemeralCert, cloudsqltest.ResolveConnectSettings, cloudsqltest.Connect}, "|") +
+	", probability=0.2, times=3, delay=2s, status=503, body=text, header=Name: value, kind=" + strings.Join(cloudsqltest.RuleKinds(), "|")
+
+func newLogger(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,454 @@
+package cloudsqlconn_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/compute/metadata"
+	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+)
+
+const (
+	publicAddr  = "203.0.113.10"
+	privateAddr = "10.1.2.3"
+	pscAddr     = "42cfcd3545f4.2imj07zrx20yw.europe-west1.sql-psc.goog"
+
+	tenSeconds = 10 * time.Second
+)
+
+type (
+	addrs   = map[cloudsqlconn.IPType]string
+	options = []cloudsqlconn.Option
+)
+
+var configureFailures = []failure{
+	{name: "options that are wrong, all at once", fail: func(*world) error {
+		_, err := cloudsqlconn.NewDialer(context.Background(), nil, cloudsqlconn.WithDialTimeout(-1), cloudsqlconn.WithIPTypes("IPV7"), cloudsqlconn.WithAdminAPIEndpoint("here"))
+		return err
+	}},
+	{name: "two sources of credentials", fail: func(*world) error {
+		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithCredentialsFile("a.json"), cloudsqlconn.WithTokenSource(tokens("x")))
+		return err
+	}},
+	{name: "IAM login with a token source that makes no login tokens", fail: func(*world) error {
+		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithTokenSource(tokens("x")), cloudsqlconn.WithIAMAuthN())
+		return err
+	}},
+	{name: "an option of a Dial", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
+}
+
+// named dials a name.
+func named(name string) func(w *world) error {
+	return func(w *world) error {
+		ctx, cancel := context.WithTimeout(context.Background(), tenSeconds)
+		defer cancel()
+		c, err := w.dialer.Dial(ctx, name)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+}
+
+// nobody is a Resolver that knows no instance.
+type nobody struct{}
+
+func (nobody) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
+	return cloudsqlconn.Name{}, nil
+}
+
+// withDNS lets the Dialer take DNS names.
+func withDNS(arrange func(dns *cloudsqltest.DNS)) func(w *world) {
+	return func(w *world) {
+		dns := cloudsqltest.NewDNS()
+		arrange(dns)
+		_ = w.dialer.Close()
+		w.dialer = w.newDialer(cloudsqlconn.WithDNSResolver(dns))
+	}
+}
+
+var resolveFailures = []failure{
+	{name: "no connection name", fail: named("my-db")},
+	{name: "a DNS name without WithDNSResolver", fail: named("db.example.com")},
+	{name: "a data source name with a password", fail: named("postgres://me:hunter2@my-db/app")},
+	{name: "a resolver of the program's that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
+	{name: "no DNS name", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("my_db")},
+	{name: "a DNS name that does not exist", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("db.example.com")},
+	{name: "a TXT record with something else", before: withDNS(func(dns *cloudsqltest.DNS) { dns.SetTXT("db.example.com", "v=spf1 -all") }), fail: named("db.example.com")},
+	{name: "aliases that go round", before: withDNS(func(dns *cloudsqltest.DNS) {
+		dns.AnswerOneHop(true)
+		dns.SetCNAME("a.example.com", "b.example.com")
+		dns.SetCNAME("b.example.com", "a.example.com")
+	}), fail: named("a.example.com")},
+	{name: "a DNS server that is out of order", before: withDNS(func(dns *cloudsqltest.DNS) {
+		dns.Fail("db.example.com", &cloudsqltest.DNSFault{Code: cloudsqltest.ServFail})
+	}), fail: named("db.example.com")},
+	{name: "Cloud SQL's own DNS name of no instance", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog")},
+	{name: "the Dialer is closed", fail: func(w *world) error {
+		_ = w.dialer.Close()
+		return w.dial(time.Second)
+	}},
+}
+
+// answers is the internet, which answers every request like this.
+type answers struct {
+	code   int
+	header http.Header
+	body   string
+	err    error
+}
+
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &http.Response{StatusCode: a.code, Status: fmt.Sprintf("%d %s", a.code, http.StatusText(a.code)), Header: a.header.Clone(), Body: io.NopCloser(strings.NewReader(a.body)), Request: req}, nil
+}
+
+// noNetwork is what a dial returns on a machine without one.
+func noNetwork(host string) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
+}
+
+// login, accountKey and workload are credentials whose servers stand where the
+// real ones do.
+func login(s *authtest.Server) cloudsqlconn.Option {
+	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.User(), map[string]any{"token_uri": "https://oauth2.googleapis.com/token"}))
+}
+
+func accountKey(s *authtest.Server) cloudsqlconn.Option {
+	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.ServiceAccount(), map[string]any{"token_uri": "https://oauth2.googleapis.com/token"}))
+}
+
+func workload(s *authtest.Server, subject string) cloudsqlconn.Option {
+	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
+		"token_url": "https://sts.googleapis.com/v1/token", "credential_source": map[string]any{"url": subject},
+	}))
+}
+
+// tokenFailures are those of a Dialer on a machine with nothing else than what
+// it is given. The servers that give tokens answer like this.
+func tokenFailures(s *authtest.Server, dir string) []failure {
+	refused := func(name string, internet answers, opts ...cloudsqlconn.Option) failure {
+		return failure{name: name, before: func(w *world) { only(w, internet, opts...) }}
+	}
+	grant := answers{code: 400, body: `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`}
+	signature := answers{code: 400, body: `{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."}`}
+	late := signature
+	late.header = http.Header{"Date": {"Sat, 01 Jan 2000 00:17:00 GMT"}} // fake time begins at midnight
+	denied := answers{code: 403, body: cloudsqltest.ErrorBody(403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).", "forbidden")}
+	missing := answers{code: 404, body: cloudsqltest.ErrorBody(404, "Not found; Gaia id not found for email "+target, "notFound")}
+	impersonation := []cloudsqlconn.Option{cloudsqlconn.WithTokenSource(tokens("some-access-token")), cloudsqlconn.WithImpersonation(target)}
+	return []failure{
+		{name: "no credentials", outside: func(t *testing.T) error {
+			g := newGoogle(t)
+			t.Setenv("HOME", "/nowhere") // in the text
+			return dialError(t, g.dialer(t))
+		}},
+		{name: "a machine without a service account", before: func(w *world) {
+			only(w, nil, cloudsqlconn.WithTokenSource(failedToken{metadata.NotDefinedError("instance/service-accounts/default/token")}))
+		}},
+		refused("a credentials file that does not exist", answers{}, cloudsqlconn.WithCredentialsFile("no-such-file.json")),
+		refused("a login that has expired", grant, login(s)),
+		refused("a key that was deleted", signature, accountKey(s)),
+		refused("a key, and a clock that is behind", late, accountKey(s)),
+		refused("an impersonation that is not allowed", denied, impersonation...),
+		refused("an impersonation of nobody", missing, impersonation...),
+		refused("an external identity that is refused", answers{code: 400, body: `{"error":"invalid_grant","error_description":"The audience in ID Token does not match."}`},
+			cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
+		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
+		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
+		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
+		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
+		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
+		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
+		{name: "a login token that has expired", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), expiredToken{}))
+		}},
+		{name: "IAM login with a token source that makes no login tokens", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			only(w, nil, cloudsqlconn.WithTokenSource(tokens(w.Token())))
+		}},
+	}
+}
+
+// failedToken is what a token source returns.
+type failedToken struct{ err error }
+
+func (f failedToken) Token() (*oauth2.Token, error) { return nil, f.err }
+
+type expiredToken struct{}
+
+func (expiredToken) Token() (*oauth2.Token, error) {
+	return &oauth2.Token{AccessToken: "login-token-of-yesterday", Expiry: time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC)}, nil
+}
+
+// clockTLS is the error of a handshake with a certificate that has expired by
+// the local clock.
+func clockTLS(name string) error {
+	return &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{
+		Cert: &x509.Certificate{DNSNames: []string{name}}, Reason: x509.Expired, Detail: "current time 2000-01-01T00:00:00Z is before 2026-05-01T00:00:00Z",
+	}}
+}
+
+// settings makes connectSettings fail before the other call says anything.
+func settings(f *cloudsqltest.Fault) func(w *world) {
+	return func(w *world) {
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if strings.HasSuffix(r.URL.Path, cloudsqltest.ConnectSettings) {
+				return f
+			}
+			return &cloudsqltest.Fault{Hang: true}
+		}
+	}
+}
+
+// certificate makes generateEphemeralCert fail.
+func certificate(f *cloudsqltest.Fault) func(w *world) {
+	return func(w *world) {
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if strings.HasSuffix(r.URL.Path, cloudsqltest.GenerateEphemeralCert) {
+				return f
+			}
+			return nil
+		}
+	}
+}
+
+func refusal(code int, message, reason string) *cloudsqltest.Fault {
+	return &cloudsqltest.Fault{Status: code, Body: cloudsqltest.ErrorBody(code, message, reason)}
+}
+
+// detailed is a 403 in the newer form, with a google.rpc.ErrorInfo.
+func detailed(message, reason, metadata string) *cloudsqltest.Fault {
+	return &cloudsqltest.Fault{Status: 403, Body: fmt.Sprintf(`{"error":{"code":403,"message":%q,"status":"PERMISSION_DENIED","errors":[{"message":%q,"domain":"global","reason":"forbidden"}],
+		"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":%q,"domain":"googleapis.com","metadata":%s}]}}`, message, message, reason, metadata)}
+}
+
+// clock makes the Admin API's clock differ by d from this machine's.
+func clock(d time.Duration) func(w *world) {
+	return func(w *world) {
+		w.OnRequest = func(*http.Request) *cloudsqltest.Fault {
+			return &cloudsqltest.Fault{Header: http.Header{"Date": {time.Now().Add(d).UTC().Format(http.TimeFormat)}}}
+		}
+	}
+}
+
+func replace(old, new string) *cloudsqltest.Fault {
+	return &cloudsqltest.Fault{Alter: func(body []byte) []byte { return []byte(strings.Replace(string(body), old, new, 1)) }}
+}
+
+const notAuthorized = "The client is not authorized to make this request."
+
+func refreshFailures(s *authtest.Server) []failure {
+	withKey := func(before func(w *world)) func(w *world) {
+		return func(w *world) {
+			before(w)
+			only(w, s.InProcess().Transport, cloudsqlconn.WithCredentialsJSON(s.ServiceAccount()))
+		}
+	}
+	unauthorized := refusal(401, "Request had invalid authentication credentials.", "authError")
+	unauthorized.Header = http.Header{"Date": {"Sat, 01 Jan 2000 03:00:00 GMT"}}
+	quota := refusal(429, "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service 'sqladmin.googleapis.com'.", "rateLimitExceeded")
+	quota.Header = http.Header{"Retry-After": {"30"}}
+	api := func(err error) func(w *world) {
+		return func(w *world) { // both calls end together: only one may tell
+			only(w, nil, cloudsqlconn.WithTokenSource(tokens("some-access-token")), cloudsqlconn.WithHTTPClient(&http.Client{Transport: settingsBreak{err}}))
+		}
+	}
+	return []failure{
+		{name: "not allowed to get the metadata", before: settings(refusal(403, notAuthorized, "notAuthorized"))},
+		{name: "not allowed to get the metadata, as a known account", before: withKey(settings(refusal(403, notAuthorized, "notAuthorized")))},
+		{name: "not allowed to get a certificate", before: certificate(refusal(403, notAuthorized, "notAuthorized"))},
+		{name: "not allowed, with the permission in the answer", before: settings(detailed("Permission 'cloudsql.instances.get' denied.", "IAM_PERMISSION_DENIED", `{"permission":"cloudsql.instances.get"}`))},
+		{name: "API not enabled", before: settings(detailed("Cloud SQL Admin API has not been used in project 1234 before or it is disabled.", "SERVICE_DISABLED", `{"consumer":"projects/1234","service":"sqladmin.googleapis.com"}`))},
+		{name: "API not enabled, in the older form", before: settings(refusal(403, "Access Not Configured.", "accessNotConfigured"))},
+		{name: "scopes too narrow", before: settings(detailed("Request had insufficient authentication scopes.", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", `{"method":"google.cloud.sql.v1beta4.SqlConnectService.GetConnectSettings"}`))},
+		{name: "quota project that may not be used", before: settings(detailed("Caller does not have required permission to use project billing.", "USER_PROJECT_DENIED", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
+		{name: "VPC Service Controls", before: settings(detailed("Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc", "SECURITY_POLICY_VIOLATED", `{"uid":"abc"}`))},
+		{name: "token not accepted, and a clock that is behind", before: settings(unauthorized)},
+		{name: "instance stopped", before: settings(refusal(400, "Invalid request since instance is not running.", "invalid"))},
+		{name: "key that the API does not take", before: certificate(refusal(400, "Invalid value at 'public_key': not an RSA key.", "invalid"))},
+		{name: "no such instance", before: settings(refusal(404, "The Cloud SQL instance does not exist.", "instanceDoesNotExist"))},
+		{name: "quota", before: settings(quota)},
+		{name: "quota, remembered", before: settings(quota), fail: func(w *world) error {
+			_ = w.dial(time.Second)
+			time.Sleep(20 * time.Second)
+			return w.dial(time.Second)
+		}},
+		{name: "API out of order", before: settings(&cloudsqltest.Fault{Status: 503, Body: "server error"})},
+		{name: "API that does not answer", before: settings(&cloudsqltest.Fault{Hang: true})},
+		{name: "no network", before: api(noNetwork("sqladmin.googleapis.com"))},
+		{name: "certificate of the API, and a clock that is wrong", before: api(clockTLS("sqladmin.googleapis.com"))},
+		{name: "certificate of the API from nobody known", before: api(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		{name: "captive portal", before: settings(&cloudsqltest.Fault{Body: "<html>Welcome</html>"})},
+		{name: "metadata without a server CA", before: settingsAlone(replace(`"serverCaCert":`, `"other":`))},
+		{name: "certificate that is none", before: certificate(&cloudsqltest.Fault{Body: "{}"})},
+		{name: "wrong region", before: settingsAlone(replace(`"region":"europe-west1"`, `"region":"us-east1"`))},
+		{name: "first-generation instance", before: settingsAlone(replace(`"SECOND_GEN"`, `"FIRST_GEN"`))},
+		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}},
+		{name: "new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},
+		{name: "new certificate that has expired, and a clock that is ahead", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, before: clock(-2 * time.Hour), fail: atOnce},
+		{name: "the caller gives up", before: settings(&cloudsqltest.Fault{Hang: true}), fail: func(w *world) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(time.Second, cancel)
+			_, err := w.dialer.Dial(ctx, testInstance)
+			return err
+		}},
+		{name: "the Dialer is closed meanwhile", before: settings(&cloudsqltest.Fault{Hang: true}), fail: closeMeanwhile},
+	}
+}
+
+// atOnce is a Dial for errors with the time in them: it ends before the first
+// pause, which is random.
+func atOnce(w *world) error { return w.dial(900 * time.Millisecond) }
+
+// settingsBreak is a way to the Admin API on which connectSettings fails, and
+// the other call is never answered.
+type settingsBreak struct{ err error }
+
+func (b settingsBreak) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, cloudsqltest.ConnectSettings) {
+		return nil, b.err
+	}
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+func settingsAlone(f *cloudsqltest.Fault) func(w *world) {
+	return func(w *world) {
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if strings.HasSuffix(r.URL.Path, cloudsqltest.ConnectSettings) {
+				return f
+			}
+			return nil
+		}
+	}
+}
+
+func closeMeanwhile(w *world) error {
+	time.AfterFunc(time.Second, func() { _ = w.dialer.Close() })
+	return w.dial(tenSeconds)
+}
+
+func swallow(hosts ...string) func(w *world) {
+	return func(w *world) {
+		for _, h := range hosts {
+			w.Swallow(h)
+		}
+	}
+}
+
+var dialFailures = []failure{
+	{name: "public address does not answer", cfg: cloudsqltest.Instance{Addrs: addrs{cloudsqlconn.PublicIP: publicAddr}}, before: swallow(publicAddr)},
+	{name: "private address does not answer, and there is a public one", before: swallow(privateAddr), dial: []cloudsqlconn.DialOption{cloudsqlconn.WithPrivateIP()}},
+	{name: "PSC name does not exist", cfg: cloudsqltest.Instance{Addrs: addrs{cloudsqlconn.PSC: pscAddr}}, dial: []cloudsqlconn.DialOption{
+		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: pscAddr, IsNotFound: true}}
+		}),
+	}},
+	{name: "no address answers, until the caller's deadline", before: swallow(publicAddr, privateAddr)},
+	{name: "no address answers, until the dial timeout", before: swallow(publicAddr, privateAddr), fail: func(w *world) error {
+		_, err := w.dialer.Dial(context.Background(), testInstance)
+		return err
+	}},
+	{name: "refused", before: func(w *world) { w.instance.Stop() }},
+	{name: "addresses of the DNS name do not answer", fail: func(w *world) error { return named("db.example.com")(w) }, before: func(w *world) {
+		withDNS(func(dns *cloudsqltest.DNS) {
+			dns.SetTXT("db.example.com", testInstance)
+			dns.SetHost("db.example.com", "192.0.2.7")
+		})(w)
+		swallow(publicAddr, privateAddr, "192.0.2.7")(w)
+	}},
+	{name: "no address of the wanted type", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithPSC()}},
+	{name: "no address at all", before: settingsAlone(replace(`"ipAddresses":`, `"other":`))},
+	{name: "proxy that cannot be reached", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithProxy("http://me:hunter2@127.3.0.9:3128"), cloudsqlconn.WithPublicIP()}},
+	{name: "proxy that wants a password", fail: func(w *world) error {
+		p := &testProxy{kind: "http", password: true}
+		defer w.startProxy(p)()
+		return w.dial(tenSeconds, cloudsqlconn.WithProxy(p.url("")), cloudsqlconn.WithPublicIP())
+	}},
+	{name: "the caller gives up", before: swallow(publicAddr), fail: func(w *world) error {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Second, cancel)
+		_, err := w.dialer.Dial(ctx, testInstance)
+		return err
+	}},
+	{name: "refused, and then the API refuses as well", fail: func(w *world) error {
+		w.wantDial()
+		w.instance.Stop()
+		settings(refusal(403, notAuthorized, "notAuthorized"))(w)
+		return w.dial(tenSeconds)
+	}},
+	{name: "the Dialer is closed meanwhile", before: swallow(publicAddr, privateAddr), fail: closeMeanwhile},
+}
+
+func behaves(b cloudsqltest.Behavior) func(w *world) {
+	return func(w *world) { w.instance.SetBehavior(b) }
+}
+
+var onlyPublic = addrs{cloudsqlconn.PublicIP: publicAddr}
+
+var handshakeFailures = []failure{
+	{name: "silence", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.Silent)},
+	{name: "connections that end at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.CloseAtOnce)},
+	{name: "connections that are reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.ResetAtOnce)},
+	{name: "no TLS there", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: []cloudsqlconn.DialOption{
+		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			go func() { // ends with the client's side
+				_, _ = io.CopyN(io.Discard, server, 1)
+				go func() { _, _ = io.Copy(io.Discard, server) }()
+				_, _ = io.WriteString(server, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			}()
+			return client, nil
+		}),
+	}},
+	{name: "server of another instance of an old kind", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.Subject.CommonName = "my-project:other" }}},
+	{name: "server of another instance", cfg: cloudsqltest.Instance{
+		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."},
+		AlterServerCert: func(c *x509.Certificate) { c.DNSNames = []string{"77ab.2imj.europe-west1.sql.goog."} },
+	}},
+	{name: "server with another CA", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) {
+		w.AddInstance(otherInstance, cloudsqltest.Instance{Addrs: onlyPublic}) // takes the address
+	}},
+	{name: "server certificate that has expired", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) }}},
+	{name: "server certificate that is not valid yet, and a clock that is behind", before: clock(72 * time.Hour), cfg: cloudsqltest.Instance{
+		Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotBefore = time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC) },
+	}},
+}
+
+var readFailures = []failure{
+	{name: "client certificate that is refused", fail: func(w *world) error {
+		w.wantDial()
+		w.instance.RotateClientCA()
+		return w.dial(tenSeconds)
+	}},
+	{name: "metadata exchange that is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
+	{name: "DNS name that has moved to another instance", fail: func(w *world) error {
+		dns := cloudsqltest.NewDNS()
+		dns.SetTXT("db.example.com", testInstance)
+		_ = w.dialer.Close()
+		w.dialer = w.newDialer(cloudsqlconn.WithDNSResolver(dns))
+		c, err := w.dialer.Dial(context.Background(), "db.example.com")
+		if err != nil {
+			return errors.New("the first Dial failed")
+		}
+		defer c.Close()
+		dns.SetTXT("db.example.com", otherInstance)
+		_, err = c.Read(make([]byte, 1))
+		return err
+	}},
+}

@@ -1,0 +1,132 @@
+package migrating
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+)
+
+func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
+
+// proofs are, for each row of the second table of MIGRATING.md, the tests that
+// show it. Those without a folder are in this one, or in the root package.
+var proofs = map[string][]string{
+	"the default address":                {"behaviour_test.go TestWithoutAnOptionEveryInstanceIsReached"},
+	"`WithAutoIP`":                       {"faults_network_test.go TestAnAddressThatHangsLeavesTimeForTheNext", "faults_network_test.go TestAddressesAreTriedInTheCallersOrder"},
+	"credentials":                        {"faults_login_test.go TestNewDialerNeedsNoCredentialsAndNoNetwork", "credentials_test.go TestMissingCredentialsAreTold"},
+	"options that contradict each other": {"options_test.go TestNewDialerNamesEverythingThatIsWrong", "credentials_options_test.go TestCredentialsThatContradictEachOther"},
+	"names of instances":                 {"name_test.go TestBadNamesShowTheExpectedForm"},
+	"how long a Dial takes":              {"faults_network_test.go TestDialEndsByItself"},
+	"the instance has moved, or has another server CA":              {"faults_network_test.go TestDialFindsAnInstanceThatHasMoved", "faults_identity_test.go TestARotatedServerCAFailsNoDial"},
+	"the Admin API answers 5xx, breaks connections, or answers 429": {"faults_api_test.go TestServerFaultsAreRetried", "faults_api_test.go TestABrokenAPIConnectionIsRetried", "faults_api_test.go TestRetryAfterIsObeyed"},
+	"the Admin API refuses: 403, 404":                               {"faults_api_test.go TestRefusedCallsAreRemembered"},
+	"the Admin API is down and the certificate still lives":         {"faults_api_test.go TestServesTheOldCertificateWhileTheAPIIsDown"},
+	"password and IAM logins on one Dialer":                         {"faults_login_test.go TestPasswordAndIAMDialsDoNotDisturbEachOther"},
+	"`WithIAMAuthNTokenSources` without `WithIAMAuthN`":             {"faults_login_test.go TestOnlyIAMDialsCarryALoginToken"},
+	"the database user of an IAM login":                             {"e2e/login_test.go TestIAMLoginAsTheDefaultOfADialer", "e2e/login_test.go TestIAMLoginNeedsNoUser"},
+	"errors":                                                        {"errors_test.go TestErrorsSayWhatHappenedAndWhatToDo"},
+	"proxies":                                                       {"proxy_test.go TestTheProxyOfTheEnvironmentIsUsedWhenAskedFor"},
+	"`WithFailoverPeriod(0)`":                                       {"failover_test.go TestFailoverPeriodZeroMeansOnlyAtDial"},
+	"a DNS name that leads to another instance":                     {"dns_test.go TestAChangedRecordCountsAtTheNextDial", "failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
+	"a DNS name that cannot be looked up":                           {"dns_test.go TestDNSFailuresAreSurvived"},
+	"Cloud SQL's own DNS names":                                     {"dns_test.go TestInstanceDNSNamesCostOneCallAnHour"},
+	"read pools":                                                    {"readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
+	"Close":                                                         {"faults_close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
+	"connections":                                                   {"faults_close_test.go TestOpenConnectionsCostNoGoroutines", "faults_network_test.go TestAConnectionIsCountedAndClosedOnce"},
+	"verification of the server":                                    {"faults_identity_test.go TestNamesMatchAsTheyShould", "faults_identity_test.go TestConnectionsAreTLS13AndResumed"},
+	"a client certificate that is refused":                          {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},
+	"dead peers":                                                    {"tcp_linux_test.go TestTCPKeepAliveReachesTheSocket"},
+	"metrics":                                                       {"telemetry_test.go TestMetricsCountDialsConnectionsAndBytes"},
+	"`RegisterDriver` with a name that is taken":                    {"e2e/register_test.go TestTakenDriverNameIsAnError"},
+	"the context of a query through database/sql":                   {"e2e/register_test.go TestContextReachesTheDialOfARegisteredDriver"},
+	"data source names of PostgreSQL":                               {"driver/postgres/postgres_test.go TestGoodDataSourceNames", "driver/postgres/postgres_test.go TestDataSourceNamesLeaveNothingBehind"},
+	"data source names of MySQL":                                    {"driver/mysql/dsn_test.go TestDataSourceNames"},
+	"caching_sha2_password of MySQL":                                {"exchange_test.go TestMySQLInstancesAreToldThatTheClientIsEncrypted", "driver/mysql/metadata_test.go TestLoginsAfterAMetadataExchange"},
+	"encrypt=true for SQL Server":                                   {"driver/sqlserver/tls_test.go TestTLSInsideTDSNeedsNoCAFile"},
+}
+
+func TestEachDifferenceIsTested(t *testing.T) {
+	t.Parallel()
+	rows := map[string]bool{}
+	for _, r := range table(t, "What behaves differently") {
+		rows[r[0]] = true
+		if len(proofs[r[0]]) == 0 {
+			t.Errorf("no test for: %s", r[0])
+		}
+		for _, name := range append(names(r[1]), names(r[2])...) {
+			name, _, _ = strings.Cut(name, "(")
+			if _, ok := here[name]; !ok && !google(t)[name] {
+				t.Errorf("%s: there is no %s", r[0], name)
+			}
+		}
+	}
+	for what, tests := range proofs {
+		if !rows[what] {
+			t.Errorf("no row: %s", what)
+		}
+		for _, test := range tests {
+			file, name, _ := strings.Cut(test, " ")
+			if file != "behaviour_test.go" {
+				file = "../../" + file
+			}
+			source, err := os.ReadFile(file)
+			if err != nil || !strings.Contains(string(source), "func "+name+"(t *testing.T)") {
+				t.Errorf("%s: there is no test %s (%v)", what, test, err)
+			}
+		}
+	}
+}
+
+func TestWithoutAnOptionEveryInstanceIsReached(t *testing.T) {
+	t.Parallel()
+	for _, addrs := range []map[cloudsqlconn.IPType]string{
+		{cloudsqlconn.PublicIP: "203.0.113.7"},
+		{cloudsqlconn.PrivateIP: "10.1.2.3"},
+		{cloudsqlconn.PSC: "a.b.europe-west1.sql-psc.goog"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _ := connect(t, cloudsqltest.Instance{Addrs: addrs})
+			conn.Close()
+		})
+	}
+}
+
+func TestConnectionsOutliveTheirDialer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn, dialer := connect(t, cloudsqltest.Instance{}) // it echoes
+		defer conn.Close()
+		dialer.Close()
+		if _, err := conn.Write([]byte("hello")); err != nil {
+			t.Error(err)
+		}
+		if n, err := conn.Read(make([]byte, 5)); n != 5 || err != nil {
+			t.Errorf("read %d bytes, %v", n, err)
+		}
+	})
+}
+
+// connect connects to an instance, in a bubble.
+func connect(t *testing.T, cfg cloudsqltest.Instance) (net.Conn, *cloudsqlconn.Dialer) {
+	t.Helper()
+	const name = "my-project:europe-west1:my-db"
+	cloud := cloudsqltest.NewMemoryServer()
+	t.Cleanup(cloud.Close)
+	cloud.AddInstance(name, cfg)
+	dialer, err := cloudsqlconn.NewDialer(t.Context(), cloud.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialer.Close() })
+	conn, err := dialer.Dial(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, dialer
+}

@@ -1,0 +1,131 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// greeting waits for a database's first bytes and says what they are. It may
+// send something before, but never a login.
+type greeting func(io.ReadWriter) (found string, err error)
+
+// firstBytes returns how to make a database speak. It is nil for an engine
+// that nothing is known of.
+func firstBytes(databaseVersion string) greeting {
+	engine, _, _ := strings.Cut(databaseVersion, "_")
+	switch engine {
+	case "POSTGRES":
+		return greetPostgres
+	case "MYSQL":
+		return greetMySQL
+	case "SQLSERVER":
+		return greetSQLServer
+	}
+	return nil
+}
+
+// hear greets the database over conn. Before its first byte comes the answer
+// to the client certificate, if that is refused.
+func hear(ctx context.Context, conn *tls.Conn, greet greeting) (string, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	found, err := greet(conn)
+	switch {
+	case err == nil:
+		return found, nil
+	case isAlert(err):
+		return "", &refusedError{err}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "", errors.New("no answer from the database")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "", fmt.Errorf("the connection was ended before the database answered: %w", err)
+	}
+	return "", err
+}
+
+// refusedError is the server's refusal of a certificate that was made for this
+// connection.
+type refusedError struct{ error }
+
+func (e *refusedError) Error() string {
+	return "the server refuses the client certificate: " + e.error.Error()
+}
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+// greetPostgres sends an SSLRequest, which PostgreSQL answers with one byte.
+// Source: its documentation, "Message Formats".
+func greetPostgres(rw io.ReadWriter) (string, error) {
+	if _, err := rw.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}); err != nil {
+		return "", err
+	}
+	var b [1]byte
+	if _, err := io.ReadFull(rw, b[:]); err != nil {
+		return "", err
+	}
+	switch b[0] {
+	case 'N', 'S':
+		return "PostgreSQL answers", nil
+	case 'E':
+		return "", errors.New("PostgreSQL answers with an error")
+	}
+	return "", fmt.Errorf("what answers is not PostgreSQL: its first byte is %q", b[0])
+}
+
+// greetMySQL waits for the handshake packet that MySQL begins with: 3 bytes of
+// length, the number 0, and the protocol version 10; or an error packet.
+// Source: MySQL's internals manual, "Connection Phase".
+func greetMySQL(rw io.ReadWriter) (string, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(rw, head[:]); err != nil {
+		return "", err
+	}
+	const mostText = 512
+	text := make([]byte, min(max(int(head[0])|int(head[1])<<8|int(head[2])<<16, 1)-1, mostText))
+	switch {
+	case head[3] != 0 || head[4] != 10 && head[4] != 0xff:
+		return "", fmt.Errorf("what answers is not MySQL: it begins with %q", head)
+	default:
+		if _, err := io.ReadFull(rw, text); err != nil {
+			return "", err
+		}
+	}
+	if head[4] == 10 {
+		version, _, _ := strings.Cut(string(text), "\x00")
+		return "MySQL " + version, nil
+	}
+	return "", fmt.Errorf("MySQL refuses: %.300q", text[min(2, len(text)):]) // after the code
+}
+
+// greetSQLServer sends a PRELOGIN message, which SQL Server answers with a
+// packet of the type 4. Source: [MS-TDS] 2.2.3.1 and 2.2.6.5.
+func greetSQLServer(rw io.ReadWriter) (string, error) {
+	const prelogin, response = 0x12, 0x04
+	message := []byte{
+		prelogin, 1, 0, 0, 0, 0, 1, 0, // header: type, last packet, length, SPID, number, window
+		0, 0, 11, 0, 6, // VERSION: 6 bytes at 11
+		1, 0, 17, 0, 1, // ENCRYPTION: 1 byte at 17
+		0xff,
+		0, 0, 0, 0, 0, 0,
+		2, // not supported
+	}
+	binary.BigEndian.PutUint16(message[2:], uint16(len(message)))
+	if _, err := rw.Write(message); err != nil {
+		return "", err
+	}
+	var head [8]byte
+	if _, err := io.ReadFull(rw, head[:]); err != nil {
+		return "", err
+	}
+	if head[0] != response {
+		return "", fmt.Errorf("what answers is not SQL Server: its packet has the type %#02x", head[0])
+	}
+	return "SQL Server answers", nil
+}

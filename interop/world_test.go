@@ -1,0 +1,142 @@
+package interop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+)
+
+const instanceName = "my-project:europe-west1:my-db"
+
+// client is one of Google's clients together with the program that speaks the
+// database's protocol.
+type client struct {
+	name   string
+	engine *engine
+	// start starts the client for a world. What it starts ends with the test.
+	start func(*testing.T, *world) session
+}
+
+// session connects and returns the database's name for who has logged in. Each
+// call is a new connection.
+type session func(context.Context) (user string, err error)
+
+var clients = []client{
+	{"go-pgx", postgresEngine, startGoPgx},
+	{"go-mysql", mysqlEngine, startGoMySQL},
+	{"go-mssql", sqlServerEngine, startGoMSSQL},
+	{"proxy-psql", postgresEngine, startPsql},
+	{"proxy-mariadb", mysqlEngine, startMariaDB},
+	{"node-pg", postgresEngine, startNode},
+	{"node-mysql2", mysqlEngine, startNode},
+}
+
+// world is an emulated instance at addresses of its own, with a database
+// behind it, and how a client is to reach it.
+type world struct {
+	engine *engine
+	kit    *cloudsqltest.Server
+	proxy  *cloudsqltest.Proxy
+
+	credentials string // name of a file: a workload identity
+	iam         bool
+	private     bool
+}
+
+// newWorld returns an instance that is otherwise as cfg says.
+func newWorld(t *testing.T, e *engine, cfg cloudsqltest.Instance) *world {
+	t.Helper()
+	e.behind(t, &cfg)
+	kit := cloudsqltest.NewServer()
+	t.Cleanup(kit.Close)
+	cfg.ListenOn3307 = true // the clients have no dial function in common
+	tokens := authtest.NewServer(kit.Token(), kit.LoginToken())
+	t.Cleanup(tokens.Close)
+	w := &world{engine: e, kit: kit, credentials: filepath.Join(t.TempDir(), "credentials.json")}
+	wantNil(t, os.WriteFile(w.credentials, tokens.ExternalAccount(""), 0o600))
+	w.proxy = kit.AddInstance(instanceName, cfg)
+	return w
+}
+
+// user is who a client is to log in as.
+func (w *world) user() string {
+	if w.iam {
+		return w.engine.iamUser
+	}
+	return appUser
+}
+
+// password is empty with IAM.
+func (w *world) password() string {
+	if w.iam {
+		return ""
+	}
+	return appPassword
+}
+
+// calls counts the requests of one kind.
+func (w *world) calls(call string) (n int) {
+	for _, r := range w.kit.Requests() {
+		if r.Call == call {
+			n++
+		}
+	}
+	return n
+}
+
+// onlyAddress leaves the instance one of its addresses.
+func (w *world) onlyAddress(kind cloudsqlconn.IPType) {
+	w.proxy.SetAddrs(map[cloudsqlconn.IPType]string{kind: w.proxy.Addrs()[kind]})
+}
+
+const (
+	patience = 90 * time.Second // for a client to recover: it waits 30 s for its rate limit
+	pause    = 100 * time.Millisecond
+)
+
+// wantLogin checks that a new connection is there for the right user.
+func wantLogin(t *testing.T, w *world, s session) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	user, err := s(ctx)
+	wantNil(t, err)
+	if user != w.user() {
+		t.Fatalf("logged in as %q, want %q", user, w.user())
+	}
+}
+
+// wantRecovery tries new connections until one is there for the right user. It
+// logs how many failed, and returns that number.
+func wantRecovery(t *testing.T, w *world, s session) (failed int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	began := time.Now()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		user, err := s(ctx)
+		if err == nil {
+			if user != w.user() {
+				t.Fatalf("logged in as %q, want %q", user, w.user())
+			}
+			t.Logf("recovered after %d failed connections, in %v", failed, time.Since(began).Round(time.Millisecond))
+			return failed
+		}
+		if failed++; failed == 1 {
+			t.Logf("the first failure: %v", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%d connections failed, the last with: %v", failed, err)
+		}
+	}
+}

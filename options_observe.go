@@ -1,0 +1,91 @@
+package cloudsqlconn
+
+import (
+	"errors"
+	"log/slog"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// observeConfig is where a Dialer tells what it does.
+type observeConfig struct {
+	log     *slog.Logger
+	tracers trace.TracerProvider // nil: the global one
+	meters  metric.MeterProvider // nil: the global one
+	errs    []error              // about options that cannot even be stored
+}
+
+// WithLogger sets the log. Default: none.
+//
+// Each instance has a logger of its own, with the attribute instance. Routine
+// is logged at Debug: Dials and refreshes. Changes of state are at Info: other
+// addresses, another server CA, a DNS name that leads to another instance, a
+// recovery. Failures that will be tried again are at Warn: of a refresh while the
+// old certificate still serves, of a Dial before its next try, of a background
+// look-up. What a method returns as its error is not logged. No token, key or
+// password is logged. The texts and attributes of the records can change at any
+// time.
+//
+// The handler is called from many goroutines, and holds up Dials and
+// refreshes while it works.
+func WithLogger(l *slog.Logger) Option {
+	return option(func(c *config) {
+		c.observe.log = l
+		if l == nil {
+			c.observe.errs = append(c.observe.errs, errors.New("WithLogger: the logger is nil"))
+		}
+	})
+}
+
+// WithTracerProvider sets what takes the spans of Dials. Default: the global
+// one, otel.GetTracerProvider(), which records nothing until the program sets
+// another. To record nothing at all, pass NewTracerProvider() of
+// go.opentelemetry.io/otel/trace/noop, which costs nothing.
+//
+// The span cloudsqlconn.Dial has the children resolve, connect and handshake,
+// one for each try, and refresh if the Dial had to wait for metadata and
+// certificate; a refresh itself belongs to no Dial, and has no span. Attributes:
+// cloudsqlconn.instance, cloudsqlconn.iam_authn, db.system.name,
+// server.address and server.port, network.peer.address and network.peer.port
+// (the instance's, or a proxy's), and error.type.
+//
+// error.type is not_found, permission or the like after the errors of this
+// package, or deadline_exceeded, canceled, quota, or _OTHER.
+func WithTracerProvider(p trace.TracerProvider) Option {
+	return option(func(c *config) {
+		c.observe.tracers = p
+		if p == nil {
+			c.observe.errs = append(c.observe.errs, errors.New("WithTracerProvider: the provider is nil; pass that of go.opentelemetry.io/otel/trace/noop for no spans"))
+		}
+	})
+}
+
+// WithMeterProvider sets what takes the metrics. Default: the global one,
+// otel.GetMeterProvider(), which keeps nothing until the program sets another.
+// To have none at all, pass NewMeterProvider() of
+// go.opentelemetry.io/otel/metric/noop.
+//
+// All have the attributes cloudsqlconn.instance, if it is known, and
+// cloudsqlconn.iam_authn:
+//
+//   - cloudsqlconn.dial.duration, a histogram, in seconds, and
+//     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
+//     which is as in [WithTracerProvider]
+//   - cloudsqlconn.refresh.count: by outcome and error.type
+//   - cloudsqlconn.refresh.expiry: seconds until what the last refresh has
+//     brought expires
+//   - cloudsqlconn.connections.open
+//   - cloudsqlconn.io, in bytes of the database protocol: by
+//     network.io.direction (receive, transmit)
+//
+// The last three are read when the provider collects, and no longer after
+// Close.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return option(func(c *config) {
+		c.observe.meters = p
+		if p == nil {
+			c.observe.errs = append(c.observe.errs, errors.New("WithMeterProvider: the provider is nil; pass that of go.opentelemetry.io/otel/metric/noop for no metrics"))
+		}
+	})
+}
