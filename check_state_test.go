@@ -40,6 +40,9 @@ func TestCheckDisturbsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		if err := echo(conn); err != nil {
+			t.Fatal(err)
+		}
 		before := w.dialer.Instances()
 		handshakes := w.instance.Counts().Handshakes
 		for _, want := range []bool{false, false} { // the echo is no PostgreSQL
@@ -198,7 +201,7 @@ func TestCheckSaysWhoseCredentialsTheyAre(t *testing.T) {
 	} {
 		file := writeFile(t, tt.name, tt.content)
 		d := g.dialer(t, append(tt.opts, cloudsqlconn.WithCredentialsFile(file))...)
-		r, err := d.Check(t.Context(), testInstance)
+		r, err := d.Check(t.Context(), testInstance, cloudsqlconn.WithPSC()) // it has none: no connection
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,8 @@ const (
 // Error is the error of every failed step.
 type Error struct {
 	// Op is the step that failed: configure (options), resolve (the name),
-	// refresh (the Admin API), dial (TCP) or handshake (TLS).
+	// refresh (the Admin API), dial (TCP) or handshake (TLS). The packages under
+	// driver/ have one more, login (the database).
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string

@@ -10,10 +10,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 
-	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -26,12 +24,14 @@ const (
 	privateAddr = "10.1.2.3"
 	pscAddr     = "42cfcd3545f4.2imj07zrx20yw.europe-west1.sql-psc.goog"
 
-	tenSeconds = 10 * time.Second
+	ample = 10 * time.Second
 )
 
 type (
 	addrs   = map[cloudsqlconn.IPType]string
 	options = []cloudsqlconn.Option
+
+	dialOptions = []cloudsqlconn.DialOption
 )
 
 var configureFailures = []failure{
@@ -47,13 +47,13 @@ var configureFailures = []failure{
 		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithTokenSource(tokens("x")), cloudsqlconn.WithIAMAuthN())
 		return err
 	}},
-	{name: "an option of a Dial", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
+	{name: "an option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
 }
 
 // named dials a name.
 func named(name string) func(w *world) error {
 	return func(w *world) error {
-		ctx, cancel := context.WithTimeout(context.Background(), tenSeconds)
+		ctx, cancel := context.WithTimeout(context.Background(), ample)
 		defer cancel()
 		c, err := w.dialer.Dial(ctx, name)
 		if err == nil {
@@ -101,106 +101,6 @@ var resolveFailures = []failure{
 		_ = w.dialer.Close()
 		return w.dial(time.Second)
 	}},
-}
-
-// answers is the internet, which answers every request like this.
-type answers struct {
-	code   int
-	header http.Header
-	body   string
-	err    error
-}
-
-func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
-	if a.err != nil {
-		return nil, a.err
-	}
-	return &http.Response{StatusCode: a.code, Status: fmt.Sprintf("%d %s", a.code, http.StatusText(a.code)), Header: a.header.Clone(), Body: io.NopCloser(strings.NewReader(a.body)), Request: req}, nil
-}
-
-// noNetwork is what a dial returns on a machine without one.
-func noNetwork(host string) error {
-	return &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}
-}
-
-// login, accountKey and workload are credentials whose servers stand where the
-// real ones do.
-func login(s *authtest.Server) cloudsqlconn.Option {
-	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.User(), map[string]any{"token_uri": "https://oauth2.googleapis.com/token"}))
-}
-
-func accountKey(s *authtest.Server) cloudsqlconn.Option {
-	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.ServiceAccount(), map[string]any{"token_uri": "https://oauth2.googleapis.com/token"}))
-}
-
-func workload(s *authtest.Server, subject string) cloudsqlconn.Option {
-	return cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
-		"token_url": "https://sts.googleapis.com/v1/token", "credential_source": map[string]any{"url": subject},
-	}))
-}
-
-// tokenFailures are those of a Dialer on a machine with nothing else than what
-// it is given. The servers that give tokens answer like this.
-func tokenFailures(s *authtest.Server, dir string) []failure {
-	refused := func(name string, internet answers, opts ...cloudsqlconn.Option) failure {
-		return failure{name: name, before: func(w *world) { only(w, internet, opts...) }}
-	}
-	grant := answers{code: 400, body: `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`}
-	signature := answers{code: 400, body: `{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."}`}
-	late := signature
-	late.header = http.Header{"Date": {"Sat, 01 Jan 2000 00:17:00 GMT"}} // fake time begins at midnight
-	denied := answers{code: 403, body: cloudsqltest.ErrorBody(403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).", "forbidden")}
-	missing := answers{code: 404, body: cloudsqltest.ErrorBody(404, "Not found; Gaia id not found for email "+target, "notFound")}
-	impersonation := []cloudsqlconn.Option{cloudsqlconn.WithTokenSource(tokens("some-access-token")), cloudsqlconn.WithImpersonation(target)}
-	return []failure{
-		{name: "no credentials", outside: func(t *testing.T) error {
-			g := newGoogle(t)
-			t.Setenv("HOME", "/nowhere") // in the text
-			return dialError(t, g.dialer(t))
-		}},
-		{name: "a machine without a service account", before: func(w *world) {
-			only(w, nil, cloudsqlconn.WithTokenSource(failedToken{metadata.NotDefinedError("instance/service-accounts/default/token")}))
-		}},
-		refused("a credentials file that does not exist", answers{}, cloudsqlconn.WithCredentialsFile("no-such-file.json")),
-		refused("a login that has expired", grant, login(s)),
-		refused("a key that was deleted", signature, accountKey(s)),
-		refused("a key, and a clock that is behind", late, accountKey(s)),
-		refused("an impersonation that is not allowed", denied, impersonation...),
-		refused("an impersonation of nobody", missing, impersonation...),
-		refused("an external identity that is refused", answers{code: 400, body: `{"error":"invalid_grant","error_description":"The audience in ID Token does not match."}`},
-			cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
-		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
-		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
-		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
-		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
-		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
-		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
-		{name: "a login token that has expired", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
-			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), expiredToken{}))
-		}},
-		{name: "IAM login with a token source that makes no login tokens", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
-			only(w, nil, cloudsqlconn.WithTokenSource(tokens(w.Token())))
-		}},
-	}
-}
-
-// failedToken is what a token source returns.
-type failedToken struct{ err error }
-
-func (f failedToken) Token() (*oauth2.Token, error) { return nil, f.err }
-
-type expiredToken struct{}
-
-func (expiredToken) Token() (*oauth2.Token, error) {
-	return &oauth2.Token{AccessToken: "login-token-of-yesterday", Expiry: time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC)}, nil
-}
-
-// clockTLS is the error of a handshake with a certificate that has expired by
-// the local clock.
-func clockTLS(name string) error {
-	return &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{
-		Cert: &x509.Certificate{DNSNames: []string{name}}, Reason: x509.Expired, Detail: "current time 2000-01-01T00:00:00Z is before 2026-05-01T00:00:00Z",
-	}}
 }
 
 // settings makes connectSettings fail before the other call says anything.
@@ -295,12 +195,17 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "certificate of the API from nobody known", before: api(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
 		{name: "captive portal", before: settings(&cloudsqltest.Fault{Body: "<html>Welcome</html>"})},
 		{name: "metadata without a server CA", before: settingsAlone(replace(`"serverCaCert":`, `"other":`))},
+		{name: "reply without content", before: settings(&cloudsqltest.Fault{Body: "null"})},
+		{name: "reply of another form", before: settings(&cloudsqltest.Fault{Body: `{"region":5}`})},
 		{name: "certificate that is none", before: certificate(&cloudsqltest.Fault{Body: "{}"})},
 		{name: "wrong region", before: settingsAlone(replace(`"region":"europe-west1"`, `"region":"us-east1"`))},
 		{name: "first-generation instance", before: settingsAlone(replace(`"SECOND_GEN"`, `"FIRST_GEN"`))},
-		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}},
+		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
 		{name: "new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},
 		{name: "new certificate that has expired, and a clock that is ahead", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, before: clock(-2 * time.Hour), fail: atOnce},
+		{name: "login token that is about to expire", before: func(w *world) {
+			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), shortToken(w.LoginToken())))
+		}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
 		{name: "the caller gives up", before: settings(&cloudsqltest.Fault{Hang: true}), fail: func(w *world) error {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second, cancel)
@@ -314,6 +219,13 @@ func refreshFailures(s *authtest.Server) []failure {
 // atOnce is a Dial for errors with the time in them: it ends before the first
 // pause, which is random.
 func atOnce(w *world) error { return w.dial(900 * time.Millisecond) }
+
+// shortToken makes tokens that have half a second left.
+type shortToken string
+
+func (s shortToken) Token() (*oauth2.Token, error) {
+	return &oauth2.Token{AccessToken: string(s), Expiry: time.Now().Add(time.Second / 2)}, nil
+}
 
 // settingsBreak is a way to the Admin API on which connectSettings fails, and
 // the other call is never answered.
@@ -340,7 +252,7 @@ func settingsAlone(f *cloudsqltest.Fault) func(w *world) {
 
 func closeMeanwhile(w *world) error {
 	time.AfterFunc(time.Second, func() { _ = w.dialer.Close() })
-	return w.dial(tenSeconds)
+	return w.dial(ample)
 }
 
 func swallow(hosts ...string) func(w *world) {
@@ -353,8 +265,8 @@ func swallow(hosts ...string) func(w *world) {
 
 var dialFailures = []failure{
 	{name: "public address does not answer", cfg: cloudsqltest.Instance{Addrs: addrs{cloudsqlconn.PublicIP: publicAddr}}, before: swallow(publicAddr)},
-	{name: "private address does not answer, and there is a public one", before: swallow(privateAddr), dial: []cloudsqlconn.DialOption{cloudsqlconn.WithPrivateIP()}},
-	{name: "PSC name does not exist", cfg: cloudsqltest.Instance{Addrs: addrs{cloudsqlconn.PSC: pscAddr}}, dial: []cloudsqlconn.DialOption{
+	{name: "private address does not answer, and there is a public one", before: swallow(privateAddr), dial: dialOptions{cloudsqlconn.WithPrivateIP()}},
+	{name: "PSC name does not exist", cfg: cloudsqltest.Instance{Addrs: addrs{cloudsqlconn.PSC: pscAddr}}, dial: dialOptions{
 		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: pscAddr, IsNotFound: true}}
 		}),
@@ -372,13 +284,15 @@ var dialFailures = []failure{
 		})(w)
 		swallow(publicAddr, privateAddr, "192.0.2.7")(w)
 	}},
-	{name: "no address of the wanted type", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithPSC()}},
+	{name: "a node of a read pool, refused", cfg: cloudsqltest.Instance{Nodes: []cloudsqltest.Node{{Addrs: addrs{cloudsqlconn.PrivateIP: "10.1.2.4"}}}}, before: func(w *world) { w.instance.Stop() }},
+	{name: "a function of WithDialFunc that returns nothing", dial: dialOptions{cloudsqlconn.WithPublicIP(), cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) { return nil, nil })}},
+	{name: "no address of the wanted type", dial: dialOptions{cloudsqlconn.WithPSC()}},
 	{name: "no address at all", before: settingsAlone(replace(`"ipAddresses":`, `"other":`))},
-	{name: "proxy that cannot be reached", dial: []cloudsqlconn.DialOption{cloudsqlconn.WithProxy("http://me:hunter2@127.3.0.9:3128"), cloudsqlconn.WithPublicIP()}},
+	{name: "proxy that cannot be reached", dial: dialOptions{cloudsqlconn.WithProxy("http://me:hunter2@127.3.0.9:3128"), cloudsqlconn.WithPublicIP()}},
 	{name: "proxy that wants a password", fail: func(w *world) error {
 		p := &testProxy{kind: "http", password: true}
 		defer w.startProxy(p)()
-		return w.dial(tenSeconds, cloudsqlconn.WithProxy(p.url("")), cloudsqlconn.WithPublicIP())
+		return w.dial(ample, cloudsqlconn.WithProxy(p.url("")), cloudsqlconn.WithPublicIP())
 	}},
 	{name: "the caller gives up", before: swallow(publicAddr), fail: func(w *world) error {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -390,7 +304,7 @@ var dialFailures = []failure{
 		w.wantDial()
 		w.instance.Stop()
 		settings(refusal(403, notAuthorized, "notAuthorized"))(w)
-		return w.dial(tenSeconds)
+		return w.dial(ample)
 	}},
 	{name: "the Dialer is closed meanwhile", before: swallow(publicAddr, privateAddr), fail: closeMeanwhile},
 }
@@ -405,7 +319,7 @@ var handshakeFailures = []failure{
 	{name: "silence", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.Silent)},
 	{name: "connections that end at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.CloseAtOnce)},
 	{name: "connections that are reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.ResetAtOnce)},
-	{name: "no TLS there", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: []cloudsqlconn.DialOption{
+	{name: "no TLS there", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{
 		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			go func() { // ends with the client's side
@@ -434,7 +348,7 @@ var readFailures = []failure{
 	{name: "client certificate that is refused", fail: func(w *world) error {
 		w.wantDial()
 		w.instance.RotateClientCA()
-		return w.dial(tenSeconds)
+		return w.dial(ample)
 	}},
 	{name: "metadata exchange that is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
 	{name: "DNS name that has moved to another instance", fail: func(w *world) error {

@@ -97,7 +97,7 @@ func (f *failure) run(t *testing.T, told func(*testing.T, error)) {
 			f.before(w)
 		}
 		if f.fail == nil {
-			f.fail = func(w *world) error { return w.dial(tenSeconds, f.dial...) }
+			f.fail = func(w *world) error { return w.dial(ample, f.dial...) }
 		}
 		err := f.fail(w)
 		if err == nil {

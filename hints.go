@@ -147,8 +147,7 @@ func (s subject) unverifiedHint(err error) string {
 		}
 	}
 	if expired(err) {
-		return cmp.Or(clockHint(offset, theAPI), "Look whether this machine's clock is right; if so, the instance needs a new server certificate: "+
-			fmt.Sprintf("`gcloud sql ssl server-certs create --instance=%s --project=%s` and `... rotate`.", s.instance, s.project))
+		return cmp.Or(clockHint(offset, theAPI), fmt.Sprintf("Look whether this machine's clock is right; if so, the instance needs a new server certificate: `gcloud sql ssl server-certs create --instance=%s --project=%s`, then the same with rotate in place of create.", s.instance, s.project))
 	}
 	return fmt.Sprintf("Another server than the instance answers at %s: compare the address with %s, and look for a proxy, a NAT rule or a DNS record that leads elsewhere.",
 		addr, s.gcloud("describe", "--format='value(ipAddresses)'"))
@@ -176,7 +175,7 @@ func clockHint(offset time.Duration, reference string) string {
 	if offset < 0 {
 		side = "behind"
 	}
-	return fmt.Sprintf("This machine's clock is %s %s %s: set it.", span(offset.Abs()), side, reference)
+	return fmt.Sprintf("This machine's clock is %s %s %s: set it, on Linux with `timedatectl set-ntp true`.", span(offset.Abs()), side, reference)
 }
 
 // span is a duration in the unit that fits it.

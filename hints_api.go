@@ -37,7 +37,7 @@ func (s subject) callHint(call *admin.CallError, err error) string {
 	case api.Code == http.StatusBadRequest:
 		return "If the instance is stopped, start it: " + s.gcloud("patch", "--activation-policy=ALWAYS") + "; if it is about public_key, the key of WithPrivateKey is of a kind that the API does not take."
 	case api.Code == http.StatusUnauthorized:
-		return joinHints(clockHint(call.ClockOffset, theAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or look whether the service account"+of(call.Principal)+" and its key still exist.")
+		return joinHints(clockHint(call.ClockOffset, theAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or look whether the service account and its key still exist.")
 	case api.Code == http.StatusForbidden:
 		return s.forbiddenHint(call, api)
 	case api.Code == http.StatusNotFound && call.Call == "resolveConnectSettings":
@@ -92,7 +92,7 @@ func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) stri
 		consumer = projectID(call.QuotaProject)
 	}
 	who := call.Principal
-	if who == "" {
+	if !emailForm.MatchString(who) {
 		who = "the account that the credentials belong to"
 	}
 	switch {
@@ -108,9 +108,9 @@ func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) stri
 	case is("SECURITY_POLICY_VIOLATED"):
 		return fmt.Sprintf("A VPC Service Controls perimeter keeps this machine or %s from the project %s: ask the organisation's administrators, with the identifier in the error.", who, s.project)
 	}
-	member := "MEMBER"
-	if strings.HasSuffix(call.Principal, ".gserviceaccount.com") {
-		member = "serviceAccount:" + call.Principal
+	member, orElse := "user:EMAIL", " (serviceAccount:EMAIL for a service account)"
+	if strings.HasSuffix(who, ".gserviceaccount.com") {
+		member, orElse = "serviceAccount:"+who, ""
 	}
 	permission := metadata["permission"]
 	if !permissionForm.MatchString(permission) {
@@ -120,8 +120,8 @@ func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) stri
 	if permission != "" {
 		needs = "the permission " + permission
 	}
-	return fmt.Sprintf("Grant %s the role Cloud SQL Client, for %s: `gcloud projects add-iam-policy-binding %s --member=%s --role=roles/cloudsql.client`; or correct the project's name, since a wrong one is refused in the same way.",
-		who, needs, s.project, member)
+	return fmt.Sprintf("Grant %s the role Cloud SQL Client, for %s: `gcloud projects add-iam-policy-binding %s --member=%s --role=roles/cloudsql.client`%s; or correct the project's name, since a wrong one is refused in the same way.",
+		who, needs, s.project, member, orElse)
 }
 
 // reasonsOf returns the reasons of a refusal in both forms that the API has,
@@ -146,8 +146,9 @@ func reasonsOf(api *googleapi.Error) (reasons []string, metadata map[string]stri
 	return reasons, metadata
 }
 
-// What a server says goes into a command only in these forms.
+// What a server or a file says goes into a command only in these forms.
 var (
+	emailForm      = regexp.MustCompile(`^[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+$`)
 	projectForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9.:-]{0,99}$`)
 	permissionForm = regexp.MustCompile(`^[A-Za-z0-9]+(\.[A-Za-z0-9]+){1,4}$`)
 )
@@ -158,12 +159,4 @@ func projectID(text string) string {
 		return text
 	}
 	return ""
-}
-
-// of is " X", "" for no X.
-func of(name string) string {
-	if name == "" {
-		return ""
-	}
-	return " " + name
 }

@@ -100,7 +100,7 @@ var connectorNames = []string{oursName, peerName}
 
 // cold measures the first Dial of a process, and NewDialer.
 func cold(_ context.Context, r *run) error {
-	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}})
+	t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func failing(ctx context.Context, r *run) error {
 	tab := table{head: []string{"status", "", "API calls", "CPU, share of a core", "a Dial takes"}}
 	defer func() { _ = r.kit.setAPI(0, 0) }()
 	for _, status := range []int{403, 503} {
-		t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}})
+		t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}})
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ func idleConns(ctx context.Context, r *run, n int) error {
 	costs := map[string][]idleCost{}
 	for range r.pick(1, 3) {
 		// Without tickets: the peer cannot resume sessions, and all are to hold the same.
-		t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
+		t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,9 @@ func idleConns(ctx context.Context, r *run, n int) error {
 	if n < 10_000 {
 		return nil
 	}
-	more := func(name string) float64 { return of(name, figures[0].pick).median - of(bareName, figures[0].pick).median }
+	more := func(name string) float64 {
+		return of(name, figures[0].pick).median - of(bareName, figures[0].pick).median
+	}
 	r.bar("10,000 idle connections: heap", "≤ bare + 300 B each", fmt.Sprintf("bare %+.0f B (the peer %+.0f B)", more(oursName), more(peerName)), more(oursName) <= 300)
 	goroutines, cpu := of(oursName, figures[2].pick).median, of(oursName, figures[3].pick).median
 	r.bar("10,000 idle connections: goroutines, CPU", "0 goroutines, no idle CPU", fmt.Sprintf("%.2g goroutines, %.2f %% of a core (the peer %.2g, %.2f %%)",

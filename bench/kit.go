@@ -56,9 +56,9 @@ func child(role string) (*exec.Cmd, error) {
 // measures of itself is the client's alone. The process ends with the pipe to
 // its standard input, hence with this process.
 type kit struct {
-	cmd        *exec.Cmd
-	rpc        *rpc.Client
-	url, token string
+	KitInfo
+	cmd *exec.Cmd
+	rpc *rpc.Client
 }
 
 type pipes struct {
@@ -83,31 +83,41 @@ func startKit() (*kit, error) {
 		return nil, err
 	}
 	k := &kit{cmd: cmd, rpc: rpc.NewClient(pipes{out, in})}
-	var info kitInfo
-	if err := k.rpc.Call("Kit.Info", struct{}{}, &info); err != nil {
+	if err := k.rpc.Call("Kit.Info", struct{}{}, &k.KitInfo); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
-	k.url, k.token = info.URL, info.Token
 	return k, nil
 }
 
 func (k *kit) close() error { return errors.Join(k.rpc.Close(), k.cmd.Wait()) }
 
 // add adds instances that serve the commands of this package, or a database.
-func (k *kit) add(spec instanceSpec) (target, error) {
-	t := target{URL: k.url, Token: k.token, Instance: spec.Names[0]}
+func (k *kit) add(spec InstanceSpec) (target, error) {
+	t := target{URL: k.URL, Token: k.Token, Instance: spec.Names[0]}
 	return t, k.rpc.Call("Kit.Add", spec, &t.Addrs)
 }
 
 // setAPI says how long the Admin API takes, and with what status it answers; 0
 // means as it should.
 func (k *kit) setAPI(delay time.Duration, status int) error {
-	return k.rpc.Call("Kit.SetAPI", apiSpec{delay, status}, &struct{}{})
+	return k.rpc.Call("Kit.SetAPI", APISpec{delay, status}, &struct{}{})
 }
 
 // calls returns what the Admin API has seen since it was last asked.
-func (k *kit) calls() (c apiCalls, err error) {
+func (k *kit) calls() (c APICalls, err error) {
 	return c, k.rpc.Call("Kit.Calls", struct{}{}, &c)
+}
+
+// trust makes this process trust SecureURL. It has to be called before the
+// process verifies a certificate.
+func (k *kit) trust() (undo func(), err error) {
+	f, err := os.CreateTemp("", "cloudsqlconn-bench-*.pem")
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(k.CA)
+	err = errors.Join(err, f.Close(), os.Setenv("SSL_CERT_FILE", f.Name()))
+	return func() { _ = os.Remove(f.Name()) }, err
 }
 
 // cut resets all connections to an instance: unlike those that the client

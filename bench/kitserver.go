@@ -2,11 +2,15 @@ package bench
 
 import (
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/rpc"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -17,30 +21,40 @@ import (
 // kitServer is the other end of kit, in the child.
 type kitServer struct {
 	server *cloudsqltest.Server
+	front  *httptest.Server // speaks HTTPS, and passes calls on
 
 	mu      sync.Mutex // guards everything below
 	proxies map[string]*cloudsqltest.Proxy
 	fault   *cloudsqltest.Fault
 	n       int
 	clients map[string]bool // of the Admin API, by address
+	passed  map[string]bool // the same, of front
 }
 
-type kitInfo struct{ URL, Token string }
+// What travels between the processes is exported for net/rpc alone.
 
-// instanceSpec describes instances that are alike.
-type instanceSpec struct {
+// KitInfo tells where the Admin API is.
+type KitInfo struct {
+	URL, Token string
+	SecureURL  string // the same API over HTTPS, and so over HTTP/2
+	CA         []byte // of SecureURL, PEM
+}
+
+// InstanceSpec describes instances that are alike.
+type InstanceSpec struct {
 	Names     []string
 	NoTickets bool
 	Backend   string // host:port of a database
 }
 
-type apiSpec struct {
+// APISpec says how the Admin API answers: how late, and with what status.
+type APISpec struct {
 	Delay  time.Duration
 	Status int
 }
 
-// apiCalls is what the Admin API has seen.
-type apiCalls struct {
+// APICalls is what the Admin API has seen.
+type APICalls struct {
 	Calls int
 	Conns int // TCP connections that the calls came over
 }
@@ -51,14 +65,39 @@ func serveKit(in io.Reader, out io.WriteCloser) error {
 		server:  cloudsqltest.NewServer(),
 		proxies: map[string]*cloudsqltest.Proxy{},
 		clients: map[string]bool{},
+		passed:  map[string]bool{},
 	}
 	s.server.OnRequest = s.onRequest
+	if err := s.startFront(); err != nil {
+		return err
+	}
 	server := rpc.NewServer()
 	if err := server.RegisterName("Kit", &kitService{s}); err != nil {
 		return err
 	}
 	server.ServeConn(pipes{in, out}) // until the parent closes the pipe, or ends
 	os.Exit(0)                       // thousands of connections need no farewell
+	return nil
+}
+
+// startFront starts what speaks HTTPS for the Admin API.
+func (s *kitServer) startFront() error {
+	to, err := url.Parse(s.server.URL())
+	if err != nil {
+		return err
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1000},
+	}
+	s.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.passed[r.RemoteAddr] = true
+		s.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+	s.front.EnableHTTP2 = true
+	s.front.StartTLS()
 	return nil
 }
 
@@ -74,13 +113,14 @@ func (s *kitServer) onRequest(r *http.Request) *cloudsqltest.Fault {
 type kitService struct{ *kitServer }
 
 // Info tells where the Admin API is.
-func (s *kitService) Info(_ struct{}, reply *kitInfo) error {
-	*reply = kitInfo{s.server.URL(), s.server.Token()}
+func (s *kitService) Info(_ struct{}, reply *KitInfo) error {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.front.Certificate().Raw})
+	*reply = KitInfo{s.server.URL(), s.server.Token(), s.front.URL, ca}
 	return nil
 }
 
 // Add adds instances, and returns where their addresses lead.
-func (s *kitService) Add(spec instanceSpec, reply *map[string]string) error {
+func (s *kitService) Add(spec InstanceSpec, reply *map[string]string) error {
 	addrs := map[string]string{}
 	for _, name := range spec.Names {
 		p := s.server.AddInstance(name, cloudsqltest.Instance{
@@ -98,22 +138,26 @@ func (s *kitService) Add(spec instanceSpec, reply *map[string]string) error {
 }
 
 // SetAPI says how the Admin API answers from now on.
-func (s *kitService) SetAPI(spec apiSpec, _ *struct{}) error {
+func (s *kitService) SetAPI(spec APISpec, _ *struct{}) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = nil
-	if spec != (apiSpec{}) {
+	if spec != (APISpec{}) {
 		s.fault = &cloudsqltest.Fault{Delay: spec.Delay, Status: spec.Status}
 	}
 	return nil
 }
 
 // Calls returns the counts, and begins anew.
-func (s *kitService) Calls(_ struct{}, reply *apiCalls) error {
+func (s *kitService) Calls(_ struct{}, reply *APICalls) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	*reply = apiCalls{s.n, len(s.clients)}
-	s.n, s.clients = 0, map[string]bool{}
+	conns := s.clients
+	if len(s.passed) > 0 {
+		conns = s.passed
+	}
+	*reply = APICalls{s.n, len(conns)}
+	s.n, s.clients, s.passed = 0, map[string]bool{}, map[string]bool{}
 	return nil
 }
 

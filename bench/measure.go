@@ -110,7 +110,7 @@ func bytesOf(c cost) float64  { return c.bytes }
 
 // greet reads the server's first byte: only then is the handshake over on both
 // sides, and a session ticket here.
-func greet(c net.Conn) error {
+func greet(c io.Reader) error {
 	_, err := io.ReadFull(c, make([]byte, 1))
 	return err
 }

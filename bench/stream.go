@@ -12,7 +12,7 @@ const mib = 1 << 20
 // transfers measures open connections: bulk data each way, and short messages
 // there and back.
 func transfers(ctx context.Context, r *run) error {
-	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}})
+	t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}})
 	if err != nil {
 		return err
 	}
@@ -34,13 +34,13 @@ func transfers(ctx context.Context, r *run) error {
 		conns[s.Name()] = c
 	}
 
-	rounds, piece := r.pick(8, 32), 32*mib
+	rounds, piece := r.pick(32, 128), 8*mib
 	r.section("Streaming", fmt.Sprintf("%d MiB each way and for each size of Write (and of Read), in pieces of %d MiB that take turns. Times are for one MiB.",
 		rounds*piece/mib, piece/mib))
 	worst := spread{}
 	for _, w := range []struct {
 		name string
-		run  func(c net.Conn, buf []byte, total int) error
+		run  func(c io.ReadWriter, buf []byte, total int) error
 	}{{"to the server", upload}, {"from the server", download}} {
 		for _, size := range []int{16 << 10, mib} {
 			buf := make([]byte, size)
@@ -96,7 +96,7 @@ func pingPong(r *run, subjects []subject, conns map[string]net.Conn) error {
 	return nil
 }
 
-func upload(c net.Conn, buf []byte, total int) error {
+func upload(c io.ReadWriter, buf []byte, total int) error {
 	if _, err := c.Write(command(cmdDiscard, total, 256<<10)); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func upload(c net.Conn, buf []byte, total int) error {
 	return greet(c)
 }
 
-func download(c net.Conn, buf []byte, total int) error {
+func download(c io.ReadWriter, buf []byte, total int) error {
 	if _, err := c.Write(command(cmdSend, total, len(buf))); err != nil {
 		return err
 	}

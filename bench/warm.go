@@ -17,7 +17,7 @@ func warm(ctx context.Context, r *run) error {
 }
 
 func warmHandshake(ctx context.Context, r *run, resumed bool) error {
-	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}, NoTickets: !resumed})
+	t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}, NoTickets: !resumed})
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 
 // dialsAtOnce measures warm Dials from many goroutines.
 func dialsAtOnce(ctx context.Context, r *run) error {
-	t, err := r.kit.add(instanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
+	t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
 	if err != nil {
 		return err
 	}

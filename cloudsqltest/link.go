@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"time"
 
@@ -165,6 +166,8 @@ func (p *Proxy) attend(l *link, c *Conn) {
 		_ = c.CloseWrite()
 		p.linger(l)
 	}()
+	p.logInfo("connection", "client", l.raw.RemoteAddr(), "iam", c.token != "", "resumed", c.ConnectionState().DidResume)
+	defer p.log(slog.LevelDebug, "connection ended", []any{"client", l.raw.RemoteAddr()})
 	p.now(l, "metadata exchange")
 	if !p.exchangeMetadata(c) {
 		return

@@ -77,7 +77,8 @@ func RuleKinds() (names []string) {
 //
 //	instance=my-project:europe-west1:my-db,call=connectSettings,probability=0.2,kind=status,status=503
 //
-// A value cannot have a comma. The rule is checked as [Server.AddRule] does.
+// A value cannot have a comma. The rule is checked by
+// Validate.
 func ParseRule(text string) (Rule, error) {
 	var r Rule
 	seen := map[string]bool{}
@@ -118,8 +119,13 @@ func ParseRule(text string) (Rule, error) {
 			return Rule{}, fmt.Errorf("rule %q: %s: %w", text, key, err)
 		}
 	}
+	return r, r.Validate()
+}
+
+// Validate says what is wrong with the rule.
+func (r Rule) Validate() error {
 	_, err := r.activate()
-	return r, err
+	return err
 }
 
 // String is the rule as ParseRule reads it.

@@ -169,7 +169,9 @@ func (s *Server) SetTokens(token, loginToken string) {
 }
 
 // Options makes a Dialer use this server: its endpoint, its tokens, and its
-// way to the instances. Options that come later override them.
+// way to the instances. Options that come later override them, but for those
+// that set other credentials: a Dialer has one source of them. For such a
+// Dialer pass WithAdminAPIEndpoint(s.URL()) and WithDialFunc(s.DialContext).
 func (s *Server) Options() []cloudsqlconn.Option {
 	opts := []cloudsqlconn.Option{
 		cloudsqlconn.WithAdminAPIEndpoint(s.URL()),

@@ -198,8 +198,7 @@ func (c *config) complete() (problems []problem) {
 		}
 	}
 	for i, r := range c.Faults {
-		_, err := cloudsqltest.ParseRule(r.String())
-		add(err, "faults", i)
+		add(r.Validate(), "faults", i)
 	}
 	if len(c.Instances) == 0 {
 		add(errors.New("instances: want one or more"), "instances")
@@ -210,22 +209,15 @@ func (c *config) complete() (problems []problem) {
 			add(errors.New("an instance is empty"), "instances", i)
 			continue
 		}
-		key, err := one.complete()
-		if err != nil {
-			add(fmt.Errorf("%s: %w", err.key, err.err), "instances", i, err.key)
+		if key, err := one.complete(); err != nil {
+			add(fmt.Errorf("%s: %w", key, err), "instances", i, key)
 		}
 		if seen[one.Name] {
-			add(fmt.Errorf("%s is there twice", one.Name), "instances", i, "name")
+			add(fmt.Errorf("name: %s is there twice", one.Name), "instances", i, "name")
 		}
-		seen[one.Name] = key
+		seen[one.Name] = true
 	}
 	return problems
-}
-
-// wrongKey is something wrong with an instance.
-type wrongKey struct {
-	key string
-	err error
 }
 
 var engines = map[string]struct{ prefix, version string }{
@@ -235,10 +227,10 @@ var engines = map[string]struct{ prefix, version string }{
 }
 
 // complete fills in defaults, but for the version of a database that is yet to
-// be started.
-func (i *instance) complete() (named bool, wrong *wrongKey) {
-	fail := func(key, format string, args ...any) (bool, *wrongKey) {
-		return true, &wrongKey{key, fmt.Errorf(format, args...)}
+// be started. It returns what is wrong, and the key of that.
+func (i *instance) complete() (key string, wrong error) {
+	fail := func(key, format string, args ...any) (string, error) {
+		return key, fmt.Errorf(format, args...)
 	}
 	i.Name, i.Engine, i.Backend = cmp.Or(i.Name, defaultInstance), cmp.Or(i.Engine, "postgres"), cmp.Or(i.Backend, auto)
 	if _, err := cloudsqlconn.ParseName(i.Name); err != nil {
@@ -287,5 +279,5 @@ func (i *instance) complete() (named bool, wrong *wrongKey) {
 	if _, err := parseBehavior(i.Behavior); err != nil {
 		return fail("behavior", "%w", err)
 	}
-	return true, nil
+	return "", nil
 }

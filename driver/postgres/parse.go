@@ -22,5 +22,6 @@ func parseError(err error) error {
 		return err
 	}
 	text := whole.ReplaceAllLiteralString(parse.Error(), "the data source name")
-	return errors.New(piece.ReplaceAllLiteralString(text, `"..."`))
+	text = piece.ReplaceAllLiteralString(text, `"..."`)
+	return errors.New(text + "; the instance is given as host=project:region:instance, or as postgres://user:password@/database?host=project:region:instance")
 }

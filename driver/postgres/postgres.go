@@ -75,7 +75,7 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 }
 
 // Configure makes cfg connect through d to the instance that is cfg.Host. It
-// sets DialFunc and LookupFunc, and clears TLSConfig and Fallbacks, so that one
+// sets DialFunc, LookupFunc and Port, and clears TLSConfig and Fallbacks, so that one
 // connect is one Dial.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	instance := cfg.Host
@@ -96,6 +96,7 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 	}
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil
+	cfg.Port = 3307 // where every instance listens; only pgx's errors show it
 	if d.IAMAuthN(opts...) {
 		cfg.User = iamUser(cfg.User)
 	}

@@ -1,0 +1,183 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	os.Exit(m.Run())
+}
+
+func newTestKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	wantNil(t, err)
+	return key
+}
+
+// newSubjects starts a kit with one instance.
+func newSubjects(t testing.TB, spec InstanceSpec) []subject {
+	t.Helper()
+	k, err := startKit()
+	wantNil(t, err)
+	t.Cleanup(func() { wantNil(t, k.close()) })
+	spec.Names = []string{"my-project:europe-west1:my-db"}
+	target, err := k.add(spec)
+	wantNil(t, err)
+	subjects, err := all(target, newTestKey(t))
+	wantNil(t, err)
+	t.Cleanup(func() { closeAll(subjects) })
+	return subjects
+}
+
+func wantNil(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withCPU reports the client's CPU time of what follows.
+func withCPU(b *testing.B, f func()) {
+	b.Helper()
+	b.ReportAllocs()
+	before := cpuTime()
+	f()
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
+}
+
+func BenchmarkNewDialer(b *testing.B) {
+	t := target{URL: "http://127.0.0.1:1", Instance: "my-project:europe-west1:my-db"}
+	for _, name := range connectorNames {
+		b.Run("subject="+name, func(b *testing.B) {
+			withCPU(b, func() {
+				for b.Loop() {
+					s, err := connector(name, t, nil)
+					wantNil(b, err)
+					s.Close()
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkWarmDial(b *testing.B) {
+	for _, kind := range []struct {
+		name string
+		spec InstanceSpec
+	}{{"full", InstanceSpec{NoTickets: true}}, {"resumed", InstanceSpec{}}} {
+		for _, s := range newSubjects(b, kind.spec) {
+			b.Run("handshake="+kind.name+"/subject="+s.Name(), func(b *testing.B) {
+				wantNil(b, dialOnce(b.Context(), s))
+				withCPU(b, func() {
+					for b.Loop() {
+						wantNil(b, dialOnce(b.Context(), s))
+					}
+				})
+			})
+		}
+	}
+}
+
+func BenchmarkPingPong(b *testing.B) {
+	for _, s := range newSubjects(b, InstanceSpec{}) {
+		b.Run("subject="+s.Name(), func(b *testing.B) {
+			c, err := s.Dial(b.Context())
+			wantNil(b, err)
+			defer c.Close()
+			wantNil(b, greet(c))
+			message := make([]byte, 100)
+			_, err = c.Write(command(cmdEcho, 0, len(message)))
+			wantNil(b, err)
+			withCPU(b, func() {
+				for b.Loop() {
+					_, err := c.Write(message)
+					wantNil(b, err)
+					_, err = io.ReadFull(c, message)
+					wantNil(b, err)
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkStream(b *testing.B) {
+	for _, s := range newSubjects(b, InstanceSpec{}) {
+		for name, run := range map[string]func(io.ReadWriter, []byte, int) error{"up": upload, "down": download} {
+			b.Run("way="+name+"/subject="+s.Name(), func(b *testing.B) {
+				c, err := s.Dial(b.Context())
+				wantNil(b, err)
+				defer c.Close()
+				wantNil(b, greet(c))
+				buf := make([]byte, 16<<10)
+				b.SetBytes(mib)
+				withCPU(b, func() {
+					for b.Loop() {
+						wantNil(b, run(c, buf, mib))
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestSubjectsReachTheInstance(t *testing.T) {
+	t.Parallel()
+	for _, s := range newSubjects(t, InstanceSpec{}) {
+		c, err := s.Dial(t.Context())
+		wantNil(t, err)
+		wantNil(t, greet(c))
+		wantNil(t, upload(c, make([]byte, 1000), 10_000))
+		wantNil(t, download(c, make([]byte, 1000), 10_000))
+		wantNil(t, c.Close())
+	}
+}
+
+func TestColdDialInAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
+	k, err := startKit()
+	wantNil(t, err)
+	defer k.close()
+	target, err := k.add(InstanceSpec{Names: []string{"my-project:europe-west1:my-db"}})
+	wantNil(t, err)
+	wantNil(t, k.setAPI(time.Millisecond, 0))
+	for _, name := range connectorNames {
+		times, err := runCold(coldTask{Subject: name, Target: target, Key: newTestKey(t)})
+		wantNil(t, err)
+		if times.Total < time.Millisecond || times.CPU <= 0 {
+			t.Errorf("%s: %+v", name, times)
+		}
+	}
+	calls, err := k.calls()
+	wantNil(t, err)
+	if calls.Calls != 4 {
+		t.Errorf("%d calls of the Admin API, want 4", calls.Calls)
+	}
+}
+
+func TestSpreadIsMedianAndQuartiles(t *testing.T) {
+	t.Parallel()
+	if got, want := spreadOf([]float64{5, 1, 3, 2, 4}), (spread{3, 2, 4}); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAtOnceReturnsTheFirstError(t *testing.T) {
+	t.Parallel()
+	err := atOnce(4, 100, func(i int) error {
+		if i == 50 {
+			return context.Canceled
+		}
+		return nil
+	})
+	if err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}

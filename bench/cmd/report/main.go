@@ -1,0 +1,49 @@
+// Command report runs the benchmarks and writes BENCHMARKS.md, the plots and
+// the samples. Run it in the folder bench:
+//
+//	go run -C bench ./cmd/report
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+
+	"github.com/cloudsqlconn/cloudsqlconn/bench"
+)
+
+func main() {
+	bench.Main()
+	quick := flag.Bool("quick", false, "fewer rounds")
+	only := flag.String("only", "", "`pattern` of the workloads to run; the report is printed then, and nothing written")
+	flag.Parse()
+	if err := report(*quick, *only); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func report(quick bool, only string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	o := bench.Options{Quick: quick, Log: os.Stderr}
+	if only != "" {
+		pattern, err := regexp.Compile(only)
+		if err != nil {
+			return err
+		}
+		o.Only = pattern
+	}
+	r, err := bench.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	if only != "" {
+		fmt.Print(r.Markdown("bench/plots"))
+		return nil
+	}
+	return r.Write()
+}

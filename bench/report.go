@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// subjectNames is the order of tables and plots.
+var subjectNames = []string{oursName, peerName, bareName}
+
+// Report is what a run has found.
+type Report struct {
+	Quick bool
+	Start time.Time
+	Took  time.Duration
+
+	bars  [][]string
+	body  strings.Builder
+	raw   bytes.Buffer // in the format of go test -bench
+	plots []plotter
+}
+
+// bar adds a line about a bar that DESIGN sets.
+func (r *Report) bar(work, bar, measured string, met bool) {
+	verdict := "yes"
+	if !met {
+		verdict = "**no**"
+	}
+	r.bars = append(r.bars, []string{work, bar, measured, verdict})
+}
+
+func (r *Report) section(title, text string) {
+	fmt.Fprintf(&r.body, "\n## %s\n\n%s\n", title, text)
+}
+
+func (r *Report) text(s string) { fmt.Fprintf(&r.body, "\n%s\n", s) }
+
+// table is a table of the report.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func (r *Report) table(t table) { fmt.Fprint(&r.body, "\n", t) }
+
+// String returns the table in Markdown.
+func (t table) String() string {
+	var b strings.Builder
+	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	line(t.head)
+	line(strings.Split(strings.Repeat("---|", len(t.head)-1)+"---", "|"))
+	for _, row := range t.rows {
+		line(row)
+	}
+	return b.String()
+}
+
+// figure is a column of a table of costs.
+type figure struct {
+	name, unit string
+	of         func(cost) float64
+}
+
+// costTable adds a table: each subject's costs, and their ratios to bare.
+func (r *Report) costTable(costs map[string][]cost, columns ...func(cost) float64) {
+	figures := []figure{{"wall", "µs", wallOf}, {"client CPU", "µs", cpuOf}, {"allocations", "", allocsOf}, {"allocated", "B", bytesOf}}[:len(columns)]
+	t := table{head: []string{""}}
+	for _, f := range figures {
+		t.head = append(t.head, f.name, "÷ "+bareName)
+	}
+	for _, name := range subjectNames {
+		c := costs[name]
+		if c == nil {
+			continue
+		}
+		row := []string{name}
+		for i, f := range figures {
+			row = append(row, with(spreadOf(values(c, columns[i])), f.unit), times(ratio(c, costs[bareName], columns[i])))
+		}
+		t.rows = append(t.rows, row)
+	}
+	r.table(t)
+}
+
+// lines adds results in the format of go test -bench, for benchstat.
+func (r *Report) lines(name string, n int, costs map[string][]cost) {
+	for _, subject := range subjectNames {
+		for _, c := range costs[subject] {
+			fmt.Fprintf(&r.raw, "Benchmark%s/subject=%s %d %d ns/op %d cpu-ns/op %.0f B/op %.0f allocs/op\n",
+				strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), `"`, ""), subject, n, c.wall.Nanoseconds(), c.cpu.Nanoseconds(), c.bytes, c.allocs)
+		}
+	}
+}
+
+// times prints a ratio with its quartiles.
+func times(s spread) string { return fmt.Sprintf("%.3f × (%.3f–%.3f)", s.median, s.low, s.high) }
+
+// with prints a figure with its quartiles, to three digits.
+func with(s spread, unit string) string {
+	text := digits(s.median)
+	if s.low != s.high {
+		text += fmt.Sprintf(" (%s–%s)", digits(s.low), digits(s.high))
+	}
+	return strings.TrimSpace(text + " " + unit)
+}
+
+func digits(v float64) string {
+	switch {
+	case v >= 100 || v <= -100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10 || v <= -10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// Markdown returns the report. plots is the folder of the plots, as seen from
+// it.
+func (r *Report) Markdown(plots string) string {
+	var b strings.Builder
+	kind, command := "full", "go run -C bench ./cmd/report"
+	if r.Quick {
+		kind, command = "quick", command+" -quick"
+	}
+	fmt.Fprintf(&b, `# Benchmarks
+
+What this library costs, beside cloud.google.com/go/cloudsqlconn ("peer") and beside crypto/tls alone with the same
+certificates and the same verification ("bare"). Written by
+
+`+"```sh\n%s\n```"+`
+
+on %s, in %.0f minutes (a %s run).
+
+- Machine: %s. It is shared: compare ratios, not times.
+- Versions: %s.
+- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
+  process alone (getrusage, runtime.MemStats).
+- The subjects take turns within one process, in rounds. Figures are medians over the rounds with their quartiles;
+  ratios are formed within each round.
+- Every sample is in bench/results.txt: `+"`benchstat -col /subject bench/results.txt`"+`. The same operations are ordinary
+  benchmarks: `+"`go test -C bench -bench .`"+`
+
+## Bars
+
+`, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "))
+	fmt.Fprint(&b, table{[]string{"work", "bar", "measured", "met"}, r.bars})
+	b.WriteString(r.body.String())
+	b.WriteString("\n## Plots\n")
+	for _, p := range r.plots {
+		fmt.Fprintf(&b, "\n![%s](%s/%s.svg)\n", p.caption(), plots, p.file())
+	}
+	return b.String()
+}
+
+// Write writes BENCHMARKS.md beside this module, and in this module the plots
+// and the samples. The current folder must be that of this module.
+func (r *Report) Write() error {
+	if err := os.MkdirAll("plots", 0o755); err != nil {
+		return err
+	}
+	for _, p := range r.plots {
+		if err := save(p, filepath.Join("plots", p.file()+".svg")); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile("results.txt", r.raw.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join("..", "BENCHMARKS.md"), []byte(r.Markdown("bench/plots")), 0o644)
+}

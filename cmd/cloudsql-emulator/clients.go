@@ -1,0 +1,93 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+//go:embed clients.txt
+var clientsText string
+
+var clientsTemplate = template.Must(template.New("clients").Parse(clientsText))
+
+// client is what clients.txt says how to reach an instance with.
+type client struct {
+	API, Token, LoginToken string
+	Name, Engine           string
+	IP                     string // as Google's clients call the address
+	Private                bool
+	User, Password, DB     string
+	IAMUser                string
+	Port                   string // of the engine's server
+	JDBC                   string
+}
+
+// introduce tells what there is, and what clients need to reach it.
+func (e *emulator) introduce(w io.Writer) {
+	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
+	if e.page != "" {
+		fmt.Fprintf(w, "status page  %s\n", e.page)
+	}
+	fmt.Fprintf(w, "token        %s\nlogin token  %s\n", e.api.Token(), e.api.LoginToken())
+	for _, p := range e.cfg.Principals {
+		fmt.Fprintf(w, "token        %s of %s\n", p.Token, p.Email)
+	}
+	for i, one := range e.all() {
+		fmt.Fprintf(w, "\n%s\n  engine     %s\n  database   %s\n", one.Name(), one.db.version, one.db.about)
+		if one.db.user != "" {
+			fmt.Fprintf(w, "  login      user %s, password %s, database %s; IAM user %s, database %s\n", one.db.user, one.db.password, one.db.name, one.db.iamUser, one.db.name)
+		}
+		for _, line := range one.addresses() {
+			fmt.Fprintf(w, "  address    %s\n", line)
+		}
+		if i == 0 && len(e.all()) > 1 {
+			fmt.Fprintf(w, "  (What follows is for this instance; %s/clients?instance=NAME has it for others.)\n", e.page)
+		}
+	}
+	fmt.Fprintln(w)
+	e.tellClients(w, e.all()[0])
+}
+
+// addresses lists where the instance, and what nodes it has, can be reached.
+func (i *running) addresses() (lines []string) {
+	add := func(whose string, addrs map[cloudsqlconn.IPType]string) {
+		for _, t := range slices.Sorted(maps.Keys(addrs)) {
+			lines = append(lines, fmt.Sprintf("%s:3307 %s%s", addrs[t], t, whose))
+		}
+	}
+	add("", i.Addrs())
+	for _, n := range i.Nodes() {
+		add(" of "+n.Name(), n.Addrs())
+	}
+	return lines
+}
+
+// tellClients writes what can be pasted into a program or a shell.
+func (e *emulator) tellClients(w io.Writer, i *running) {
+	c := client{API: e.api.URL(), Token: e.api.Token(), LoginToken: e.api.LoginToken(), Name: i.Name(), Engine: i.cfg.Engine,
+		IP: "PUBLIC", User: i.db.user, Password: i.db.password, DB: i.db.name, IAMUser: i.db.iamUser}
+	if i.Addrs()[cloudsqlconn.PublicIP] == "" {
+		c.IP, c.Private = "PRIVATE", true
+	}
+	if c.User == "" {
+		c.User, c.Password, c.DB, c.IAMUser = "USER", "PASSWORD", "DATABASE", "IAM_USER"
+	}
+	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
+	query := url.Values{
+		"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}, "user": {c.User}, "password": {c.Password},
+		"socketFactory": {"com.google.cloud.sql." + c.Engine + ".SocketFactory"},
+	}.Encode()
+	scheme := strings.Replace(c.Engine, "postgres", "postgresql", 1)
+	c.JDBC = "jdbc:" + scheme + ":///" + c.DB + "?cloudSqlInstance=" + c.Name + "&" + query
+	if err := clientsTemplate.Execute(w, c); err != nil {
+		e.log.Error("cannot tell clients", "error", err)
+	}
+}

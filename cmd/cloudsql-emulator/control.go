@@ -1,0 +1,249 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// handler is the control endpoint: README.md describes it. It answers only to
+// requests that name a loopback address as their host, unless it was allowed to
+// be off loopback, and to none that a browser makes for another site's page.
+func (e *emulator) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", e.servePage)
+	mux.HandleFunc("GET /clients", e.serveClients)
+	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.requests()) })
+	mux.HandleFunc("GET /instances", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.statuses()) })
+	mux.HandleFunc("POST /instances", e.serveAdd)
+	mux.HandleFunc("GET /instances/{name}", e.about(func(i *running, _ []byte) (any, error) { return i.status(), nil }))
+	mux.HandleFunc("DELETE /instances/{name}", e.about(func(i *running, _ []byte) (any, error) { return nil, e.remove(i) }))
+	for path, change := range changes {
+		mux.HandleFunc("POST /instances/{name}/"+path, e.about(func(i *running, body []byte) (any, error) { return change(e, i, body) }))
+	}
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.faults()) })
+	mux.HandleFunc("POST /faults", e.serveAddFault)
+	mux.HandleFunc("DELETE /faults/{id}", e.serveRemoveFault)
+	return e.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// changes are what can be done to an instance. The body is empty, or an object.
+var changes = map[string]func(e *emulator, i *running, body []byte) (any, error){
+	"stop":  func(_ *emulator, i *running, _ []byte) (any, error) { i.Stop(); return i.status(), nil },
+	"start": func(_ *emulator, i *running, _ []byte) (any, error) {
+		err := attempt(i.Start)
+		return i.status(), err
+	},
+	"rotate-server-ca": func(_ *emulator, i *running, _ []byte) (any, error) {
+		i.RotateServerCA()
+		return i.status(), nil
+	},
+	"rotate-client-ca": func(_ *emulator, i *running, _ []byte) (any, error) {
+		i.RotateClientCA()
+		return i.status(), nil
+	},
+	"cut": func(_ *emulator, i *running, body []byte) (any, error) {
+		var what struct{ Reset bool }
+		err := decodeOptional(body, &what)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]int{"cut": i.CutConnections(what.Reset)}, nil
+	},
+	"addresses": func(e *emulator, i *running, body []byte) (any, error) {
+		to := &addresses{}
+		if err := decode(body, to); err != nil {
+			return nil, err
+		}
+		if err := (&instance{Addresses: to, Backend: echo}).check(e); err != nil {
+			return nil, err
+		}
+		err := i.move(to)
+		return i.status(), err
+	},
+	"behavior": func(_ *emulator, i *running, body []byte) (any, error) {
+		var what struct {
+			Behavior    string
+			Connections int
+		}
+		if err := decode(body, &what); err != nil {
+			return nil, err
+		}
+		b, err := parseBehavior(what.Behavior)
+		if err != nil {
+			return nil, err
+		}
+		i.SetBehaviorFor(max(what.Connections, 0), b)
+		return i.status(), nil
+	},
+	"server-certificate": func(_ *emulator, i *running, body []byte) (any, error) {
+		var what struct{ Is string }
+		if err := decode(body, &what); err != nil {
+			return nil, err
+		}
+		alter, err := alteration(what.Is)
+		if err != nil {
+			return nil, err
+		}
+		i.AlterServerCert(alter)
+		return i.status(), nil
+	},
+	"certificate-life": func(_ *emulator, i *running, body []byte) (any, error) {
+		var what struct{ Life time.Duration }
+		if err := decode(body, &what); err != nil {
+			return nil, err
+		}
+		i.SetCertTTL(what.Life)
+		return i.status(), nil
+	},
+}
+
+// check is complete, and what depends on the emulator.
+func (i *instance) check(e *emulator) error {
+	if key, err := i.complete(); err != nil {
+		return errors.New(key + ": " + err.Error())
+	}
+	return e.checkAddresses(i.Addresses)
+}
+
+func decodeOptional(body []byte, v any) error {
+	if len(body) == 0 {
+		return nil
+	}
+	return decode(body, v)
+}
+
+// guard keeps pages of the web from using the endpoint under a name of theirs.
+func (e *emulator) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		ip := net.ParseIP(strings.Trim(host, "[]"))
+		if !e.cfg.AllowRemote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			replyError(w, http.StatusForbidden, errors.New("the host must be a loopback address"))
+			return
+		}
+		if r.Method != http.MethodGet {
+			defer func() { e.log.Info("control", "method", r.Method, "path", r.URL.Path, "client", r.RemoteAddr) }()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// maxControlBody bounds what a request may send.
+const maxControlBody = 1 << 20
+
+// about serves what is about an instance.
+func (e *emulator) about(do func(i *running, body []byte) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		i := e.find(r.PathValue("name"))
+		if i == nil {
+			replyError(w, http.StatusNotFound, errors.New("no such instance"))
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
+		var answer any
+		if err == nil {
+			answer, err = do(i, body)
+		}
+		if err != nil {
+			replyError(w, http.StatusBadRequest, err)
+			return
+		}
+		reply(w, http.StatusOK, answer)
+	}
+}
+
+func (e *emulator) serveAdd(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
+	cfg := &instance{}
+	if err == nil {
+		err = decode(body, cfg)
+	}
+	if err == nil && cfg.Name == "" {
+		err = errors.New("name: want project:region:instance")
+	}
+	if err == nil {
+		err = cfg.check(e)
+	}
+	if err != nil {
+		replyError(w, http.StatusBadRequest, err)
+		return
+	}
+	i, err := e.add(r.Context(), cfg)
+	switch {
+	case errors.Is(err, errExists):
+		replyError(w, http.StatusConflict, err)
+	case err != nil:
+		replyError(w, http.StatusUnprocessableEntity, err)
+	default:
+		reply(w, http.StatusCreated, i.status())
+	}
+}
+
+func (e *emulator) serveAddFault(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
+	var rule cloudsqltest.Rule
+	if err == nil {
+		err = decode(body, &rule)
+	}
+	var id int
+	if err == nil {
+		id, err = e.addRule(rule)
+	}
+	if err != nil {
+		replyError(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusCreated, fault{id, rule.String(), 0})
+}
+
+func (e *emulator) serveRemoveFault(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.Atoi(r.PathValue("id"))
+	if err != nil || !e.removeRule(id) {
+		replyError(w, http.StatusNotFound, errors.New("no such fault"))
+		return
+	}
+	reply(w, http.StatusOK, nil)
+}
+
+func (e *emulator) serveClients(w http.ResponseWriter, r *http.Request) {
+	all := e.all()
+	if name := r.URL.Query().Get("instance"); name != "" {
+		all = nil
+		if i := e.find(name); i != nil {
+			all = []*running{i}
+		}
+	}
+	if len(all) == 0 {
+		replyError(w, http.StatusNotFound, errors.New("no such instance"))
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	e.tellClients(w, all[0])
+}
+
+// reply answers with JSON; nil is an empty object.
+func reply(w http.ResponseWriter, status int, v any) {
+	if v == nil {
+		v = struct{}{}
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v)
+}
+
+func replyError(w http.ResponseWriter, status int, err error) {
+	reply(w, status, map[string]string{"error": err.Error()})
+}

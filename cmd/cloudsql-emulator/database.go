@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
+)
+
+// database is what stands behind an instance.
+type database struct {
+	about               string // for people
+	version             string // as the Admin API calls it
+	backend, iamBackend string
+	user, password      string // to try; empty if it is somebody else's database
+	name                string // of the database for that
+	iamUser             string // to try
+	server              closer // nil if it is somebody else's
+}
+
+type closer interface{ Close() error }
+
+// Close ends the server, if there is one.
+func (d *database) Close() error {
+	if d.server == nil {
+		return nil
+	}
+	return d.server.Close()
+}
+
+// app is the user, the password and the database of a private server.
+const app = "app"
+
+// openDatabase starts a server if the backend is auto.
+func (e *emulator) openDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (*database, error) {
+	switch cfg.Backend {
+	case auto:
+		return e.startDatabase(ctx, cfg, name)
+	case echo:
+		return &database{about: "none: what clients send comes back", version: versionOf(cfg)}, nil
+	}
+	return &database{about: "at " + cfg.Backend, version: versionOf(cfg), backend: cfg.Backend, iamBackend: cfg.IAMBackend}, nil
+}
+
+func versionOf(cfg *instance) string {
+	if cfg.Version != "" {
+		return cfg.Version
+	}
+	return engines[cfg.Engine].version
+}
+
+// startDatabase starts a private server, with the user app and the IAM users.
+func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (_ *database, err error) {
+	d := &database{version: versionOf(cfg), user: app, password: app, name: app}
+	begin, product := dbserver.StartPostgres, "PostgreSQL"
+	if cfg.Engine == "mysql" {
+		begin, product = dbserver.StartMariaDB, "MariaDB"
+	}
+	server, err := begin(ctx, dbserver.Options{})
+	if errors.Is(err, dbserver.ErrNotInstalled) {
+		return nil, fmt.Errorf("backend auto: %w; or name a server of your own as the backend", err)
+	} else if err != nil {
+		return nil, err
+	}
+	d.server = server
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, server.Close())
+		}
+	}()
+	if major, _, _ := strings.Cut(server.Version(), "."); cfg.Version == "" && cfg.Engine == "postgres" {
+		d.version = "POSTGRES_" + major
+	}
+	d.about = product + " " + server.Version() + ", private to this emulator, gone when it ends"
+	d.backend, d.iamBackend = server.TCPAddr(), server.SocketAddr()
+
+	principals := e.principals(cfg, name)
+	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, principals[0])
+	statements := postgresUsers
+	if cfg.Engine == "mysql" {
+		statements = mariadbUsers
+	}
+	var users []string
+	for _, p := range principals {
+		if user := cloudsqlconn.FormatIAMUser(d.version, p); user != app && !slices.Contains(users, user) {
+			users = append(users, user)
+		}
+	}
+	if err := server.Exec(ctx, statements(users)...); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// principals are those who may want to log in: one of the instance's project if
+// nobody has said.
+func (e *emulator) principals(cfg *instance, name cloudsqlconn.Name) (list []string) {
+	if e.cfg.Principal != "" {
+		list = append(list, e.cfg.Principal)
+	}
+	for _, p := range e.cfg.Principals {
+		list = append(list, p.Email)
+	}
+	if list = append(list, cfg.IAMUsers...); len(list) == 0 {
+		project := name.Project()
+		list = append(list, "app@"+project[strings.LastIndex(project, ":")+1:]+".iam.gserviceaccount.com")
+	}
+	return list
+}
+
+func postgresUsers(iam []string) []string {
+	statements := []string{
+		`CREATE ROLE ` + app + ` LOGIN CREATEDB CREATEROLE PASSWORD '` + app + `'`,
+		`CREATE DATABASE ` + app + ` OWNER ` + app,
+	}
+	for _, user := range iam {
+		statements = append(statements, `CREATE ROLE "`+strings.ReplaceAll(user, `"`, `""`)+`" LOGIN IN ROLE `+app)
+	}
+	return statements
+}
+
+func mariadbUsers(iam []string) []string {
+	const grant = "GRANT ALL ON *.* TO "
+	statements := []string{
+		"CREATE DATABASE " + app,
+		"CREATE USER '" + app + "'@'127.0.0.1' IDENTIFIED BY '" + app + "'", grant + "'" + app + "'@'127.0.0.1'",
+	}
+	for _, user := range append([]string{app}, iam...) { // on the socket, without a password
+		name := "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(user) + "'@'localhost'"
+		statements = append(statements, "CREATE USER "+name, grant+name)
+	}
+	return statements
+}
+
+func randomToken() string { return "token-" + strings.ToLower(rand.Text()) }

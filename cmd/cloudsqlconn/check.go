@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// dialOptions replaces how instances are reached, in tests. Nil: the network.
+type dialOptions []cloudsqlconn.Option
+
+// testOptions is the key of dialOptions in a context.
+type testOptions struct{}
+
+func checkFlags(fs *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) int {
+	asJSON := fs.Bool("json", false, "print the report as JSON")
+	opts := dialerFlags(fs)
+	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		if len(args) != 1 {
+			fmt.Fprintf(stderr, "cloudsqlconn check: want one instance, after the flags; got %d arguments\n", len(args))
+			return exitUsage
+		}
+		report, err := check(ctx, args[0], opts())
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			if errors.Is(err, cloudsqlconn.ErrConfig) {
+				return exitUsage
+			}
+			return exitFailed
+		}
+		if *asJSON {
+			enc := json.NewEncoder(stdout)
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(report)
+		} else {
+			_, err = fmt.Fprint(stdout, report)
+		}
+		if err != nil || !report.OK() {
+			return exitFailed
+		}
+		return exitOK
+	}
+}
+
+func check(ctx context.Context, name string, opts []cloudsqlconn.Option) (*cloudsqlconn.Report, error) {
+	more, _ := ctx.Value(testOptions{}).(dialOptions)
+	d, err := cloudsqlconn.NewDialer(ctx, append(opts, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Check(ctx, name)
+}
+
+// dialerFlags defines the flags that are options of a Dialer. What it returns
+// gives the options, once the flags are parsed.
+func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
+	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
+	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
+	iam := fs.Bool("iam", false, "log in with IAM: ask for a certificate with a login token in it")
+	dns := fs.Bool("dns", false, "take DNS names too, and look them up")
+	fs.Func("ip-types", "`types` of address to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
+		types, err := cloudsqlconn.ParseIPTypes(s)
+		add(cloudsqlconn.WithIPTypes(types...))
+		return err
+	})
+	fs.Func("credentials", "credentials `file` (default Application Default Credentials)", func(s string) error {
+		add(cloudsqlconn.WithCredentialsFile(s))
+		return nil
+	})
+	fs.Func("impersonate", "e-mail of a service `account` to impersonate", func(s string) error {
+		add(cloudsqlconn.WithImpersonation(s))
+		return nil
+	})
+	fs.Func("quota-project", "`project` that calls of the Admin API count for", func(s string) error {
+		add(cloudsqlconn.WithQuotaProject(s))
+		return nil
+	})
+	fs.Func("endpoint", "`URL` of the Admin API (default https://sqladmin.googleapis.com)", func(s string) error {
+		add(cloudsqlconn.WithAdminAPIEndpoint(s))
+		return nil
+	})
+	timeout := fs.Duration("timeout", 30*time.Second, "time for all hops together")
+	return func() []cloudsqlconn.Option {
+		if *dns {
+			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
+		}
+		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam))
+	}
+}

@@ -1,0 +1,93 @@
+// Cloudsqlconn is the command-line side of the package of that name.
+//
+//	cloudsqlconn check my-project:europe-west1:my-db
+//
+// walks all the way to the database, short of a login, and prints each hop with
+// its time, its result and what to do about it. It exits with 0 if all is well,
+// 1 if a hop failed, and 2 if it was called wrongly.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+)
+
+// The exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command is one of the things that the program can do.
+type command struct {
+	name, arguments, summary string
+	// flags defines the command's flags and returns what runs it, with the
+	// arguments after them.
+	flags func(*flag.FlagSet) func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+var commands = []command{
+	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", checkFlags},
+}
+
+// run is the program.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		usage(stderr)
+		return exitUsage
+	}
+	i := slices.IndexFunc(commands, func(c command) bool { return c.name == args[0] })
+	switch {
+	case i >= 0:
+		return commands[i].run(ctx, args[1:], stdout, stderr)
+	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
+		usage(stdout)
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "cloudsqlconn: unknown command %q\n", args[0])
+	usage(stderr)
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "Usage: cloudsqlconn COMMAND\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-8s%s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h tells the flags of a command.\n")
+}
+
+func (c *command) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // Parse would print errors twice
+	do := c.flags(fs)
+	err := fs.Parse(args)
+	help := errors.Is(err, flag.ErrHelp)
+	if err == nil {
+		return do(ctx, fs.Args(), stdout, stderr)
+	}
+	w, code := stderr, exitUsage
+	if help {
+		w, code = stdout, exitOK
+	} else {
+		fmt.Fprintf(stderr, "cloudsqlconn %s: %v\n", c.name, err)
+	}
+	fmt.Fprintf(w, "Usage: cloudsqlconn %s %s\n\n", c.name, c.arguments)
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+	return code
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+)
+
+func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
+
+const instance = "my-project:europe-west1:my-db"
+
+// postgres answers as a PostgreSQL server without TLS does.
+func postgres(c net.Conn) {
+	if _, err := io.ReadFull(c, make([]byte, 8)); err == nil {
+		_, _ = c.Write([]byte("N"))
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+func newServer(t *testing.T) *cloudsqltest.Server {
+	t.Helper()
+	s := cloudsqltest.NewServer()
+	t.Cleanup(s.Close)
+	s.AddInstance(instance, cloudsqltest.Instance{Handler: postgres})
+	return s
+}
+
+// cli runs the program against s, with the credentials of the flags if there
+// are any.
+func cli(t *testing.T, s *cloudsqltest.Server, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	opts := dialOptions{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}
+	if !strings.Contains(strings.Join(args, " "), "-credentials") {
+		opts = dialOptions(s.Options())
+	}
+	var out, errs strings.Builder
+	code = run(context.WithValue(t.Context(), testOptions{}, opts), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCheckOfAGoodInstance(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, newServer(t), "check", instance)
+	if code != 0 || stderr != "" || !strings.HasPrefix(stdout, "check of "+instance+": ok\n") || !strings.Contains(stdout, "PostgreSQL answers") {
+		t.Errorf("exit status %d, %q\n%s", code, stderr, stdout)
+	}
+}
+
+func TestCheckOfABadInstance(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, newServer(t), "check", "my-project:europe-west1:other")
+	if code != 1 || stderr != "" || !strings.Contains(stdout, ": FAILED\n") || !strings.Contains(stdout, "instanceDoesNotExist") || !strings.Contains(stdout, "\nmetadata ") {
+		t.Errorf("exit status %d, %q\n%s", code, stderr, stdout)
+	}
+}
+
+func TestFlagsReachTheDialer(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	code, stdout, stderr := cli(t, s, "check", "-json", "-iam", "-ip-types", "private", "-quota-project", "billing", "-timeout", "20s", "-dns", instance)
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit status %d, %q\n%s", code, stderr, stdout)
+	}
+	var report struct {
+		OK    bool
+		Steps []struct{ Hop, Target, Detail string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || !report.OK {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	tcp, login := 0, 0
+	for _, step := range report.Steps {
+		switch step.Hop {
+		case "TCP":
+			tcp++
+			if step.Detail != "PRIVATE" {
+				t.Errorf("got %+v", step)
+			}
+		case "login token":
+			login++
+		}
+	}
+	if tcp != 1 || login != 1 {
+		t.Errorf("got %s", stdout)
+	}
+	for _, r := range s.Requests() {
+		if r.Header.Get("X-Goog-User-Project") != "billing" || !strings.Contains(r.Header.Get("User-Agent"), "cloudsqlconn-cli") {
+			t.Errorf("headers %v", r.Header)
+		}
+	}
+}
+
+func TestCredentialsOfTheFlags(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	auth := authtest.NewServer(s.Token(), s.LoginToken())
+	defer auth.Close()
+	file := filepath.Join(t.TempDir(), "key.json")
+	if err := os.WriteFile(file, auth.ServiceAccount(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, _ := cli(t, s, "check", "-credentials", file, instance)
+	if code != 0 || !strings.Contains(stdout, authtest.Account+", from WithCredentialsFile key.json") || strings.Contains(stdout, filepath.Dir(file)) {
+		t.Errorf("exit status %d\n%s", code, stdout)
+	}
+	code, stdout, _ = cli(t, s, "check", "-credentials", file+"x", instance)
+	if code != 1 || !strings.Contains(stdout, "open key.jsonx: ") || strings.Contains(stdout, filepath.Dir(file)) {
+		t.Errorf("exit status %d\n%s", code, stdout)
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, tt := range []struct{ args, want string }{
+		{"", "Usage: cloudsqlconn COMMAND"},
+		{"proxie", `unknown command "proxie"`},
+		{"check", "want one instance"},
+		{"check a b", "got 2 arguments"},
+		{"check -no-such-flag x", "flag provided but not defined: -no-such-flag"},
+		{"check -ip-types PUBIC x", "IP types"},
+		{"check -timeout soon x", "-timeout"},
+		{"check -timeout -1s x", "WithDialTimeout"},
+		{"check -credentials= x", "WithCredentialsFile"},
+		{"check -impersonate a/b x", "WithImpersonation"},
+	} {
+		code, stdout, stderr := cli(t, s, strings.Fields(tt.args)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%q: exit status %d, %q, %q, want %q", tt.args, code, stdout, stderr, tt.want)
+		}
+	}
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{"help": "  check   walk", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
+		code, stdout, stderr := cli(t, newServer(t), strings.Fields(args)...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, want) {
+			t.Errorf("%q: exit status %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestAReportThatCannotBePrintedFails(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	ctx := context.WithValue(t.Context(), testOptions{}, dialOptions(s.Options()))
+	if code := run(ctx, []string{"check", instance}, broken{}, io.Discard); code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }

@@ -1,0 +1,38 @@
+package sqldriver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// LoginError returns err, with which the database has refused user although
+// IAM login is on, as a [*cloudsqlconn.Error] with a hint. Users with a
+// password can log in then as well: no name is wrong before it is refused.
+func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string, err error) error {
+	return &cloudsqlconn.Error{Op: "login", Instance: instance, Hint: loginHint(ctx, d, instance, engine, user), Err: err}
+}
+
+func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string) string {
+	principal, err := d.IAMPrincipal(ctx)
+	if err != nil {
+		principal = "" // it is only for the hint
+	}
+	switch right := cloudsqlconn.FormatIAMUser(engine, principal); {
+	case principal != "" && right != user:
+		return fmt.Sprintf("IAM login is on, and the credentials are those of %s, who is the database user %q: log in as that, or leave the user out. If %q is a built-in user, its password was wrong.", principal, right, user)
+	case engine == Postgres && !strings.Contains(user, "@"):
+		return fmt.Sprintf("IAM login is on, and for it a PostgreSQL user is an e-mail address, of service accounts without .gserviceaccount.com; %q is none. If it is a built-in user, its password was wrong.", user)
+	}
+	flag := "cloudsql.iam_authentication"
+	if engine == MySQL {
+		flag = "cloudsql_iam_authentication"
+	}
+	project, id := "PROJECT", "INSTANCE"
+	if n, err := cloudsqlconn.ParseName(instance); err == nil {
+		project, id = n.Project(), n.Instance()
+	}
+	return fmt.Sprintf("Look whether `gcloud sql users list --instance=%s --project=%s` has the user, with a type that begins with CLOUD_IAM, whether the account has the role Cloud SQL Instance User (roles/cloudsql.instanceUser), and whether the instance has the flag %s.", id, project, flag)
+}

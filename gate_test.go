@@ -1,0 +1,268 @@
+package cloudsqlconn_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// What a connection may cost at most: counts that are the same on every
+// machine, no times. The kit is in the same process, so that costs are compared
+// with those of crypto/tls alone, which keep the kit just as busy. Nothing may
+// run beside these tests: they are not parallel.
+
+const (
+	mostAllocs = 46  // of a warm Dial, more than of crypto/tls
+	mostHeap   = 300 // bytes that an idle connection holds, more than a tls.Conn
+)
+
+// gate is an instance that greets and then listens, and two ways to it.
+type gate struct {
+	t          *testing.T
+	ours, bare func() net.Conn
+}
+
+func newGate(t *testing.T, s *cloudsqltest.Server) *gate {
+	t.Helper()
+	g := &gate{t: t}
+	s.AddInstance(testInstance, cloudsqltest.Instance{
+		NoSessionTickets: true,
+		Addrs:            map[cloudsqlconn.IPType]string{cloudsqlconn.PrivateIP: "127.0.0.1"},
+		Handler: func(c net.Conn) {
+			if _, err := c.Write([]byte{0}); err == nil {
+				_, _ = io.Copy(io.Discard, c)
+			}
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background()) // one that can end, as database/sql's
+	t.Cleanup(cancel)
+	d, err := cloudsqlconn.NewDialer(ctx, s.Options()...)
+	g.want(err)
+	t.Cleanup(func() { _ = d.Close() })
+	cfg := bareConfig(t, s)
+	g.ours = func() net.Conn {
+		c, err := d.Dial(ctx, testInstance)
+		g.want(err)
+		return g.greeted(c)
+	}
+	g.bare = func() net.Conn {
+		raw, err := s.DialContext(ctx, "tcp", "127.0.0.1:3307")
+		g.want(err)
+		c := tls.Client(raw, cfg)
+		g.want(c.HandshakeContext(ctx))
+		return g.greeted(c)
+	}
+	return g
+}
+
+// bareConfig is the least that crypto/tls needs to do the same.
+func bareConfig(t *testing.T, s *cloudsqltest.Server) *tls.Config {
+	t.Helper()
+	g := &gate{t: t}
+	client, err := admin.NewClient(admin.Config{
+		Endpoint: s.URL(), HTTPClient: s.Client(), Key: admin.ProcessKey,
+		API: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.Token()}),
+	})
+	g.want(err)
+	defer client.Close()
+	info, _, err := client.Fetch(t.Context(), admin.Instance{Project: "my-project", Region: "europe-west1", ID: "my-db"}, false)
+	g.want(err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/sql/v1beta4/projects/my-project/instances/my-db/connectSettings", nil)
+	g.want(err)
+	req.Header.Set("Authorization", "Bearer "+s.Token())
+	resp, err := s.Client().Do(req)
+	g.want(err)
+	defer resp.Body.Close()
+	var settings sqladmin.ConnectSettings
+	g.want(json.NewDecoder(resp.Body).Decode(&settings))
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(settings.ServerCaCert.Cert)) {
+		t.Fatal("no CA in the metadata")
+	}
+	cfg := info.TLS("").Clone()
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		return err
+	}
+	return cfg
+}
+
+func (g *gate) want(err error) {
+	if err != nil {
+		g.t.Helper()
+		g.t.Fatal(err)
+	}
+}
+
+// greeted returns c when both sides have ended the handshake.
+func (g *gate) greeted(c net.Conn) net.Conn {
+	g.t.Helper()
+	_, err := io.ReadFull(c, make([]byte, 1))
+	g.want(err)
+	return c
+}
+
+// allocs is how many allocations dial and Close take, those of the kit
+// included: the fewest of some rounds, so that what the runtime does now and
+// then does not count.
+func (g *gate) allocs(dial func() net.Conn) int {
+	const rounds, n = 5, 40
+	fewest := uint64(1 << 62)
+	for range rounds {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for range n {
+			_ = dial().Close()
+		}
+		runtime.ReadMemStats(&after)
+		fewest = min(fewest, (after.Mallocs-before.Mallocs)/n)
+	}
+	return int(fewest)
+}
+
+func TestWarmDialAllocatesLittleMoreThanTLS(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates, too")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties the pools of crypto/tls
+	s := cloudsqltest.NewServer()
+	defer s.Close()
+	g := newGate(t, s)
+	g.allocs(g.bare) // warms up
+	g.allocs(g.ours)
+	bare, ours := g.allocs(g.bare), g.allocs(g.ours)
+	t.Logf("crypto/tls: %d allocations, Dial: %d", bare, ours)
+	if ours-bare > mostAllocs {
+		t.Errorf("a warm Dial makes %d allocations more than crypto/tls, want at most %d", ours-bare, mostAllocs)
+	}
+}
+
+// open opens n connections.
+func (g *gate) open(n int, dial func() net.Conn) []net.Conn {
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = dial()
+	}
+	return conns
+}
+
+func shut(conns []net.Conn) {
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+func TestIdleConnectionHoldsLittleMoreThanTLS(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates, too")
+	}
+	s := cloudsqltest.NewServer()
+	defer s.Close()
+	g := newGate(t, s)
+	const n = 400
+	heap := func(dial func() net.Conn) int {
+		before := liveHeap()
+		conns := g.open(n, dial)
+		defer shut(conns)
+		return (liveHeap() - before) / n
+	}
+	heap(g.bare) // warms up
+	heap(g.ours)
+	bare, ours := heap(g.bare), heap(g.ours)
+	t.Logf("crypto/tls: %d bytes, Dial: %d, the kit's side included", bare, ours)
+	if ours-bare > mostHeap {
+		t.Errorf("an idle connection holds %d bytes more than a tls.Conn, want at most %d", ours-bare, mostHeap)
+	}
+}
+
+func liveHeap() int {
+	runtime.GC()
+	runtime.GC() // what was in a pool outlives the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func TestIdleConnectionHasNoGoroutine(t *testing.T) {
+	wantKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := cloudsqltest.NewMemoryServer()
+		defer s.Close()
+		g := newGate(t, s)
+		goroutines := func(dial func() net.Conn) int {
+			shut(g.open(1, dial)) // what is there once does not count
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			before := runtime.NumGoroutine()
+			conns := g.open(100, dial)
+			defer shut(conns)
+			synctest.Wait()
+			return runtime.NumGoroutine() - before
+		}
+		if bare, ours := goroutines(g.bare), goroutines(g.ours); ours != bare {
+			t.Errorf("100 connections have %d goroutines, with crypto/tls alone %d: those of the kit", ours, bare)
+		}
+	})
+}
+
+func TestCallsOfTheAdminAPI(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(_ *testing.T, w *world) {
+		parallel(100, func(int) { w.wantDial() })
+		w.wantCalls(2) // metadata and certificate
+
+		parallel(100, func(int) { w.wantDial() })
+		time.Sleep(26 * time.Minute)
+		w.wantDial()
+		w.wantCalls(2)
+
+		time.Sleep(8 * time.Minute) // half of the certificate's life is over
+		w.wantCalls(4)
+
+		time.Sleep(24 * time.Hour) // nobody dials
+		idle := w.calls()
+		if idle > 10 {
+			w.t.Errorf("%d calls of the Admin API for an instance that nobody dials", idle)
+		}
+		w.wantDial()
+		w.wantCalls(idle + 2)
+	})
+}
+
+func TestCallsOfAnAdminAPIThatRefuses(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(_ *testing.T, w *world) {
+		w.fault.Store(&cloudsqltest.Fault{Status: http.StatusForbidden})
+		for range 1000 {
+			_ = w.wantError(cloudsqlconn.ErrPermission, time.Second)
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.wantFaults()
+		if got := w.calls(); got > 6 {
+			w.t.Errorf("1,000 Dials in 10 s made %d calls of an Admin API that refuses, want at most 6", got)
+		}
+	})
+}
+
+// wantKey makes the process's key, outside bubbles: it takes real time.
+func wantKey(t *testing.T) {
+	t.Helper()
+	if _, err := admin.ProcessKey(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// childCommand is the first argument of a process that runs one scenario with
+// one subject, which the next two name.
+const childCommand = "run-one"
+
+// childTimeout is more than a scenario takes.
+const childTimeout = 2 * time.Minute
+
+// row is a scenario and what came of it with each subject, in their order.
+type row struct {
+	scenario scenario
+	results  []result
+}
+
+// runAll runs scenarios with subjects, a few at a time, and reports on log how
+// far it is.
+func runAll(ctx context.Context, chosen []scenario, with []subject, atOnce int, log io.Writer) ([]row, error) {
+	rows := make([]row, len(chosen))
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards failure and log
+	var failure error
+	for i, s := range chosen {
+		rows[i] = row{s, make([]result, len(with))}
+		for j, sub := range with {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				r, err := runOne(ctx, s, sub)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failure = errors.Join(failure, fmt.Errorf("%s, %s: %w", s.name, sub.name, err))
+					return
+				}
+				rows[i].results[j] = r
+				fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, r.outcome())
+			})
+		}
+	}
+	wg.Wait()
+	return rows, failure
+}
+
+// runOne runs one scenario in a process of its own. The error says that it
+// could not be run; that a subject has crashed is a result.
+func runOne(ctx context.Context, s scenario, sub subject) (result, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, childTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, childCommand, s.name, sub.name)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// The process ends when its standard input does: with this one.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return result{}, err
+	}
+	defer stdin.Close()
+	err = cmd.Run()
+	var r result
+	switch panicked := firstPanic(stderr.String()); {
+	case ctx.Err() != nil:
+		return result{}, ctx.Err()
+	case err == nil:
+		return r, json.Unmarshal(stdout.Bytes(), &r)
+	case panicked != "" && !strings.Contains(panicked, arrangement):
+		return result{Crashed: true, Error: panicked}, nil
+	default:
+		return result{}, fmt.Errorf("%w\n%s", err, stderr.String())
+	}
+}
+
+// firstPanic returns the line that says with what a Go program has crashed.
+func firstPanic(stderr string) string {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "panic: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+// child runs one scenario with one subject and prints the result.
+func child(scenarioName, subjectName string) (exitCode int) {
+	go func() { // for the life of the process
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+	for _, s := range scenarios {
+		for _, sub := range subjects {
+			if s.name == scenarioName && sub.name == subjectName {
+				if err := json.NewEncoder(os.Stdout).Encode(runScenario(s, sub)); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					return 1
+				}
+				return 0
+			}
+		}
+	}
+	fmt.Fprintln(os.Stderr, "no such scenario or subject")
+	return 2
+}

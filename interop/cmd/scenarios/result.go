@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// result is what came of a scenario.
+type result struct {
+	Until   bool // dialled until one Dial worked
+	Dials   int
+	Failed  int
+	Time    time.Duration // from the fault until the end
+	Calls   int           // of the Admin API, in that time
+	Error   string        // of the first Dial that failed
+	Crashed bool          // the process has ended; Error is why
+}
+
+// outcome is the result in words.
+func (r result) outcome() string {
+	switch {
+	case r.Crashed:
+		return "process crashes"
+	case r.Until && r.Failed == 0:
+		return "works"
+	case r.Until && r.Failed < r.Dials:
+		return fmt.Sprintf("works after %s", dials(r.Failed, "failed "))
+	case r.Until:
+		return "no Dial works"
+	case r.Failed == 0:
+		return fmt.Sprintf("all of %s work", dials(r.Dials, ""))
+	}
+	return fmt.Sprintf("%d of %s work", r.Dials-r.Failed, dials(r.Dials, ""))
+}
+
+func dials(n int, kind string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %sDial", kind)
+	}
+	return fmt.Sprintf("%d %sDials", n, kind)
+}
+
+// worked reports whether the subject has come through.
+func (r result) worked() bool {
+	return !r.Crashed && (r.Failed == 0 || r.Until && r.Failed < r.Dials)
+}
+
+// time is the time in the table.
+func (r result) time() string {
+	switch {
+	case r.Crashed:
+		return "–"
+	case r.Time < time.Second:
+		return fmt.Sprintf("%d ms", r.Time.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", r.Time.Seconds())
+}
+
+// calls are the API calls in the table.
+func (r result) calls() string {
+	if r.Crashed {
+		return "–"
+	}
+	return fmt.Sprint(r.Calls)
+}
+
+// longest is how much of an error is shown.
+const longest = 300
+
+// port matches what is different in each run.
+var port = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
+
+// error is the error in the table.
+func (r result) error() string {
+	if r.Error == "" {
+		return ""
+	}
+	text := port.ReplaceAllString(r.Error, "127.0.0.1:port")
+	text = strings.NewReplacer("\n", "; ", "`", "'", "|", "/").Replace(text)
+	if len(text) > longest {
+		text = text[:longest] + "…"
+	}
+	return "`" + text + "`"
+}

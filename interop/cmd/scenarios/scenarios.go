@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// scenario is something that goes wrong, and how it is measured what comes of
+// it.
+type scenario struct {
+	name     string
+	what     string // for the reader of the table
+	settings settings
+	instance cloudsqltest.Instance
+	run      func(*world)
+}
+
+// scenarios are all of them: what goes well, then the API, the instance, its
+// certificates, its names.
+var scenarios = append([]scenario{
+	{
+		name: "nothing goes wrong",
+		what: "NewDialer and the first Dial.",
+		run:  cold,
+	},
+	{
+		name: "100 Dials at once",
+		what: "NewDialer, and 100 Dials at the same time.",
+		run: func(w *world) {
+			w.begin()
+			w.open()
+			var wg sync.WaitGroup
+			errs := make(chan error, 100)
+			for range cap(errs) {
+				wg.Go(func() {
+					_, err := w.connect(dialLimit)
+					errs <- err
+				})
+			}
+			wg.Wait()
+			w.end()
+			for range cap(errs) {
+				w.count(<-errs)
+			}
+		},
+	},
+	{
+		name: "one 503",
+		what: "The first connectSettings is answered with 503, everything after that is good.",
+		run: func(w *world) {
+			w.firstCall(&cloudsqltest.Fault{Status: http.StatusServiceUnavailable, Times: 1})
+		},
+	},
+	{
+		name: "one TCP reset",
+		what: "The connection of the first connectSettings is reset, everything after that is good.",
+		run: func(w *world) {
+			w.firstCall(&cloudsqltest.Fault{ResetAt: cloudsqltest.AtStart, Times: 1})
+		},
+	},
+	{
+		name: "API hangs while the certificate is good",
+		what: "The certificate lives for 60 s. From the first Dial on, the API accepts requests and never answers. A Dial every 500 ms for 45 s, each with 5 s.",
+		run:  hangs,
+	},
+	{
+		name:     "API hangs while the certificate is good, lazy refresh",
+		what:     "The same, with `WithLazyRefresh`. (With a certificate of an hour, this state begins when it is due for renewal: in its last four minutes with Google's.)",
+		settings: settings{lazy: true},
+		run:      hangs,
+	},
+	{
+		name: "429 with Retry-After",
+		what: "For 5 s the API answers each call with 429 and `Retry-After: 5`, after that it is good.",
+		run: func(w *world) {
+			f := &cloudsqltest.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"5"}}}
+			until := time.Now().Add(5 * time.Second)
+			w.api(func(*http.Request) *cloudsqltest.Fault {
+				if time.Now().After(until) {
+					return nil
+				}
+				return f
+			})
+			w.begin()
+			w.open()
+			w.recover(oldInstance)
+			w.must("a 429", func() bool { return w.kit.Hits(f) > 0 })
+		},
+	},
+	{
+		name: "403, then the role is granted",
+		what: "The API answers 403 while 200 Dials are made, one every 10 ms, and the role is granted after the last of them. The API calls include those during the 403; the time is from the grant on.",
+		run: func(w *world) {
+			f := &cloudsqltest.Fault{Status: http.StatusForbidden}
+			w.api(func(*http.Request) *cloudsqltest.Fault { return f })
+			w.open()
+			w.begin()
+			w.series(200, 10*time.Millisecond, dialLimit)
+			if w.result.Failed != 200 {
+				panic(arrangement + "a Dial worked without the role")
+			}
+			w.result = result{Error: w.result.Error}
+			w.api(good)
+			w.began = time.Now()
+			w.recover(oldInstance)
+		},
+	},
+	{
+		name: "the first of two waiting callers gives up",
+		what: "The API takes 1 s. Caller A dials first, with 200 ms; caller B dials 100 ms later, with 10 s, so that both wait for the same certificate. The outcome is B's.",
+		run:  firstGivesUp,
+	},
+	{
+		name:     "the first of two waiting callers gives up, lazy refresh",
+		what:     "The same, with `WithLazyRefresh`.",
+		settings: settings{lazy: true},
+		run:      firstGivesUp,
+	},
+	{
+		name: "slow API, impatient callers",
+		what: "The API takes 150 ms, and each Dial has 100 ms.",
+		run: func(w *world) {
+			f := &cloudsqltest.Fault{Delay: 150 * time.Millisecond}
+			w.api(func(*http.Request) *cloudsqltest.Fault { return f })
+			w.begin()
+			w.open()
+			w.recoverWithin(oldInstance, 100*time.Millisecond)
+			w.must("a slow call", func() bool { return w.kit.Hits(f) > 0 })
+		},
+	},
+	{
+		name: "generateEphemeralCert answers {}",
+		what: "The first generateEphemeralCert is answered with status 200 and the body `{}`, everything after that is good.",
+		run: func(w *world) {
+			f := &cloudsqltest.Fault{Status: http.StatusOK, Body: "{}", Times: 1}
+			w.apiCall(cloudsqltest.GenerateEphemeralCert, f)
+			w.begin()
+			w.open()
+			w.recover(oldInstance)
+			w.must("the answer", func() bool { return w.kit.Hits(f) == 1 })
+		},
+	},
+	{
+		name:     "IAM login with tokens without expiry",
+		what:     "Both token sources return tokens that do not say when they expire, as `oauth2.StaticTokenSource` does with a bare token. Five Dials, one after the other.",
+		settings: settings{iam: true, noExpiry: true},
+		run: func(w *world) {
+			w.begin()
+			w.open()
+			w.series(5, pause, dialLimit)
+			w.end()
+		},
+	},
+}, instanceScenarios...)
+
+// good is an API where nothing goes wrong.
+func good(*http.Request) *cloudsqltest.Fault { return nil }
+
+// firstCall is a fault of the first connectSettings.
+func (w *world) firstCall(f *cloudsqltest.Fault) {
+	w.apiCall(cloudsqltest.ConnectSettings, f)
+	w.begin()
+	w.open()
+	w.recover(oldInstance)
+	w.must("the fault of the first call", func() bool { return w.kit.Hits(f) == 1 })
+}
+
+func hangs(w *world) {
+	w.proxy.SetCertTTL(time.Minute)
+	w.warm()
+	f := &cloudsqltest.Fault{Hang: true}
+	w.api(func(*http.Request) *cloudsqltest.Fault { return f })
+	w.begin()
+	for time.Since(w.began) < 45*time.Second {
+		w.series(1, 500*time.Millisecond, 5*time.Second)
+	}
+	w.end()
+	w.must("a call that hangs", func() bool { return w.kit.Hits(f) > 0 })
+}
+
+func firstGivesUp(w *world) {
+	f := &cloudsqltest.Fault{Delay: time.Second}
+	w.api(func(*http.Request) *cloudsqltest.Fault { return f })
+	w.open()
+	w.begin()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := w.connect(200 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+			panic(arrangement + "caller A has not given up")
+		}
+	})
+	<-time.After(100 * time.Millisecond)
+	_, err := w.connect(dialLimit)
+	w.end()
+	w.count(err)
+	wg.Wait()
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package cloudsqlconn_test
+
+const raceDetector = false
