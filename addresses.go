@@ -77,7 +77,9 @@ func (n *nodes) failed(host string) {
 }
 
 func noAddress(info *admin.Info, types []IPType) error {
-	return &causeError{ErrNoAddress, &addressError{wanted: types, has: otherTypes(info, types)}}
+	has := otherTypes(info, types)
+	slices.Sort(has)
+	return &causeError{ErrNoAddress, &addressError{wanted: types, has: has}}
 }
 
 // addressError says that the instance has no address of the wanted types.

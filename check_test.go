@@ -144,7 +144,7 @@ var reports = []struct {
 		w.onCall(":generateEphemeralCert", &cloudsqltest.Fault{Body: "{}"})
 	}, happened: faulted},
 	{name: "expired certificate", cfg: cloudsqltest.Instance{Addrs: publicOnly, CertTTL: -time.Minute}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopCertificate}},
-	{name: "no such address", failed: []cloudsqlconn.Hop{cloudsqlconn.HopTCP}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithPSC()}},
+	{name: "no such address", cfg: cloudsqltest.Instance{Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopTCP}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithPSC()}},
 	{name: "refused", failed: []cloudsqlconn.Hop{cloudsqlconn.HopTCP, cloudsqlconn.HopTCP}, arrange: func(w *world) { w.instance.Stop() }, happened: func(w *world) bool { return w.instance.Counts().Refused == 2 }},
 	{name: "one address swallows SYNs", cfg: cloudsqltest.Instance{Handler: postgres}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopTCP}, arrange: func(w *world) { w.Swallow(w.instance.Addrs()[cloudsqlconn.PublicIP]) },
 		happened: func(w *world) bool { return w.instance.Counts().Swallowed == 1 }},

@@ -33,7 +33,9 @@
 // # What it does not do
 //
 // It does not pool connections: database/sql and pgxpool do. It looks up DNS
-// names only when it is told to: see [WithDNSResolver].
+// names only when it is told to: see [WithDNSResolver]. It logs nothing without
+// [WithLogger]; spans and metrics go to OpenTelemetry's global providers, which
+// drop them until the program sets others: see [WithTracerProvider].
 //
 // Package cloudsqltest emulates the cloud side for tests. Exported names and
 // documented behaviour follow semantic versioning; texts of errors and hints
@@ -117,14 +119,21 @@ func (c *connector) idle() bool {
 // dial connects. If the first try fails and newer metadata can be had, there
 // is a second one; and one more if the metadata has changed meanwhile, since
 // an instance that is on the move can be met on the move twice.
-func (c *connector) dial(ctx context.Context, t target, dc *dialConfig) (net.Conn, error) {
-	info, err := c.cache.Get(ctx)
+func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
+	info, err := c.cache.Get(g.ctx)
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}
-	firstCtx, stopLooking := c.lookIfSlow(ctx, info, dc)
-	conn, failed := c.connect(firstCtx, info, t, dc)
+	stopLooking := g.lookIfSlow(c, info)
+	conn, failed := c.connect(g.ctx, info, t, dc)
 	stopLooking()
+	if g.moved {
+		g.renew()
+		if failed != nil {
+			failed = newError(failed.Op, c.String(), errMoved)
+		}
+	}
+	ctx := g.ctx
 	moving := false // the metadata has changed between two tries
 	for try := 1; failed != nil; try++ {
 		if !c.blame(ctx, info, failed) || (try > 1 && !moving) {
@@ -149,52 +158,9 @@ func (c *connector) dial(ctx context.Context, t target, dc *dialConfig) (net.Con
 	return conn, nil
 }
 
-const (
-	// slow is when a try has taken so long that the instance may have moved: a
-	// SYN that was lost once is repeated after 1 s.
-	slow = 2 * time.Second
-
-	// lookInterval spaces the looks at an instance that is slow but has not
-	// moved.
-	lookInterval = 10 * time.Second
-
-	// mostShare bounds the share of the time that an address gets before the
-	// next is tried.
-	mostShare = 5 * time.Second
-)
-
-var errMoved = errors.New("the instance has moved to another address")
-
-// lookIfSlow returns a context for a first try with info. If the try is slow,
-// fresh metadata is fetched beside it, and if that has other addresses the
-// context ends. A slow instance that has not moved gets all the time there is.
-func (c *connector) lookIfSlow(ctx context.Context, info *admin.Info, dc *dialConfig) (_ context.Context, stop func()) {
-	deadline, _ := ctx.Deadline() // Dial sets one
-	wait := min(slow, time.Until(deadline)/2)
-	if wait < slow/2 {
-		return ctx, func() {}
-	}
-	wait = max(wait, lookInterval-time.Since(time.Unix(0, c.looked.Load())))
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	timer := time.AfterFunc(wait, func() {
-		defer close(done)
-		c.looked.Store(time.Now().UnixNano())
-		c.cache.Refresh(info)
-		newer, err := c.cache.Next(ctx, info)
-		if err == nil && !info.SameAddrs(newer) {
-			c.looked.Store(0)
-			cancel(errMoved)
-		}
-	})
-	return ctx, func() {
-		stopped := timer.Stop()
-		cancel(nil)
-		if !stopped {
-			<-done
-		}
-	}
-}
+// mostShare bounds the share of the time that an address gets before the next
+// is tried.
+const mostShare = 5 * time.Second
 
 // blame tells the cache what a failed try means for info, and reports whether
 // another one makes sense.
@@ -220,7 +186,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	if len(addrs) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
-	failed := new(unreachable)
+	var failed []*attempt
 	op := opDial
 	for i, host := range addrs {
 		conn, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
@@ -230,7 +196,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		if len(info.Nodes) > 0 && !over(ctx) {
 			c.nodes.failed(host)
 		}
-		failed.attempts = append(failed.attempts, err)
+		failed = append(failed, err)
 		if err.step == stepTLS {
 			op = opHandshake
 		}
@@ -238,8 +204,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 			break
 		}
 	}
-	failed.others = otherTypes(info, dc.types)
-	return nil, newError(op, c.String(), ended(ctx, failed))
+	return nil, newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
 }
 
 // errShareUsed is the cause of a context that ended to leave time for other

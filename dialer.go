@@ -40,6 +40,7 @@ type Dialer struct {
 
 	mu         sync.Mutex         // guards everything below; never held over I/O
 	connectors map[key]*connector // nil after Close
+	dials      map[*dialing]bool  // in progress
 	sweepAt    int                // number of connectors at which to look for idle ones
 }
 
@@ -76,7 +77,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, asConfigError([]error{err})
 	}
-	d := &Dialer{cfg: cfg, admin: client, credentials: creds, connectors: map[key]*connector{}, sweepAt: idleSweep}
+	d := &Dialer{cfg: cfg, admin: client, credentials: creds, connectors: map[key]*connector{}, dials: map[*dialing]bool{}, sweepAt: idleSweep}
 	switch names := &cfg.names; {
 	case names.dns != nil:
 		d.resolver = newDNSResolver(names.dns, client, cfg.refreshTimeout)
@@ -130,9 +131,9 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	if err != nil {
 		return nil, seen, err
 	}
-	ctx, cancel := d.bound(ctx, dc.timeout)
-	defer cancel()
-	t, err := d.resolve(ctx, name)
+	g := d.begin(ctx, dc.timeout)
+	defer g.end()
+	t, err := d.resolve(g.ctx, name)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -140,7 +141,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	if err != nil {
 		return nil, seen, err
 	}
-	conn, err := c.dial(ctx, t, &dc)
+	conn, err := c.dial(g, t, &dc)
 	if err != nil {
 		return nil, c.seen, d.reason(c.String(), err)
 	}
@@ -193,6 +194,9 @@ func (d *Dialer) Close() error {
 		connectors := d.connectors
 		d.connectors = nil
 		d.cancel()
+		for g := range d.dials {
+			g.cancel()
+		}
 		d.mu.Unlock()
 		d.resolver.close()
 		d.failover.close()
@@ -281,9 +285,6 @@ func (d *Dialer) sweepLocked() {
 	}
 	d.sweepAt = max(idleSweep, 2*len(d.connectors))
 }
-
-// errDialTimeout is the cause of a context that the dial timeout ended.
-var errDialTimeout = fmt.Errorf("the dial timeout is over: %w", context.DeadlineExceeded)
 
 // bound returns ctx, ended also by the dial timeout and by Close.
 func (d *Dialer) bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {

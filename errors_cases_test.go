@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -17,6 +19,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
 const (
@@ -309,16 +312,31 @@ var dialFailures = []failure{
 	{name: "the Dialer is closed meanwhile", before: swallow(publicAddr, privateAddr), fail: closeMeanwhile},
 }
 
-func behaves(b cloudsqltest.Behavior) func(w *world) {
-	return func(w *world) { w.instance.SetBehavior(b) }
+// breaking opens connections that take everything and break at the first Read.
+// With the kit's it can also be a Write that notices first.
+func breaking(err error) cloudsqlconn.DialFunc {
+	return func(context.Context, string, string) (net.Conn, error) {
+		c, _ := net.Pipe()
+		return brokenConn{c, err}, nil
+	}
 }
+
+type brokenConn struct {
+	net.Conn
+	err error
+}
+
+func (c brokenConn) Read([]byte) (int, error)    { return 0, c.err }
+func (c brokenConn) Write(b []byte) (int, error) { return len(b), nil }
 
 var onlyPublic = addrs{cloudsqlconn.PublicIP: publicAddr}
 
 var handshakeFailures = []failure{
-	{name: "silence", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.Silent)},
-	{name: "connections that end at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.CloseAtOnce)},
-	{name: "connections that are reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: behaves(cloudsqltest.ResetAtOnce)},
+	{name: "silence", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) { w.instance.SetBehavior(cloudsqltest.Silent) }},
+	{name: "connections that end at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(io.EOF))}},
+	{name: "connections that are reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(&net.OpError{
+		Op: "read", Net: "tcp", Source: memnet.Addr("10.9.8.7:50000"), Addr: memnet.Addr(publicAddr + ":3307"), Err: os.NewSyscallError("read", syscall.ECONNRESET),
+	}))}},
 	{name: "no TLS there", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{
 		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -23,9 +25,8 @@ import (
 )
 
 // What a connection may cost at most: counts that are the same on every
-// machine, no times. The kit is in the same process, so that costs are compared
-// with those of crypto/tls alone, which keep the kit just as busy. Nothing may
-// run beside these tests: they are not parallel.
+// machine, no times. They are compared with those of crypto/tls alone. Nothing
+// may run beside these tests: they are not parallel.
 
 const (
 	mostAllocs = 46  // of a warm Dial, more than of crypto/tls
@@ -38,31 +39,42 @@ type gate struct {
 	ours, bare func() net.Conn
 }
 
-func newGate(t *testing.T, s *cloudsqltest.Server) *gate {
+// cloud is what leads to the instance.
+type cloud struct {
+	URL, Token string
+	Addr       string
+	client     *http.Client
+	dial       cloudsqlconn.DialFunc
+}
+
+var gateInstance = cloudsqltest.Instance{
+	NoSessionTickets: true,
+	Addrs:            map[cloudsqlconn.IPType]string{cloudsqlconn.PrivateIP: "127.0.0.1"},
+	Handler: func(c net.Conn) {
+		if _, err := c.Write([]byte{0}); err == nil {
+			_, _ = io.Copy(io.Discard, c)
+		}
+	},
+}
+
+func newGate(t *testing.T, to cloud) *gate {
 	t.Helper()
 	g := &gate{t: t}
-	s.AddInstance(testInstance, cloudsqltest.Instance{
-		NoSessionTickets: true,
-		Addrs:            map[cloudsqlconn.IPType]string{cloudsqlconn.PrivateIP: "127.0.0.1"},
-		Handler: func(c net.Conn) {
-			if _, err := c.Write([]byte{0}); err == nil {
-				_, _ = io.Copy(io.Discard, c)
-			}
-		},
-	})
 	ctx, cancel := context.WithCancel(context.Background()) // one that can end, as database/sql's
 	t.Cleanup(cancel)
-	d, err := cloudsqlconn.NewDialer(ctx, s.Options()...)
+	token := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: to.Token})
+	d, err := cloudsqlconn.NewDialer(ctx, cloudsqlconn.WithAdminAPIEndpoint(to.URL), cloudsqlconn.WithTokenSource(token),
+		cloudsqlconn.WithHTTPClient(to.client), cloudsqlconn.WithDialFunc(to.dial))
 	g.want(err)
 	t.Cleanup(func() { _ = d.Close() })
-	cfg := bareConfig(t, s)
+	cfg := bareConfig(t, to, token)
 	g.ours = func() net.Conn {
 		c, err := d.Dial(ctx, testInstance)
 		g.want(err)
 		return g.greeted(c)
 	}
 	g.bare = func() net.Conn {
-		raw, err := s.DialContext(ctx, "tcp", "127.0.0.1:3307")
+		raw, err := to.dial(ctx, "tcp", "127.0.0.1:3307")
 		g.want(err)
 		c := tls.Client(raw, cfg)
 		g.want(c.HandshakeContext(ctx))
@@ -71,22 +83,63 @@ func newGate(t *testing.T, s *cloudsqltest.Server) *gate {
 	return g
 }
 
+// kitVar makes this program a process that has the instance.
+const kitVar = "CLOUDSQLCONN_TEST_KIT"
+
+func init() {
+	if os.Getenv(kitVar) == "" {
+		return
+	}
+	s := cloudsqltest.NewServer()
+	p := s.AddInstance(testInstance, gateInstance)
+	_ = json.NewEncoder(os.Stdout).Encode(cloud{URL: s.URL(), Token: s.Token(), Addr: p.Addr().String()})
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes it, or ends
+	os.Exit(0)
+}
+
+// remoteCloud starts an instance in another process: what this one counts is
+// the client's alone.
+func remoteCloud(t *testing.T) (to cloud) {
+	t.Helper()
+	g := &gate{t: t}
+	program, err := os.Executable()
+	g.want(err)
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), kitVar+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	g.want(err)
+	out, err := cmd.StdoutPipe()
+	g.want(err)
+	g.want(cmd.Start())
+	to.client = &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(func() {
+		to.client.CloseIdleConnections()
+		_ = in.Close()
+		g.want(cmd.Wait())
+	})
+	g.want(json.NewDecoder(out).Decode(&to))
+	to.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, to.Addr)
+	}
+	return to
+}
+
 // bareConfig is the least that crypto/tls needs to do the same.
-func bareConfig(t *testing.T, s *cloudsqltest.Server) *tls.Config {
+func bareConfig(t *testing.T, to cloud, token oauth2.TokenSource) *tls.Config {
 	t.Helper()
 	g := &gate{t: t}
 	client, err := admin.NewClient(admin.Config{
-		Endpoint: s.URL(), HTTPClient: s.Client(), Key: admin.ProcessKey,
-		API: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.Token()}),
+		Endpoint: to.URL, HTTPClient: to.client, Key: admin.ProcessKey, API: token,
 	})
 	g.want(err)
 	defer client.Close()
 	info, _, err := client.Fetch(t.Context(), admin.Instance{Project: "my-project", Region: "europe-west1", ID: "my-db"}, false)
 	g.want(err)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/sql/v1beta4/projects/my-project/instances/my-db/connectSettings", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, to.URL+"/sql/v1beta4/projects/my-project/instances/my-db/connectSettings", nil)
 	g.want(err)
-	req.Header.Set("Authorization", "Bearer "+s.Token())
-	resp, err := s.Client().Do(req)
+	req.Header.Set("Authorization", "Bearer "+to.Token)
+	resp, err := to.client.Do(req)
 	g.want(err)
 	defer resp.Body.Close()
 	var settings sqladmin.ConnectSettings
@@ -97,7 +150,7 @@ func bareConfig(t *testing.T, s *cloudsqltest.Server) *tls.Config {
 	}
 	cfg := info.TLS("").Clone()
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+		_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots}) // which sign it directly
 		return err
 	}
 	return cfg
@@ -118,8 +171,7 @@ func (g *gate) greeted(c net.Conn) net.Conn {
 	return c
 }
 
-// allocs is how many allocations dial and Close take, those of the kit
-// included: the fewest of some rounds, so that what the runtime does now and
+// allocs is how many allocations dial and Close take: the fewest of some rounds, so that what the runtime does now and
 // then does not count.
 func (g *gate) allocs(dial func() net.Conn) int {
 	const rounds, n = 5, 40
@@ -142,9 +194,7 @@ func TestWarmDialAllocatesLittleMoreThanTLS(t *testing.T) {
 		t.Skip("the race detector allocates, too")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties the pools of crypto/tls
-	s := cloudsqltest.NewServer()
-	defer s.Close()
-	g := newGate(t, s)
+	g := newGate(t, remoteCloud(t))
 	g.allocs(g.bare) // warms up
 	g.allocs(g.ours)
 	bare, ours := g.allocs(g.bare), g.allocs(g.ours)
@@ -173,10 +223,8 @@ func TestIdleConnectionHoldsLittleMoreThanTLS(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates, too")
 	}
-	s := cloudsqltest.NewServer()
-	defer s.Close()
-	g := newGate(t, s)
-	const n = 400
+	g := newGate(t, remoteCloud(t))
+	const n = 100
 	heap := func(dial func() net.Conn) int {
 		before := liveHeap()
 		conns := g.open(n, dial)
@@ -186,7 +234,7 @@ func TestIdleConnectionHoldsLittleMoreThanTLS(t *testing.T) {
 	heap(g.bare) // warms up
 	heap(g.ours)
 	bare, ours := heap(g.bare), heap(g.ours)
-	t.Logf("crypto/tls: %d bytes, Dial: %d, the kit's side included", bare, ours)
+	t.Logf("crypto/tls: %d bytes, Dial: %d", bare, ours)
 	if ours-bare > mostHeap {
 		t.Errorf("an idle connection holds %d bytes more than a tls.Conn, want at most %d", ours-bare, mostHeap)
 	}
@@ -205,7 +253,8 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := cloudsqltest.NewMemoryServer()
 		defer s.Close()
-		g := newGate(t, s)
+		s.AddInstance(testInstance, gateInstance)
+		g := newGate(t, cloud{URL: s.URL(), Token: s.Token(), client: s.Client(), dial: s.DialContext})
 		goroutines := func(dial func() net.Conn) int {
 			shut(g.open(1, dial)) // what is there once does not count
 			time.Sleep(time.Minute)

@@ -85,7 +85,7 @@ func (w *witness) all() string {
 	for _, s := range w.spans.Ended() {
 		fmt.Fprintf(&b, "%s %v %v %v\n", s.Name(), s.Status(), s.Events(), s.Links())
 		for _, a := range s.Attributes() {
-			fmt.Fprintf(&b, "%s=%s\n", a.Key, a.Value.Emit())
+			fmt.Fprintf(&b, "%s=%s\n", a.Key, a.Value.String())
 		}
 	}
 	var m metricdata.ResourceMetrics
@@ -102,7 +102,7 @@ func (w *witness) all() string {
 	return b.String()
 }
 
-// span waits for none, and returns those that have ended, by name.
+// named returns the spans of this name that have ended.
 func (w *witness) named(name string) (list []sdktrace.ReadOnlySpan) {
 	for _, s := range w.spans.Ended() {
 		if s.Name() == name {
@@ -116,7 +116,7 @@ func (w *witness) named(name string) (list []sdktrace.ReadOnlySpan) {
 func attributes(list []attribute.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, a := range list {
-		m[string(a.Key)] = a.Value.Emit()
+		m[string(a.Key)] = a.Value.String()
 	}
 	return m
 }
@@ -148,7 +148,7 @@ func (w *witness) wantSum(name string, want map[string]int64) {
 			var key []string
 			for _, a := range p.Attributes.ToSlice() { // sorted
 				if !strings.HasPrefix(string(a.Key), "cloudsqlconn.") {
-					key = append(key, a.Value.Emit())
+					key = append(key, a.Value.String())
 				}
 			}
 			got[strings.Join(key, " ")] += p.Value

@@ -69,16 +69,20 @@ func newBare(t target, key *rsa.PrivateKey) (*bare, error) {
 	}}, nil
 }
 
-// verify is the least that a connector must do.
+// verify is the least that a connector must do. A self-issued certificate in
+// the handshake is an anchor or of no use: crypto/x509 would try it in vain.
 func verify(chain []*x509.Certificate, roots *x509.CertPool, commonName string) error {
-	intermediates := x509.NewCertPool()
+	o := x509.VerifyOptions{Roots: roots, CurrentTime: time.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, c := range chain[1:] {
-		intermediates.AddCert(c)
+		if bytes.Equal(c.RawIssuer, c.RawSubject) {
+			continue
+		}
+		if o.Intermediates == nil {
+			o.Intermediates = x509.NewCertPool()
+		}
+		o.Intermediates.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: time.Now(),
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+	_, err := chain[0].Verify(o)
 	if err == nil && chain[0].Subject.CommonName != commonName {
 		err = fmt.Errorf("the server is %s, not %s", chain[0].Subject.CommonName, commonName)
 	}

@@ -9,7 +9,7 @@ import (
 
 // failing measures a client that keeps dialling while the Admin API fails.
 func failing(ctx context.Context, r *run) error {
-	seconds := r.pick(4, 10)
+	seconds := r.pick(3, 10)
 	r.section("A failing Admin API", fmt.Sprintf("100 Dials a second for %d s, each with one second to live, while every call of the API fails.", seconds))
 	tab := table{head: []string{"status", "", "API calls", "CPU, share of a core", "a Dial takes"}}
 	defer func() { _ = r.kit.setAPI(0, 0) }()

@@ -68,7 +68,9 @@ func TestRefreshesOfAThousandInstances(t *testing.T) {
 				time.Sleep(hours*time.Hour - time.Since(start))
 				counts := refreshCounts{PerSecond: make([]int, hours*3600)}
 				for _, r := range server.Requests() {
-					counts.PerSecond[int(r.Time.Sub(start)/time.Second)]++
+					if second := int(r.Time.Sub(start) / time.Second); second < len(counts.PerSecond) {
+						counts.PerSecond[second]++
+					}
 				}
 				if got := total(counts.PerSecond); got < 4*n {
 					t.Errorf("%d calls of the Admin API in %d hours: no refreshes", got, hours)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -44,8 +45,8 @@ type run struct {
 	instances int // so far
 }
 
-// Run measures, and returns what it has found. The current folder must be that
-// of this module.
+// Run measures, and returns what it has found, with the errors of the workloads
+// that could not be measured. The current folder must be that of this module.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	raiseFileLimit()
 	k, err := startKit()
@@ -63,18 +64,21 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	r := &run{Report: Report{Quick: o.Quick, Start: time.Now()}, kit: k, key: key, quick: o.Quick}
+	var errs []error
 	for _, w := range workloads {
 		if o.Only != nil && !o.Only.MatchString(w.name) {
 			continue
 		}
 		start := time.Now()
 		if err := w.run(ctx, r); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
+			err = fmt.Errorf("%s: %w", w.name, err)
+			r.text("Not measured: " + strings.SplitN(err.Error(), "\n", 2)[0])
+			errs = append(errs, err)
 		}
 		fmt.Fprintf(o.Log, "%s: %.0f s\n", w.name, time.Since(start).Seconds())
 	}
 	r.Took = time.Since(r.Start)
-	return &r.Report, nil
+	return &r.Report, errors.Join(errs...)
 }
 
 // pick returns a number for a quick run, or for a full one.

@@ -26,7 +26,7 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 		return err
 	}
 	defer closeAll(subjects)
-	n := r.pick(60, 100)
+	n := r.pick(40, 100)
 	costs, err := interleave(r.pick(15, 61), subjects, func(s subject) (cost, error) {
 		return measure(n, func() error {
 			for range n {
@@ -79,8 +79,8 @@ func dialsAtOnce(ctx context.Context, r *run) error {
 	defer closeAll(subjects)
 	r.section("Dials at once", "Warm, full handshakes, from so many goroutines; wall time divided by the number of Dials.")
 	for _, goroutines := range []int{1, 16, 256} {
-		n := r.pick(256, 512)
-		costs, err := interleave(r.pick(4, 15), subjects, func(s subject) (cost, error) {
+		n := 256
+		costs, err := interleave(r.pick(3, 11), subjects, func(s subject) (cost, error) {
 			return measure(n, func() error {
 				return atOnce(goroutines, n, func(int) error { return dialOnce(ctx, s) })
 			})

@@ -6,53 +6,46 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// dialOptions replaces how instances are reached, in tests. Nil: the network.
-type dialOptions []cloudsqlconn.Option
-
-// testOptions is the key of dialOptions in a context.
-type testOptions struct{}
-
-func checkFlags(fs *flag.FlagSet) func(context.Context, []string, io.Writer, io.Writer) int {
+func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	asJSON := fs.Bool("json", false, "print the report as JSON")
 	opts := dialerFlags(fs)
-	return func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
-			fmt.Fprintf(stderr, "cloudsqlconn check: want one instance, after the flags; got %d arguments\n", len(args))
+			fmt.Fprintf(p.stderr, "cloudsqlconn check: want one instance, after the flags; got %d arguments\n", len(args))
 			return exitUsage
 		}
-		report, err := check(ctx, args[0], opts())
+		r, err := report(ctx, args[0], append(opts(), p.options...))
 		if err != nil {
-			fmt.Fprintln(stderr, err)
+			fmt.Fprintln(p.stderr, err)
 			if errors.Is(err, cloudsqlconn.ErrConfig) {
 				return exitUsage
 			}
 			return exitFailed
 		}
 		if *asJSON {
-			enc := json.NewEncoder(stdout)
+			enc := json.NewEncoder(p.stdout)
 			enc.SetEscapeHTML(false)
 			enc.SetIndent("", "  ")
-			err = enc.Encode(report)
+			err = enc.Encode(r)
 		} else {
-			_, err = fmt.Fprint(stdout, report)
+			_, err = fmt.Fprint(p.stdout, r)
 		}
-		if err != nil || !report.OK() {
+		if err != nil || !r.OK() {
 			return exitFailed
 		}
 		return exitOK
 	}
 }
 
-func check(ctx context.Context, name string, opts []cloudsqlconn.Option) (*cloudsqlconn.Report, error) {
-	more, _ := ctx.Value(testOptions{}).(dialOptions)
-	d, err := cloudsqlconn.NewDialer(ctx, append(opts, more...)...)
+// report checks an instance.
+func report(ctx context.Context, name string, opts []cloudsqlconn.Option) (*cloudsqlconn.Report, error) {
+	d, err := cloudsqlconn.NewDialer(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // The exit statuses.
@@ -27,9 +29,15 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := (&program{stdout: os.Stdout, stderr: os.Stderr}).run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// program is what the program is run with.
+type program struct {
+	stdout, stderr io.Writer
+	options        []cloudsqlconn.Option // of every Dialer, after those of the flags
 }
 
 // command is one of the things that the program can do.
@@ -37,29 +45,29 @@ type command struct {
 	name, arguments, summary string
 	// flags defines the command's flags and returns what runs it, with the
 	// arguments after them.
-	flags func(*flag.FlagSet) func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+	flags func(*program, *flag.FlagSet) func(ctx context.Context, args []string) int
 }
 
 var commands = []command{
-	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", checkFlags},
+	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", (*program).check},
 }
 
-// run is the program.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// run returns the exit status.
+func (p *program) run(ctx context.Context, args []string) int {
 	if len(args) == 0 {
-		usage(stderr)
+		usage(p.stderr)
 		return exitUsage
 	}
 	i := slices.IndexFunc(commands, func(c command) bool { return c.name == args[0] })
 	switch {
 	case i >= 0:
-		return commands[i].run(ctx, args[1:], stdout, stderr)
+		return p.runCommand(ctx, &commands[i], args[1:])
 	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
-		usage(stdout)
+		usage(p.stdout)
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "cloudsqlconn: unknown command %q\n", args[0])
-	usage(stderr)
+	fmt.Fprintf(p.stderr, "cloudsqlconn: unknown command %q\n", args[0])
+	usage(p.stderr)
 	return exitUsage
 }
 
@@ -71,20 +79,20 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h tells the flags of a command.\n")
 }
 
-func (c *command) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func (p *program) runCommand(ctx context.Context, c *command, args []string) int {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // Parse would print errors twice
-	do := c.flags(fs)
+	do := c.flags(p, fs)
 	err := fs.Parse(args)
 	help := errors.Is(err, flag.ErrHelp)
 	if err == nil {
-		return do(ctx, fs.Args(), stdout, stderr)
+		return do(ctx, fs.Args())
 	}
-	w, code := stderr, exitUsage
+	w, code := p.stderr, exitUsage
 	if help {
-		w, code = stdout, exitOK
+		w, code = p.stdout, exitOK
 	} else {
-		fmt.Fprintf(stderr, "cloudsqlconn %s: %v\n", c.name, err)
+		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %v\n", c.name, err)
 	}
 	fmt.Fprintf(w, "Usage: cloudsqlconn %s %s\n\n", c.name, c.arguments)
 	fs.SetOutput(w)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,12 +40,12 @@ func newServer(t *testing.T) *cloudsqltest.Server {
 // are any.
 func cli(t *testing.T, s *cloudsqltest.Server, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	opts := dialOptions{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}
+	opts := []cloudsqlconn.Option{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}
 	if !strings.Contains(strings.Join(args, " "), "-credentials") {
-		opts = dialOptions(s.Options())
+		opts = s.Options()
 	}
 	var out, errs strings.Builder
-	code = run(context.WithValue(t.Context(), testOptions{}, opts), args, &out, &errs)
+	code = (&program{&out, &errs, opts}).run(t.Context(), args)
 	return code, out.String(), errs.String()
 }
 
@@ -159,8 +158,8 @@ func TestHelp(t *testing.T) {
 func TestAReportThatCannotBePrintedFails(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	ctx := context.WithValue(t.Context(), testOptions{}, dialOptions(s.Options()))
-	if code := run(ctx, []string{"check", instance}, broken{}, io.Discard); code != 1 {
+	p := program{broken{}, io.Discard, s.Options()}
+	if code := p.run(t.Context(), []string{"check", instance}); code != 1 {
 		t.Errorf("exit status %d", code)
 	}
 }

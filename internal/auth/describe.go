@@ -15,7 +15,8 @@ const (
 )
 
 // Describe looks the credentials up, if that has not been done, and says what
-// they are. Its errors are those of a token.
+// they are. Its errors are those of a token; an address that the metadata
+// server does not tell is none.
 func (c *Credentials) Describe(ctx context.Context) (Description, error) {
 	l := c.current()
 	id, err := l.result()
@@ -24,9 +25,8 @@ func (c *Credentials) Describe(ctx context.Context) (Description, error) {
 		return Description{}, err
 	}
 	d := Description{Kind: id.kind}
-	if id.email == nil {
-		return d, nil
+	if id.email != nil {
+		d.Email, _ = id.email(ctx) // a server that cannot say it may still give tokens
 	}
-	d.Email, err = id.email(ctx)
-	return d, err
+	return d, nil
 }

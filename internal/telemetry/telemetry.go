@@ -105,7 +105,7 @@ func (t *Telemetry) Dial(ctx context.Context) (context.Context, Span) {
 // Dialed ends the span and counts the Dial. i is nil if it is not known which
 // instance was meant.
 func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, err error) {
-	if i != nil {
+	if i != nil && span.span != nil {
 		span.set(i.described()...)
 	}
 	span.End(err)

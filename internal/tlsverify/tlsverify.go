@@ -80,24 +80,12 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 		}
 	}
 
-	intermediates := x509.NewCertPool()
-	for _, c := range certs[1:] {
-		intermediates.AddCert(c)
-	}
-	anchors := id.Anchors
-	if anchors == nil {
-		anchors = x509.NewCertPool() // nil would mean the system's roots
-	}
-	_, err := leaf.Verify(x509.VerifyOptions{
-		Roots:         anchors,
-		Intermediates: intermediates,
-		CurrentTime:   now,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	if err != nil {
+	if err := id.verifyChain(leaf, certs[1:], now); err != nil {
 		return refuse(err)
 	}
-
+	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
+		return nil
+	}
 	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
 	for i, san := range leaf.DNSNames {
 		sans.DNSNames[i] = undotted(san)
@@ -107,10 +95,31 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 			return nil
 		}
 	}
-	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
-		return nil
-	}
 	return refuse(nil)
+}
+
+// verifyChain checks that leaf leads to an anchor. The other certificates of
+// the handshake are only looked at if the anchors alone do not do: mostly they
+// are the same, and crypto/x509 would check each signature twice.
+func (id *Identity) verifyChain(leaf *x509.Certificate, others []*x509.Certificate, now time.Time) error {
+	opts := x509.VerifyOptions{
+		Roots:       id.Anchors,
+		CurrentTime: now,
+		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if opts.Roots == nil {
+		opts.Roots = x509.NewCertPool() // nil would mean the system's roots
+	}
+	_, err := leaf.Verify(opts)
+	if err == nil || len(others) == 0 {
+		return err
+	}
+	opts.Intermediates = x509.NewCertPool()
+	for _, c := range others {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err = leaf.Verify(opts)
+	return err
 }
 
 // names are the expected DNS names, each once.

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -38,12 +39,12 @@ func report(quick bool, only string) error {
 		o.Only = pattern
 	}
 	r, err := bench.Run(ctx, o)
-	if err != nil {
+	if r == nil {
 		return err
 	}
 	if only != "" {
 		fmt.Print(r.Markdown("bench/plots"))
-		return nil
+		return err
 	}
-	return r.Write()
+	return errors.Join(err, r.Write())
 }

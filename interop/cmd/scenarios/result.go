@@ -25,21 +25,20 @@ func (r result) outcome() string {
 		return "process crashes"
 	case r.Until && r.Failed == 0:
 		return "works"
+	case r.Until && r.Failed == 1 && r.Dials > 1:
+		return "works after 1 failed Dial"
 	case r.Until && r.Failed < r.Dials:
-		return fmt.Sprintf("works after %s", dials(r.Failed, "failed "))
+		return fmt.Sprintf("works after %d failed Dials", r.Failed)
 	case r.Until:
 		return "no Dial works"
+	case r.Dials == 1 && r.Failed == 0:
+		return "works"
+	case r.Dials == 1:
+		return "fails"
 	case r.Failed == 0:
-		return fmt.Sprintf("all of %s work", dials(r.Dials, ""))
+		return fmt.Sprintf("all %d Dials work", r.Dials)
 	}
-	return fmt.Sprintf("%d of %s work", r.Dials-r.Failed, dials(r.Dials, ""))
-}
-
-func dials(n int, kind string) string {
-	if n == 1 {
-		return fmt.Sprintf("1 %sDial", kind)
-	}
-	return fmt.Sprintf("%d %sDials", n, kind)
+	return fmt.Sprintf("%d of %d Dials work", r.Dials-r.Failed, r.Dials)
 }
 
 // worked reports whether the subject has come through.

@@ -123,7 +123,7 @@ var scenarios = append([]scenario{
 	},
 	{
 		name: "slow API, impatient callers",
-		what: "The API takes 150 ms, and each Dial has 100 ms.",
+		what: "The API takes 150 ms, and each Dial has 100 ms. How many Dials fail depends on timing, and differs from run to run.",
 		run: func(w *world) {
 			f := &cloudsqltest.Fault{Delay: 150 * time.Millisecond}
 			w.api(func(*http.Request) *cloudsqltest.Fault { return f })

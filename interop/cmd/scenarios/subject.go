@@ -10,7 +10,6 @@ import (
 	"golang.org/x/oauth2"
 
 	ours "github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
 // dialer is what the Dialers have in common.
@@ -33,10 +32,8 @@ type settings struct {
 type subject struct {
 	name   string // its import path
 	module string
-	open   func(context.Context, *cloudsqltest.Server, settings, dialFunc) (dialer, error)
+	open   func(context.Context, *world) (dialer, error)
 }
-
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 var subjects = []subject{
 	{"ours", "github.com/cloudsqlconn/cloudsqlconn", openOurs},
@@ -47,7 +44,7 @@ var subjects = []subject{
 func (s subject) version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
-			if m.Path == s.module && m.Replace == nil {
+			if m.Path == s.module && m.Replace == nil && m.Version != "(devel)" {
 				return m.Version
 			}
 		}
@@ -56,15 +53,15 @@ func (s subject) version() string {
 }
 
 // tokens are the tokens for the API and for logins.
-func tokens(kit *cloudsqltest.Server, set settings) (api, login oauth2.TokenSource) {
+func (w *world) tokens() (api, login oauth2.TokenSource) {
 	var expiry time.Time
-	if !set.noExpiry {
+	if !w.settings.noExpiry {
 		expiry = time.Now().Add(time.Hour)
 	}
 	source := func(text string) oauth2.TokenSource {
 		return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: text, Expiry: expiry})
 	}
-	return source(kit.Token()), source(kit.LoginToken())
+	return source(w.kit.Token()), source(w.kit.LoginToken())
 }
 
 type oursDialer struct{ *ours.Dialer }
@@ -74,21 +71,21 @@ func (d oursDialer) Dial(ctx context.Context, instance string) (net.Conn, error)
 	return d.Dialer.Dial(ctx, instance)
 }
 
-func openOurs(ctx context.Context, kit *cloudsqltest.Server, set settings, dial dialFunc) (dialer, error) {
-	api, login := tokens(kit, set)
-	opts := []ours.Option{ours.WithAdminAPIEndpoint(kit.URL()), ours.WithDialFunc(dial)}
-	if set.iam {
+func openOurs(ctx context.Context, w *world) (dialer, error) {
+	api, login := w.tokens()
+	opts := []ours.Option{ours.WithAdminAPIEndpoint(w.kit.URL()), ours.WithDialFunc(w.dial), ours.WithPrivateKey(w.key)}
+	if w.settings.iam {
 		opts = append(opts, ours.WithIAMAuthN(), ours.WithIAMAuthNTokenSources(api, login))
 	} else {
 		opts = append(opts, ours.WithTokenSource(api))
 	}
-	if set.lazy {
+	if w.settings.lazy {
 		opts = append(opts, ours.WithLazyRefresh())
 	}
-	if set.psc {
+	if w.settings.psc {
 		opts = append(opts, ours.WithPSC())
 	}
-	if set.dns {
+	if w.settings.dns {
 		opts = append(opts, ours.WithDNSResolver(net.DefaultResolver))
 	}
 	d, err := ours.NewDialer(ctx, opts...)
@@ -102,25 +99,26 @@ func (d googleDialer) Dial(ctx context.Context, instance string) (net.Conn, erro
 	return d.Dialer.Dial(ctx, instance)
 }
 
-func openGoogle(ctx context.Context, kit *cloudsqltest.Server, set settings, dial dialFunc) (dialer, error) {
-	api, login := tokens(kit, set)
+func openGoogle(ctx context.Context, w *world) (dialer, error) {
+	api, login := w.tokens()
 	opts := []google.Option{
-		google.WithAdminAPIEndpoint(kit.URL()),
-		google.WithDialFunc(dial),
+		google.WithAdminAPIEndpoint(w.kit.URL()),
+		google.WithDialFunc(w.dial),
+		google.WithRSAKey(w.key),
 		google.WithBuiltInMetrics(false), // they would go to Google
 	}
-	if set.iam {
+	if w.settings.iam {
 		opts = append(opts, google.WithIAMAuthN(), google.WithIAMAuthNTokenSources(api, login))
 	} else {
 		opts = append(opts, google.WithTokenSource(api))
 	}
-	if set.lazy {
+	if w.settings.lazy {
 		opts = append(opts, google.WithLazyRefresh())
 	}
-	if set.psc {
+	if w.settings.psc {
 		opts = append(opts, google.WithDefaultDialOptions(google.WithPSC()))
 	}
-	if set.dns {
+	if w.settings.dns {
 		opts = append(opts, google.WithDNSResolver())
 	}
 	d, err := google.NewDialer(ctx, opts...)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"net"
 	"net/http"
@@ -34,7 +36,8 @@ type world struct {
 	settings settings
 	kit      *cloudsqltest.Server
 	proxy    *cloudsqltest.Proxy
-	name     string // to dial
+	key      *rsa.PrivateKey // of the client
+	name     string          // to dial
 	dialer   dialer
 	fault    atomic.Pointer[func(*http.Request) *cloudsqltest.Fault]
 
@@ -49,7 +52,11 @@ type world struct {
 // runScenario runs a scenario with a subject. It does not tidy up: the process
 // ends.
 func runScenario(s scenario, sub subject) result {
-	w := &world{subject: sub, settings: s.settings, kit: cloudsqltest.NewServer(), name: oldInstance}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(arrangement + err.Error())
+	}
+	w := &world{subject: sub, settings: s.settings, kit: cloudsqltest.NewServer(), key: key, name: oldInstance}
 	w.kit.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
 		if f := w.fault.Load(); f != nil {
 			return (*f)(r)
@@ -79,7 +86,7 @@ func (w *world) add(name string, cfg cloudsqltest.Instance) *cloudsqltest.Proxy 
 
 // open makes the Dialer.
 func (w *world) open() {
-	d, err := w.subject.open(context.Background(), w.kit, w.settings, w.dial)
+	d, err := w.subject.open(context.Background(), w)
 	if err != nil {
 		panic(arrangement + "NewDialer: " + err.Error())
 	}

@@ -1,0 +1,130 @@
+package cloudsqlconn
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// place is an address.
+type place struct {
+	host string
+	kind string // as in an attempt
+	who  string // has it, for people
+}
+
+// places are an instance's own addresses of these types and those of a read
+// pool's nodes, each once.
+func places(info *admin.Info, types []IPType) (list []place) {
+	add := func(addrs admin.Addrs, who string) {
+		for _, t := range types {
+			for _, host := range hosts(addrs, []IPType{t}) {
+				if !slices.ContainsFunc(list, func(p place) bool { return p.host == host }) {
+					list = append(list, place{host, t.String(), who + t.String()})
+				}
+			}
+		}
+	}
+	for i, node := range info.Nodes {
+		add(node, fmt.Sprintf("node %d ", i+1))
+	}
+	add(info.Addrs, "")
+	return list
+}
+
+// addresses takes the hops TCP, TLS and database for each address.
+func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info *admin.Info) {
+	if m == nil {
+		c.skip(HopTCP, "no metadata")
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	var list []place
+	for _, host := range t.hosts {
+		list = append(list, place{host, t.name.domain, "of the DNS name"})
+	}
+	for _, p := range places(m.Info, c.dc.types) {
+		if !slices.Contains(t.hosts, p.host) {
+			list = append(list, p)
+		}
+	}
+	if len(list) == 0 {
+		c.step(ctx, HopTCP, "", func() (string, error) { return "", noAddress(m.Info, c.dc.types) })
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	for i, p := range list {
+		c.address(ctx, p, len(list)-i, t.name.domain, m, info)
+	}
+}
+
+// address takes them for one address, of so many that are left.
+func (c *check) address(ctx context.Context, p place, left int, domain string, m *admin.Metadata, info *admin.Info) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), mostShare), errShareUsed)
+		defer cancel()
+	}
+	addr := net.JoinHostPort(p.host, serverPort)
+	var raw net.Conn
+	fail := func(step string, err error) error {
+		if err == nil {
+			return nil
+		}
+		a := &attempt{kind: p.kind, addr: addr, step: step, clockOffset: m.ClockOffset, err: ended(ctx, err)}
+		return &unreachable{attempts: []*attempt{a}, others: otherTypes(m.Info, c.dc.types)}
+	}
+	if !c.step(ctx, HopTCP, addr, func() (_ string, err error) {
+		found := p.who
+		if c.dc.proxy != nil {
+			found += ", through the proxy " + c.dc.proxy.String()
+		}
+		raw, err = c.dc.open(ctx, addr)
+		return found, fail(stepTCP, err)
+	}) {
+		c.skip(HopTLS, "no connection")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	defer func() { _ = raw.Close() }()
+	if info == nil {
+		c.skip(HopTLS, "no certificate")
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	conn := tls.Client(raw, info.TLS(domain))
+	if !c.step(ctx, HopTLS, addr, func() (string, error) {
+		if err := conn.HandshakeContext(ctx); err != nil {
+			return "", fail(stepTLS, err)
+		}
+		return session(conn.ConnectionState()), nil
+	}) {
+		c.skip(HopDatabase, "no TLS session")
+		return
+	}
+	ask := firstBytes(info.DatabaseVersion)
+	if ask == nil {
+		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
+		return
+	}
+	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
+}
+
+// session is what a handshake has found.
+func session(cs tls.ConnectionState) string {
+	leaf := cs.PeerCertificates[0]
+	names := leaf.DNSNames
+	if leaf.Subject.CommonName != "" {
+		names = append([]string{leaf.Subject.CommonName}, names...)
+	}
+	return fmt.Sprintf("%s, certificate of %s, %s", tls.VersionName(cs.Version), strings.Join(names, ", "), expires(leaf.NotAfter))
+}

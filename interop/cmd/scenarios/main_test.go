@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestMain is the program itself when a test runs it for one scenario.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == childCommand {
+		os.Exit(child(os.Args[2], os.Args[3]))
+	}
+	os.Exit(m.Run())
+}
+
+// In each scenario a program that goes on dialling is served in the end.
+func TestOurDialerComesThroughEveryScenario(t *testing.T) {
+	t.Parallel()
+	rows, err := runAll(t.Context(), scenarios, subjects[:1], 8, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if got := r.results[0]; !got.worked() {
+			t.Errorf("%s: %s: %s", r.scenario.name, got.outcome(), got.Error)
+		}
+	}
+}
+
+func TestWhatEndsTheProcessIsAResult(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios {
+		if s.name != "generateEphemeralCert answers {}" {
+			continue
+		}
+		got, err := runOne(t.Context(), s, subjects[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.Crashed || !strings.HasPrefix(got.Error, "panic: ") {
+			t.Errorf("got %+v, want a crash", got)
+		}
+		return
+	}
+	t.Fatal("there is no such scenario")
+}
+
+func TestTheTableHasEveryScenario(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../INTEROP.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scenarios {
+		if !strings.Contains(string(text), "**"+s.name+".** "+s.what+"\n") {
+			t.Errorf("INTEROP.md lacks the scenario %q, or tells it otherwise: write it anew, see the package comment", s.name)
+		}
+	}
+}
+
+func TestOutcomesInWords(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		got  result
+		want string
+	}{
+		{result{Crashed: true}, "process crashes"},
+		{result{Until: true, Dials: 1}, "works"},
+		{result{Until: true, Dials: 2, Failed: 1}, "works after 1 failed Dial"},
+		{result{Until: true, Dials: 9, Failed: 8}, "works after 8 failed Dials"},
+		{result{Until: true, Dials: 1, Failed: 1}, "no Dial works"},
+		{result{Until: true, Dials: 9, Failed: 9}, "no Dial works"},
+		{result{Dials: 1}, "works"},
+		{result{Dials: 1, Failed: 1}, "fails"},
+		{result{Dials: 5}, "all 5 Dials work"},
+		{result{Dials: 5, Failed: 2}, "3 of 5 Dials work"},
+	} {
+		if c.got.outcome() != c.want {
+			t.Errorf("%+v: %q, want %q", c.got, c.got.outcome(), c.want)
+		}
+	}
+}
