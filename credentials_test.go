@@ -41,7 +41,7 @@ func newGoogle(t *testing.T) *google {
 	} {
 		t.Setenv(name, value)
 	}
-	g := &google{Server: cloudsqltest.NewServer(), loginTokens: make(chan string, 1)}
+	g := &google{Server: cloudsqltest.NewServer(), loginTokens: make(chan string, 64)}
 	t.Cleanup(g.Close)
 	g.auth = authtest.NewServer(g.Token(), g.LoginToken())
 	t.Cleanup(g.auth.Close)

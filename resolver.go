@@ -47,7 +47,7 @@ type customResolver struct{ Resolver }
 
 func (r customResolver) resolve(ctx context.Context, name string) (target, error) {
 	n, err := r.Resolve(ctx, name)
-	if err == nil && n.IsZero() {
+	if err == nil && n.project == "" {
 		err = &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))}
 	}
 	return target{name: n}, err

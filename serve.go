@@ -139,7 +139,7 @@ func (s *door) accept(ctx context.Context, l net.Listener) error {
 			s.wg.Go(func() { s.connect(ctx, c) })
 			continue
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // l was closed because ctx has ended
 		case !errors.As(err, &netErr) || !netErr.Temporary(): //nolint:staticcheck // as net/http: out of file descriptors, say
 			return err
 		}

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"golang.org/x/oauth2"
@@ -78,6 +80,17 @@ func TestServerRefusesTheseLogins(t *testing.T) {
 					t.Errorf("got error %v, want that of the server", err)
 				}
 			})
+		}
+	})
+}
+
+func TestARefusedIAMLoginHasAHint(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		err := i.open(t, login{user: "nobody"}, cloudsqlconn.WithDialIAMAuthN(true)).PingContext(t.Context())
+		var hinted *cloudsqlconn.Error
+		if !errors.As(err, &hinted) || hinted.Op != "login" || !strings.Contains(hinted.Hint, "IAM") {
+			t.Errorf("got %v", err)
 		}
 	})
 }

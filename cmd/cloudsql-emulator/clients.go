@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"io"
@@ -31,7 +32,8 @@ type client struct {
 }
 
 // introduce tells what there is, and what clients need to reach it.
-func (e *emulator) introduce(w io.Writer) {
+func (e *emulator) introduce(out io.Writer) {
+	w := &bytes.Buffer{}
 	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
 	if e.page != "" {
 		fmt.Fprintf(w, "status page  %s\n", e.page)
@@ -54,6 +56,7 @@ func (e *emulator) introduce(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	e.tellClients(w, e.all()[0])
+	_, _ = w.WriteTo(out)
 }
 
 // addresses lists where the instance, and what nodes it has, can be reached.

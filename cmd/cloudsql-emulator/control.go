@@ -36,7 +36,7 @@ func (e *emulator) handler() http.Handler {
 
 // changes are what can be done to an instance. The body is empty, or an object.
 var changes = map[string]func(e *emulator, i *running, body []byte) (any, error){
-	"stop":  func(_ *emulator, i *running, _ []byte) (any, error) { i.Stop(); return i.status(), nil },
+	"stop": func(_ *emulator, i *running, _ []byte) (any, error) { i.Stop(); return i.status(), nil },
 	"start": func(_ *emulator, i *running, _ []byte) (any, error) {
 		err := attempt(i.Start)
 		return i.status(), err

@@ -77,7 +77,6 @@ func startProgram(t *testing.T, args ...string) *program {
 // value returns what the output has behind a word, at the beginning of a line.
 func (p *program) value(word string) string {
 	p.t.Helper()
-	// The first write is only the beginning of the output.
 	want := regexp.MustCompile(`(?m)^` + word + ` +(\S+)`)
 	m := want.FindStringSubmatch(p.stdout.String())
 	if m == nil {

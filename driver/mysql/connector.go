@@ -9,17 +9,38 @@ import (
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
 // connector adds to the errors of Connect what go-sql-driver leaves out: why a
-// Read failed. If that was the client certificate, database/sql connects again.
-type connector struct{ driver.Connector }
+// Read failed, and a hint if an IAM login was refused. If the Read failed by the
+// client certificate, database/sql connects again.
+type connector struct {
+	driver.Connector
+	login login
+}
 
-// newConnector returns a connector that has complete fill in what cfg lacks.
-func newConnector(cfg *mysql.Config, complete func(context.Context, *mysql.Config) error) (driver.Connector, error) {
+// login is who logs in to what.
+type login struct {
+	dialer   *cloudsqlconn.Dialer
+	instance string
+	iam      bool
+}
+
+// complete puts in the user of the credentials if cfg has none.
+func (l *login) complete(ctx context.Context, cfg *mysql.Config) (err error) {
+	if l.iam && cfg.User == "" {
+		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, sqldriver.MySQL)
+	}
+	return err
+}
+
+func newConnector(cfg *mysql.Config, l login) (driver.Connector, error) {
 	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
 		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
-		return complete(ctx, cfg)
+		return l.complete(ctx, cfg)
 	}))
 	if err != nil {
 		return nil, err
@@ -28,7 +49,7 @@ func newConnector(cfg *mysql.Config, complete func(context.Context, *mysql.Confi
 	if err != nil {
 		return nil, err
 	}
-	return connector{c}, nil
+	return connector{c, l}, nil
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -36,6 +57,10 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(context.WithValue(ctx, attemptKey{}, a))
 	if errors.Is(err, mysql.ErrInvalidConn) && a.read != nil {
 		return nil, fmt.Errorf("%w: %w", err, a.read)
+	}
+	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
+	if refused, ok := errors.AsType[*mysql.MySQLError](err); ok && c.login.iam && refused.Number == accessDenied {
+		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, err)
 	}
 	return conn, err
 }

@@ -61,12 +61,7 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if iam {
 		cfg.User = cloudsqlconn.FormatIAMUser(sqldriver.MySQL, cfg.User)
 	}
-	return newConnector(cfg, func(ctx context.Context, cfg *mysql.Config) (err error) {
-		if iam && cfg.User == "" {
-			cfg.User, err = sqldriver.IAMUser(ctx, d, sqldriver.MySQL)
-		}
-		return err
-	})
+	return newConnector(cfg, login{d, instance, iam})
 }
 
 // parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.

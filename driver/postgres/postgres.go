@@ -32,7 +32,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
@@ -46,14 +45,11 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err != nil {
 		return nil, parseError(err)
 	}
-	if err := Configure(d, cfg, opts...); err != nil {
+	iam, err := configure(d, cfg, opts)
+	if err != nil {
 		return nil, err
 	}
-	return stdlib.GetConnector(*cfg,
-		stdlib.OptionBeforeConnect(func(ctx context.Context, cfg *pgx.ConnConfig) error { return completeUser(ctx, d, cfg) }),
-		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
-			return shouldPing(p.Conn, p.IdleDuration)
-		})), nil
+	return newConnector(d, cfg, iam), nil
 }
 
 // NewPool returns a pool that connects through d. It connects in the
@@ -78,18 +74,24 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 // sets DialFunc, LookupFunc and Port, and clears TLSConfig and Fallbacks, so that one
 // connect is one Dial.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
+	_, err := configure(d, cfg, opts)
+	return err
+}
+
+// configure is Configure. It reports whether the login is by IAM.
+func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (iam bool, err error) {
 	instance := cfg.Host
 	if instance == "" || instance == "localhost" || strings.HasPrefix(instance, "/") {
-		return fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
+		return false, fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
 	}
 	for _, f := range cfg.Fallbacks {
 		if f.Host != instance {
-			return fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
+			return false, fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
 		}
 	}
-	opts, err := sqldriver.Options(cfg.RuntimeParams, opts)
+	opts, err = sqldriver.Options(cfg.RuntimeParams, opts)
 	if err != nil {
-		return err
+		return false, err
 	}
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
@@ -97,10 +99,10 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil
 	cfg.Port = 3307 // where every instance listens; only pgx's errors show it
-	if d.IAMAuthN(opts...) {
+	if iam = d.IAMAuthN(opts...); iam {
 		cfg.User = iamUser(cfg.User)
 	}
-	return nil
+	return iam, nil
 }
 
 // iamUser returns the database user of an IAM login, "" if there is none: pgx
