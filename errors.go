@@ -72,6 +72,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Hint returns what to do about err, a sentence of the [*Error] in it, or "".
+func Hint(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}
+
 // causeError is a cause that errors.Is also finds under a sentinel. Its text
 // is the cause's alone.
 type causeError struct {

@@ -176,14 +176,10 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 
 // refuse tells a client why it is not connected.
 func (s *door) refuse(ctx context.Context, client net.Conn, err error) {
-	var hint string
-	if e, ok := errors.AsType[*Error](err); ok {
-		hint = e.Hint
-	}
 	known, cancel := context.WithCancel(ctx)
 	cancel() // what is not known already is not waited for
 	engine, _ := s.dialer.EngineVersion(known, s.name, s.opts...)
-	_ = refusal.Tell(client, engine, err.Error(), hint) // who has gone need not know
+	_ = refusal.Tell(client, engine, err.Error(), Hint(err)) // who has gone need not know
 }
 
 // keep remembers c, unless all connections are to be cut.

@@ -27,7 +27,7 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 	}
 	defer closeAll(subjects)
 	n := r.pick(40, 100)
-	costs, err := interleave(r.pick(15, 61), subjects, func(s subject) (cost, error) {
+	costs, err := interleave(r.pick(15, 41), subjects, func(s subject) (cost, error) {
 		return measure(n, func() error {
 			for range n {
 				if err := dialOnce(ctx, s); err != nil {

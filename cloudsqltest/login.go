@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -18,14 +19,15 @@ type loginCheck struct {
 	kind   string // of the principal, in PostgreSQL's message
 	user   string // who may log in; "" is nobody
 	parse  func(*loginCheck) (verdict, error)
-	denied func(user string)
+	denied func(user string) // is called before the client is told
+	end    func()            // and this after that
 
-	greeting *greeting // of MySQL
+	greeting *greeting   // of MySQL
+	refused  atomic.Bool // the client has been told
 
-	mu      sync.Mutex // guards everything below; held while one Read looks for the user
-	passed  bool
-	refused bool
-	ahead   []byte // what the client has sent, and the server has not read
+	mu     sync.Mutex // guards everything below; held while one Read looks for the user
+	passed bool
+	ahead  []byte // what the client has sent, and the server has not read
 }
 
 // verdict is what to do with the first thing that the client has sent.
@@ -67,8 +69,8 @@ func (p *Proxy) checkLogin(l *link, c *Conn) {
 	check.denied = func(user string) {
 		p.count(&p.counts.Denied)
 		p.logInfo("login denied", "client", l.raw.RemoteAddr(), "user", user, "principal", principal)
-		l.cancel() // or the backend could keep the connection
 	}
+	check.end = l.cancel // or the backend could keep the connection
 	c.login = check
 }
 
@@ -92,7 +94,7 @@ func (l *loginCheck) read(b []byte) (int, error) {
 // the user is refused.
 func (l *loginCheck) look() error {
 	for !l.passed {
-		if l.refused {
+		if l.refused.Load() {
 			return io.EOF
 		}
 		v, err := l.parse(l)
@@ -108,9 +110,10 @@ func (l *loginCheck) look() error {
 		case v.pass || v.user == l.user && l.user != "":
 			l.passed = true
 		default:
-			l.refused = true
 			l.denied(v.user)
 			_, _ = l.conn.Conn.Write(v.refuse(v.user))
+			l.refused.Store(true)
+			l.end()
 		}
 	}
 	return nil
@@ -272,6 +275,15 @@ func (c *Conn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	return c.login.write(b)
+}
+
+// Close closes the connection. After a refused login, that is left to the end
+// of the instance's part, which gives the client time to read why.
+func (c *Conn) Close() error {
+	if c.login != nil && c.login.refused.Load() {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 func (l *loginCheck) write(b []byte) (int, error) {

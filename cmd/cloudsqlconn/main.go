@@ -5,6 +5,11 @@
 // walks all the way to the database, short of a login, and prints each hop with
 // its time, its result and what to do about it. It exits with 0 if all is well,
 // 1 if a hop failed, and 2 if it was called wrongly.
+//
+//	cloudsqlconn proxy -listen 127.0.0.1:5432 my-project:europe-west1:my-db
+//
+// is a local door to the database for programs that cannot use the package, such
+// as psql. It ends with the signals INT and TERM.
 package main
 
 import (
@@ -16,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -28,7 +34,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := (&program{stdout: os.Stdout, stderr: os.Stderr}).run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -50,6 +56,7 @@ type command struct {
 
 var commands = []command{
 	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", (*program).check},
+	{"proxy", "[flags] INSTANCE", "lead local connections to a database, for programs without a Dialer", (*program).proxy},
 }
 
 // run returns the exit status.

@@ -4,7 +4,6 @@ package readme
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log"
 	"net"
 
@@ -75,11 +74,8 @@ func dnsName(ctx context.Context) error {
 
 func anythingElse(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
 	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db", cloudsqlconn.WithPrivateIP())
-	var e *cloudsqlconn.Error
-	if errors.As(err, &e) {
-		log.Println(e, e.Hint) // what went wrong, and what to do about it
-	}
 	if err != nil {
+		log.Println(err, cloudsqlconn.Hint(err)) // what went wrong, and what to do about it
 		return err
 	}
 	return conn.Close()
