@@ -32,7 +32,8 @@
 // A Dialer reaches the instances of both through [Server.DialContext], which
 // [Server.Options] includes: the addresses in the metadata are not real, and
 // no port 3307 is needed. Connectors that cannot be given a dial function find
-// an instance with ListenOn3307 where the metadata says.
+// an instance with ListenOn3307 where the metadata says. A program that makes
+// an emulator of all this for connectors in any language is cmd/cloudsql-emulator.
 //
 // # Domain names
 //
@@ -52,6 +53,7 @@
 //   - altered, or cut short as if complete: Alter
 //   - reset, or ended, before or in the middle of headers and body: ResetAt, CutAt
 //   - only a few times, and then good: Times
+//   - more requests a minute than a user has: [Server].Quota (Status 429)
 //   - revoked or wrong tokens: Status 401 or 403; a request without [Server.Token] gets 401 by itself
 //
 // Of an instance, [Proxy.Counts] counts what stands in brackets:
@@ -62,7 +64,8 @@
 //   - accepted, then silence: [Silent] (Silent)
 //   - the handshake stalled: [StallHandshake] (Stalled)
 //   - accepted, then ended by FIN or RST: [CloseAtOnce], [ResetAtOnce] (Dropped)
-//   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]
+//   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]; for some: [Server].OnConnect
+//   - an IAM login as another user than the token's: [Server].Principals, [Instance].IAMUsers (Denied)
 //   - the server CA rotated: [Proxy.RotateServerCA] (Distrusted, by clients that know the one before)
 //   - a server certificate expired, not valid yet, or for another name: [Proxy.AlterServerCert], [Instance].AlterServerCert (Distrusted)
 //   - the client CA rotated: [Proxy.RotateClientCA] (Rejected, with certificates from before)
@@ -84,6 +87,9 @@
 //   - records that change, are wrong, or go round in a circle: [DNS.SetTXT], [DNS.SetSplitTXT], [DNS.SetCNAME], [DNS.SetHost], [DNS.Remove]
 //   - answers that are too long for UDP: a long text in SetTXT ([DNSServerCounts])
 //
+// A [Rule] says in words which of the first of these faults happen where, and
+// how often: [ParseRule], [Server.AddRule].
+//
 // One node of a read pool ([Instance].Nodes) can be stopped, moved, or behave
 // badly, by the methods of [PoolNode]; [PoolNode.Counts] counts that, and shows
 // how connections spread.
@@ -96,5 +102,9 @@
 // Cloud SQL's are RSA; the login token stands in a certificate extension of our
 // own; IAM permissions are not modelled, only tokens, and a project in which
 // there never was an instance is one without permission. Tokens do not expire.
+// The user name of an IAM login is checked if it is sent in clear and in the
+// first login of a connection: TLS inside the connection is not offered then,
+// and MySQL's change of the user is not seen. A quota begins anew a minute after
+// its first request.
 // There is no reverse DNS.
 package cloudsqltest

@@ -149,6 +149,32 @@ func TestIAMLoginAsSomebodyElseIsRefused(t *testing.T) {
 	}
 }
 
+// The refusal arrives although the backend is left at the same time.
+func TestRefusedLoginIsToldInFrontOfABackend(t *testing.T) {
+	t.Parallel()
+	addr := backend(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+		_, _ = io.WriteString(c, mysqlGreeting(0))
+		_, _ = io.Copy(io.Discard, c)
+	})
+	s := cloudsqltest.NewServer()
+	defer s.Close()
+	c := newClient(t, s, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", Backend: addr})
+	config := c.loginAs(ann)
+	const n = 30
+	for range n {
+		conn, err := c.connect(config)
+		wantNil(t, err)
+		wantRead(t, conn, mysqlGreeting(0))
+		_, err = io.WriteString(conn, mysqlLogin(1<<9, "root"))
+		wantNil(t, err)
+		if got, err := io.ReadAll(conn); !strings.Contains(string(got), "Access denied for user 'root'@") || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		_ = conn.Close()
+	}
+	c.wantCounts(cloudsqltest.Counts{Accepted: n, Handshakes: n, Resumed: c.p.Counts().Resumed, Denied: n})
+}
+
 func TestLoginsAreNotCheckedWithoutAPrincipal(t *testing.T) {
 	inMemory(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
 		c.s.Principals = map[string]string{"another": ann}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
 func TestExampleIsGood(t *testing.T) {
@@ -69,6 +71,17 @@ func TestMistakesInAFileAreNamedWithTheirLine(t *testing.T) {
 		wantNil(t, os.WriteFile(file, []byte(text), 0o600))
 		if _, err := loadConfig(file); err == nil || !strings.HasPrefix(err.Error(), file+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestREADMEHasEveryFault(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	wantNil(t, err)
+	for _, kind := range cloudsqltest.RuleKinds() {
+		if !strings.Contains(string(text), "`"+kind+"`") {
+			t.Errorf("README.md has no %s", kind)
 		}
 	}
 }

@@ -47,7 +47,8 @@ func start(ctx context.Context, cfg *config, log *slog.Logger) (_ *emulator, err
 	if err != nil {
 		return nil, err
 	}
-	e := &emulator{cfg: cfg, log: log, api: cloudsqltest.NewServerOn(l), failed: make(chan error, 1),
+	gate := newGate(l)
+	e := &emulator{cfg: cfg, log: log, api: cloudsqltest.NewServerOn(gate), failed: make(chan error, 1),
 		pending: map[string]bool{}, rules: map[int]*cloudsqltest.ActiveRule{}}
 	defer func() {
 		if err != nil {
@@ -90,23 +91,8 @@ func start(ctx context.Context, cfg *config, log *slog.Logger) (_ *emulator, err
 			}
 		})
 	}
+	gate.open()
 	return e, nil
-}
-
-// listen refuses addresses off loopback unless they are allowed.
-func listen(what, addr string, allowRemote bool) (net.Listener, error) {
-	a, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", what, addr, err)
-	}
-	if !a.IP.IsLoopback() && !allowRemote {
-		return nil, fmt.Errorf("%s %s is not on loopback: everybody who reaches it is let in; -allow-remote allows that", what, addr)
-	}
-	l, err := net.ListenTCP("tcp", a)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", what, addr, err)
-	}
-	return l, nil
 }
 
 // Close ends everything, and waits for that.

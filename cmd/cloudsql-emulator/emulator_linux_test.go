@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,6 +113,21 @@ func TestFaultsAndQuotaOfTheCommandLineCount(t *testing.T) {
 	}
 	if log := p.stderr.String(); !strings.Contains(log, `fault="call=connectSettings,times=1,kind=status,status=503"`) {
 		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// A start that fails after the Admin API listens must end that, too.
+func TestStartThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	wantNil(t, err)
+	addr := l.Addr().String()
+	wantNil(t, l.Close())
+	file := filepath.Join(t.TempDir(), "emulator.yaml")
+	wantNil(t, os.WriteFile(file, []byte("instances:\n- backend: echo\n- name: my-project:us-east1:my-db\n  backend: echo\n"), 0o600))
+	fails(t, 1, "my-project:us-east1:my-db: the instance exists", "-config", file, "-listen", addr)
+	if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v, want ECONNREFUSED", err)
 	}
 }
 

@@ -5,7 +5,7 @@
 //	go run -C interop ./cmd/scenarios
 //
 // Each scenario runs with each Dialer in a process of its own, since one of the
-// faults ends processes. With -only, a part of a name, fewer are run, and the
+// faults ends processes. All of them take four minutes. With -only, a part of a name, fewer are run, and the
 // table goes to the standard output unless -o names a file.
 package main
 
@@ -20,6 +20,9 @@ import (
 	"strings"
 	"syscall"
 )
+
+// repeats is how many times a quick scenario is run.
+const repeats = 5
 
 func main() {
 	if len(os.Args) == 4 && os.Args[1] == childCommand {
@@ -44,7 +47,7 @@ func run(ctx context.Context, only, out string, atOnce int) error {
 			chosen = append(chosen, s)
 		}
 	}
-	rows, err := runAll(ctx, chosen, subjects, atOnce, os.Stderr)
+	rows, err := runAll(ctx, chosen, subjects, repeats, atOnce, os.Stderr)
 	if err != nil {
 		return err
 	}

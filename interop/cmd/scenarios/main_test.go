@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain is the program itself when a test runs it for one scenario.
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) {
 // In each scenario a program that goes on dialling is served in the end.
 func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 	t.Parallel()
-	rows, err := runAll(t.Context(), scenarios, subjects[:1], 8, t.Output())
+	rows, err := runAll(t.Context(), scenarios, subjects[:1], 1, 8, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +56,28 @@ func TestTheTableHasEveryScenario(t *testing.T) {
 	for _, s := range scenarios {
 		if !strings.Contains(string(text), "**"+s.name+".** "+s.what+"\n") {
 			t.Errorf("INTEROP.md lacks the scenario %q, or tells it otherwise: write it anew, see the package comment", s.name)
+		}
+	}
+}
+
+func TestQuickScenariosShowTheirMedian(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		took []time.Duration
+		want time.Duration
+		runs int
+	}{
+		{[]time.Duration{5, 1, 4, 2, 3}, 3, 5},
+		{[]time.Duration{quick + 1}, quick + 1, 1},
+		{[]time.Duration{1, quick + 1}, quick + 1, 2},
+	} {
+		runs := 0
+		got, err := median(5, func() (result, error) {
+			runs++
+			return result{Time: c.took[runs-1]}, nil
+		})
+		if err != nil || got.Time != c.want || runs != c.runs {
+			t.Errorf("%v: %v after %d runs, %v", c.took, got.Time, runs, err)
 		}
 	}
 }
