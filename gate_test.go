@@ -29,7 +29,7 @@ import (
 // may run beside these tests: they are not parallel.
 
 const (
-	mostAllocs = 90  // of a warm Dial, more than of crypto/tls
+	mostAllocs = 30  // of a warm Dial, more than of crypto/tls
 	mostHeap   = 300 // bytes that an idle connection holds, more than a tls.Conn
 )
 

@@ -139,7 +139,7 @@ case; "key given" leaves out the making of the RSA key, whose time varies a lot.
 				}
 				r.lines(fmt.Sprintf("ColdDial/api=%v/key=%s", delay, kind), 1, map[string][]cost{name: whole})
 				tab.rows = append(tab.rows, []string{delay.String(), kind, name, with(spreadOf(first), "ms"), with(spreadOf(total), "ms"), with(spreadOf(cpu), "ms")})
-				groups = append(groups, group{fmt.Sprintf("%s\n%v %s", name, delay, kind), spreadOf(total)})
+				groups = append(groups, group{fmt.Sprintf("%s\n%v\n%s", name, delay, kind), spreadOf(total)})
 				if delay == 50*time.Millisecond && key != nil && name == oursName {
 					warm, err := bareDial(b)
 					if err != nil {

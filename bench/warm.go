@@ -52,7 +52,8 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 	if resumed {
 		wall, cpu := ratio(costs[oursName], costs[peerName], wallOf), ratio(costs[oursName], costs[peerName], cpuOf)
 		r.bar("warm Dial, server that issues tickets", "≤ 0.3 × the peer's wall time and client CPU",
-			fmt.Sprintf("wall %s, CPU %s", times(wall), times(cpu)), wall.median <= 0.3 && cpu.median <= 0.3)
+			fmt.Sprintf("wall %s, CPU %s (bare %s, %s)", times(wall), times(cpu),
+				times(ratio(costs[bareName], costs[peerName], wallOf)), times(ratio(costs[bareName], costs[peerName], cpuOf))), wall.median <= 0.3 && cpu.median <= 0.3)
 		return nil
 	}
 	cpu := ratio(costs[oursName], costs[bareName], cpuOf)
