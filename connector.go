@@ -93,7 +93,7 @@ func (d *Dialer) newConnector(k key) *connector {
 		c.seen.refreshing(ctx)
 		return d.admin.Fetch(ctx, inst, k.iam)
 	}
-	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge}
+	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },

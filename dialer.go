@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
@@ -35,6 +36,8 @@ type Dialer struct {
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
 	wg          sync.WaitGroup // counts the making of the client key
+
+	pacer refresh.Pacer // of background refreshes
 
 	closeOnce sync.Once
 

@@ -109,6 +109,7 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 		CommonName: inst.Project + ":" + inst.ID,
 		DNSNames:   dnsNames(s),
 		CAMode:     s.ServerCaMode,
+		Memory:     new(tlsverify.Memory),
 	}
 	return &Info{
 		DatabaseVersion: s.DatabaseVersion,

@@ -49,6 +49,7 @@ type Cache[T any] struct {
 	fail      *failure      // nil after a success
 	timer     *time.Timer
 	ticked    time.Time // when the timer last started a fetch
+	paced     bool      // the timer waits for its turn among other caches
 	asked     time.Time // when somebody last asked
 	forced    time.Time // when a fetch was last forced
 	fruitless int       // forced fetches since the last Confirm
@@ -311,7 +312,7 @@ func (c *Cache[T]) startLocked(now time.Time) <-chan struct{} {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.policy.Timeout)
 	f := &flight{began: now, cancel: cancel}
-	c.flight = f
+	c.flight, c.paced = f, false
 	c.wg.Go(func() {
 		defer cancel()
 		v, expiry, err := c.fetch(ctx)
@@ -352,6 +353,13 @@ func (c *Cache[T]) tick() {
 	if c.idleLocked(now) {
 		c.cur = nil
 		return
+	}
+	if !c.paced {
+		if wait := c.policy.Pacer.reserve(now, c.cur.left(now)/2); wait > 0 {
+			c.paced = true
+			c.armLocked(wait)
+			return
+		}
 	}
 	c.ticked = now
 	c.startLocked(now)

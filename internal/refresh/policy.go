@@ -10,6 +10,10 @@ type Policy struct {
 	// Timeout bounds one fetch, its own retries included. Default: 60 s.
 	Timeout time.Duration
 
+	// Pacer spreads the fetches that timers start over those of other caches.
+	// Default: none.
+	Pacer *Pacer
+
 	// Judge says what a failed fetch means for the next one. Default: every
 	// failure is transient.
 	Judge func(error) Verdict

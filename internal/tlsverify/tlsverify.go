@@ -1,5 +1,5 @@
 // Package tlsverify proves that a server certificate belongs to one Cloud SQL
-// instance. Its functions are pure.
+// instance.
 package tlsverify
 
 import (
@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// Identity is what the certificate of one instance must prove.
+// Identity is what the certificate of one instance must prove. Its methods are
+// safe for concurrent use.
 type Identity struct {
 	// Anchors are the certificates that the Admin API names as the instance's
 	// server CA. In the legacy form one of them can be the leaf itself.
@@ -27,6 +29,25 @@ type Identity struct {
 
 	// CAMode is the metadata's serverCaMode. Only the error shows it.
 	CAMode string
+
+	// Memory, if not nil, spares verifying a chain again that has been good. It
+	// belongs to these Anchors.
+	Memory *Memory
+}
+
+// Memory is what is known of the chain that was good last.
+type Memory struct{ last atomic.Pointer[proof] }
+
+// proof is that a certificate leads to an anchor. Whatever comes with it in
+// another handshake, that stays true for as long as its chain is valid.
+type proof struct {
+	leaf        *x509.Certificate
+	from, until time.Time // the whole chain is valid
+}
+
+// holds reports whether p is about leaf, and holds now.
+func (p *proof) holds(leaf *x509.Certificate, now time.Time) bool {
+	return p != nil && p.leaf.Equal(leaf) && !now.Before(p.from) && !now.After(p.until)
 }
 
 // Error says why a certificate chain was refused.
@@ -98,10 +119,14 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	return refuse(nil)
 }
 
-// verifyChain checks that leaf leads to an anchor. The other certificates of
+// verifyChain checks that leaf leads to an anchor, or remembers that it does:
+// an instance shows the same certificate for months. The other certificates of
 // the handshake are only looked at if the anchors alone do not do: mostly they
 // are the same, and crypto/x509 would check each signature twice.
 func (id *Identity) verifyChain(leaf *x509.Certificate, others []*x509.Certificate, now time.Time) error {
+	if id.Memory != nil && id.Memory.last.Load().holds(leaf, now) {
+		return nil
+	}
 	opts := x509.VerifyOptions{
 		Roots:       id.Anchors,
 		CurrentTime: now,
@@ -110,16 +135,32 @@ func (id *Identity) verifyChain(leaf *x509.Certificate, others []*x509.Certifica
 	if opts.Roots == nil {
 		opts.Roots = x509.NewCertPool() // nil would mean the system's roots
 	}
-	_, err := leaf.Verify(opts)
-	if err == nil || len(others) == 0 {
-		return err
+	chains, err := leaf.Verify(opts)
+	if err != nil && len(others) > 0 {
+		opts.Intermediates = x509.NewCertPool()
+		for _, c := range others {
+			opts.Intermediates.AddCert(c)
+		}
+		chains, err = leaf.Verify(opts)
 	}
-	opts.Intermediates = x509.NewCertPool()
-	for _, c := range others {
-		opts.Intermediates.AddCert(c)
+	if err == nil && id.Memory != nil {
+		id.Memory.last.Store(newProof(chains[0]))
 	}
-	_, err = leaf.Verify(opts)
 	return err
+}
+
+// newProof is what a good chain proves of its leaf.
+func newProof(chain []*x509.Certificate) *proof {
+	p := &proof{leaf: chain[0], from: chain[0].NotBefore, until: chain[0].NotAfter}
+	for _, c := range chain[1:] {
+		if c.NotBefore.After(p.from) {
+			p.from = c.NotBefore
+		}
+		if c.NotAfter.Before(p.until) {
+			p.until = c.NotAfter
+		}
+	}
+	return p
 }
 
 // names are the expected DNS names, each once.

@@ -329,6 +329,10 @@ func TestVerify(t *testing.T) {
 				chain = append(chain, c.cert)
 			}
 			check(t, tt.id.Verify(chain, tt.dialled, now), tt.want)
+			tt.id.Memory = new(Memory)
+			for range 2 { // the verdict does not depend on what is remembered
+				check(t, tt.id.Verify(chain, tt.dialled, now), tt.want)
+			}
 		})
 	}
 }
