@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -94,12 +95,14 @@ func throughTokenServers(t *testing.T, n int64, failure authtest.Failure, test f
 func TestARefusedTokenIsToldAtOnce(t *testing.T) {
 	throughTokenServers(t, 0, authtest.Failure{Code: http.StatusForbidden}, func(t *testing.T, w *world, hint string, failed func() int64) {
 		for _, iam := range []bool{false, true} {
+			synctest.Wait() // the other half of the refresh
 			before := failed()
 			var e *cloudsqlconn.Error
 			took := took(func() { e = w.wantError(cloudsqlconn.ErrPermission, time.Minute, cloudsqlconn.WithDialIAMAuthN(iam)) })
 			if took > 0 || !strings.Contains(e.Hint, hint) {
 				t.Errorf("after %v: %v, hint %q", took, e, e.Hint)
 			}
+			synctest.Wait()
 			if n := failed() - before; n == 0 || n > 2 { // the two halves of a refresh
 				t.Errorf("%d tokens were asked for", n)
 			}

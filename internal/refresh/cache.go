@@ -49,6 +49,7 @@ type Cache[T any] struct {
 	fail      *failure      // nil after a success
 	timer     *time.Timer
 	ticked    time.Time // when the timer last started a fetch
+	alarm     time.Time // when the timer is to start the next one, by the wall clock
 	paced     bool      // the timer waits for its turn among other caches
 	asked     time.Time // when somebody last asked
 	forced    time.Time // when a fetch was last forced
@@ -134,7 +135,7 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[
 				return step[T]{landed: c.landed}
 			}
 		}
-		if c.cur.isDue(now) && c.flight == nil && !now.Before(c.retryAtLocked()) {
+		if c.isDueLocked(now) && c.flight == nil && !now.Before(c.retryAtLocked()) {
 			c.startLocked(now)
 		}
 		return step[T]{value: c.cur.value}
@@ -333,7 +334,18 @@ func (c *Cache[T]) failedLocked(now time.Time, f failure) {
 	}
 }
 
+// isDueLocked reports whether a Get is to start the fetch: the value is due, and
+// no timer will do it in time.
+func (c *Cache[T]) isDueLocked(now time.Time) bool {
+	if !c.cur.isDue(now) {
+		return false
+	}
+	wait := c.alarm.Sub(now.Round(0))
+	return c.policy.Lazy || wait < -lateSlack || wait > c.cur.left(now)
+}
+
 func (c *Cache[T]) armLocked(wait time.Duration) {
+	c.alarm = time.Now().Round(0).Add(wait)
 	if c.timer == nil {
 		c.timer = time.AfterFunc(wait, c.tick)
 		return
@@ -363,4 +375,5 @@ func (c *Cache[T]) tick() {
 	}
 	c.ticked = now
 	c.startLocked(now)
+	c.flight.timed = true
 }

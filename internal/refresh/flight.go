@@ -11,6 +11,7 @@ type flight struct {
 	began  time.Time
 	cancel context.CancelFunc
 	forced bool // by somebody's bad luck
+	timed  bool // by the timer
 }
 
 // suspended reports whether the machine has slept since the flight began.
@@ -57,7 +58,11 @@ func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
 		}
 		c.cur, c.fail = e, nil
 		if !c.policy.Lazy {
-			c.armLocked(max(timerAfter(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
+			after := firstTimerAfter
+			if f.timed {
+				after = timerAfter
+			}
+			c.armLocked(max(after(e.life, rand.Float64()), c.ticked.Add(timerInterval).Sub(now)))
 		}
 	}
 	landed, closed := c.landed, c.closed

@@ -73,6 +73,14 @@ func timerAfter(life time.Duration, r float64) time.Duration {
 	return between(due-due/10, min(due+due/10, due+(end-due)/2), r)
 }
 
+// firstTimerAfter is timerAfter for a value that a caller has fetched, and
+// perhaps many callers at the same time: the second half of what would be due
+// spreads what comes after that.
+func firstTimerAfter(life time.Duration, r float64) time.Duration {
+	due := dueAfter(life)
+	return between(due/2, due, r)
+}
+
 // between is the point at r, in [0, 1), of the way from lo to hi.
 func between(lo, hi time.Duration, r float64) time.Duration {
 	return lo + time.Duration(r*float64(hi-lo))

@@ -121,10 +121,10 @@ func TestWaitingCallerHearsOfATerminalFailureAtOnce(t *testing.T) {
 func TestTimerRetriesWhileTheValueLasts(t *testing.T) {
 	tell(t, Policy{}, func(t *testing.T, w *world) {
 		w.get(time.Minute).want(1, latency)
-		time.Sleep(25 * time.Minute)
+		time.Sleep(14 * time.Minute)
 		w.answers(down)
-		time.Sleep(10 * time.Minute)
-		w.wantFetchesBetween(5, 30)
+		time.Sleep(21 * time.Minute)
+		w.wantFetchesBetween(5, 60)
 		n := len(w.fetches())
 		w.answers(hourly)
 		time.Sleep(time.Minute)
