@@ -29,7 +29,7 @@ func (f *Failure) Error() string {
 }
 
 func (f *Failure) history() string {
-	if f.Age < time.Second && f.Attempts < 2 { // just now
+	if f.Age < time.Millisecond && f.Attempts < 2 {
 		return ""
 	}
 	unit := "attempts"
