@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
@@ -132,7 +133,6 @@ func (s *door) accept(ctx context.Context, l net.Listener) error {
 	const firstPause, maxPause = 5 * time.Millisecond, time.Second
 	for pause := firstPause; ; {
 		c, err := l.Accept()
-		var netErr net.Error
 		switch {
 		case err == nil:
 			pause = firstPause
@@ -140,7 +140,7 @@ func (s *door) accept(ctx context.Context, l net.Listener) error {
 			continue
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // l was closed because ctx has ended
-		case !errors.As(err, &netErr) || !netErr.Temporary(): //nolint:staticcheck // as net/http: out of file descriptors, say
+		case !passing(err):
 			return err
 		}
 		select {
@@ -149,6 +149,17 @@ func (s *door) accept(ctx context.Context, l net.Listener) error {
 		}
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// passing reports whether Accept may succeed in a moment: this process, or the
+// machine, has no more file descriptors or memory, or the client has hung up.
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // connect connects a client, or tells it why not.

@@ -98,13 +98,41 @@
 //
 // What is emulated follows what is publicly known of Cloud SQL: of the Admin
 // API connectSettings, generateEphemeralCert and resolveConnectSettings, in v1
-// and v1beta4, and of the server-side proxy the TLS connection. Keys of servers and CAs are ECDSA, where
-// Cloud SQL's are RSA; the login token stands in a certificate extension of our
-// own; IAM permissions are not modelled, only tokens, and a project in which
-// there never was an instance is one without permission. Tokens do not expire.
+// and v1beta4, and of the server-side proxy the TLS connection. Keys of servers
+// and CAs are ECDSA, where Cloud SQL's are RSA; the login token stands in a
+// certificate extension of our own; IAM permissions are not modelled, only
+// tokens, and a project in which there never was an instance is one without
+// permission. Tokens do not expire.
 // The user name of an IAM login is checked if it is sent in clear and in the
 // first login of a connection: TLS inside the connection is not offered then,
 // and MySQL's change of the user is not seen. A quota begins anew a minute after
 // its first request.
 // There is no reverse DNS.
+//
+// # What Google's clients do
+//
+// Seen with cloud.google.com/go/cloudsqlconn v1.26.0 (Go), the Cloud SQL Auth
+// Proxy v2.27.0 and npm @google-cloud/cloud-sql-connector 1.13.0 (Node) against
+// this package, by the tests of the module interop:
+//
+//   - After a rotation of the client CA, Go and the proxy show no certificate at
+//     all, since crypto/tls follows the CA list of the server's request; that
+//     counts as Failed. Node shows the old one, which counts as Rejected.
+//   - After a rotation of the server CA, Go and the proxy fail one connection,
+//     Node fails until its refresh has come, for a second or more.
+//   - Node wants the expirationTime of serverCaCert. It prefers PSC names under
+//     sql-psc.goog, and does not look at its certificate's expiry before it
+//     connects.
+//   - Node opens a connection after each refresh of an IAM login with PostgreSQL,
+//     sends a startup message, reads the first answer and leaves.
+//   - The proxy's user agent is that of Go with cloud-sql-proxy and its version
+//     behind; Node's is cloud-sql-nodejs-connector and google-api-nodejs-client.
+//   - The proxy tells UDS in the metadata exchange on a unix socket; Go's driver
+//     packages and Node take no part in it.
+//   - The proxy and Go send metrics to Google unless
+//     --enable-builtin-metrics=false or WithBuiltInMetrics(false) is given.
+//   - With a certificate that lives for less than 4 minutes, Go refreshes at
+//     once, and then every 30 s.
+//   - The proxy takes tokens given by hand for expired: with --login-token, a
+//     connection can wait half a minute for its certificate.
 package cloudsqltest
