@@ -265,7 +265,10 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 			synctest.Wait()
 			return runtime.NumGoroutine() - before
 		}
-		if bare, ours := goroutines(g.bare), goroutines(g.ours); ours != bare {
+		// One for each connection would be 100 more. Goroutines outside of the
+		// bubble, of HTTP connections that are being closed, come and go.
+		const stray = 10
+		if bare, ours := goroutines(g.bare), goroutines(g.ours); ours-bare > stray {
 			t.Errorf("100 connections have %d goroutines, with crypto/tls alone %d: those of the kit", ours, bare)
 		}
 	})
