@@ -280,11 +280,11 @@ func TestCallsOfTheAdminAPI(t *testing.T) {
 		w.wantCalls(2) // metadata and certificate
 
 		parallel(100, func(int) { w.wantDial() })
-		time.Sleep(26 * time.Minute)
+		time.Sleep(14 * time.Minute)
 		w.wantDial()
 		w.wantCalls(2)
 
-		time.Sleep(8 * time.Minute) // half of the certificate's life is over
+		time.Sleep(18 * time.Minute) // half of the certificate's life is over
 		w.wantCalls(4)
 
 		time.Sleep(24 * time.Hour) // nobody dials

@@ -203,8 +203,14 @@ func checkIAM(databaseVersion string) error {
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
-	return do(ctx, c, "connectSettings", func(ctx context.Context) call[sqladmin.ConnectSettings] {
-		return c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
+	return sensible(ctx, func() (*sqladmin.ConnectSettings, error) {
+		s, err := do(ctx, c, "connectSettings", func(ctx context.Context) call[sqladmin.ConnectSettings] {
+			return c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
+		})
+		if err == nil {
+			_, err = parseAnchors(s.ServerCaCert)
+		}
+		return s, err
 	})
 }
 
@@ -248,13 +254,15 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known
 			return nil, err
 		}
 	}
-	resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context) call[sqladmin.GenerateEphemeralCertResponse] {
-		return c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
-	}, req.AccessToken)
-	if err != nil {
-		return nil, err
-	}
-	return newCertificate(resp, key, login)
+	return sensible(ctx, func() (*certificate, error) {
+		resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context) call[sqladmin.GenerateEphemeralCertResponse] {
+			return c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+		}, req.AccessToken)
+		if err != nil {
+			return nil, err
+		}
+		return newCertificate(resp, key, login)
+	})
 }
 
 // loginToken returns the token to be embedded in a certificate.

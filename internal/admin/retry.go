@@ -62,6 +62,23 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 	}
 }
 
+// sensible calls f, and once more if the reply made no sense: it may have been
+// a proxy's, or cut short. One that makes none either is a lasting failure.
+func sensible[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	v, err := f()
+	if _, ok := errors.AsType[*ReplyError](err); !ok {
+		return v, err
+	}
+	timer := time.NewTimer(firstPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return f()
+	case <-ctx.Done():
+		return v, err
+	}
+}
+
 // interrupted returns the error of a try that ctx ended, or after which it
 // ended.
 func interrupted(ctx context.Context, err error) error {
