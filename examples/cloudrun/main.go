@@ -44,9 +44,8 @@ func main() {
 
 // attrs are what went wrong and, if the Dialer knows, what to do about it.
 func attrs(err error) []any {
-	var e *cloudsqlconn.Error
-	if errors.As(err, &e) && e.Hint != "" {
-		return []any{"error", err.Error(), "hint", e.Hint}
+	if hint := cloudsqlconn.Hint(err); hint != "" {
+		return []any{"error", err.Error(), "hint", hint}
 	}
 	return []any{"error", err.Error()}
 }

@@ -24,7 +24,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -50,9 +49,8 @@ func main() {
 // report tells what went wrong and, if the Dialer knows, what to do about it.
 func report(out io.Writer, err error) {
 	fmt.Fprintln(out, err)
-	var e *cloudsqlconn.Error
-	if errors.As(err, &e) && e.Hint != "" {
-		fmt.Fprintln(out, e.Hint)
+	if hint := cloudsqlconn.Hint(err); hint != "" {
+		fmt.Fprintln(out, hint)
 	}
 }
 

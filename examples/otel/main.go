@@ -35,9 +35,8 @@ func main() {
 	defer stop()
 	if err := run(ctx, *instance, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		var e *cloudsqlconn.Error
-		if errors.As(err, &e) && e.Hint != "" {
-			fmt.Fprintln(os.Stderr, e.Hint)
+		if hint := cloudsqlconn.Hint(err); hint != "" {
+			fmt.Fprintln(os.Stderr, hint)
 		}
 		os.Exit(1)
 	}
