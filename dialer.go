@@ -112,8 +112,8 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // over ([WithDialTimeout]). It waits through transient failures of the Admin
 // API, and when the instance cannot be reached it tries again with fresh
 // metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
-// errors are an [*Error]. The caller closes the connection;
-// closing the Dialer does not.
+// errors are an [*Error]. The caller closes the connection; closing the Dialer
+// does not.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	start := time.Now()
 	ctx, span := d.telemetry.Dial(ctx)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"database/sql"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,7 @@ func (l *load) start(t *testing.T, workers int, ask func(context.Context) (strin
 // waitFor waits until n has grown by so much.
 func waitFor(n *atomic.Int64, much int64) {
 	for until := n.Load() + much; n.Load() < until; {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 }
 
@@ -95,7 +96,7 @@ func TestPoolsFollowADNSNameToAnotherServer(t *testing.T) {
 			waitFor(&l.green, 100)
 		}
 		for i.openConnections() > 0 {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 		for name, l := range loads {
 			l.stop.Store(true)

@@ -71,8 +71,8 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 }
 
 // Configure makes cfg connect through d to the instance that is cfg.Host. It
-// sets DialFunc, LookupFunc and Port, and clears TLSConfig and Fallbacks, so that one
-// connect is one Dial.
+// sets DialFunc, LookupFunc and Port, and clears TLSConfig and Fallbacks, so
+// that one connect is one Dial.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	_, err := configure(d, cfg, opts)
 	return err
