@@ -45,14 +45,29 @@ func TestTimersOfManyCachesSpreadOut(t *testing.T) {
 	})
 }
 
-// A tenth more than 55 minutes would be after the end of a value that lives
-// for 59: its timer would find nothing left to keep fresh.
+// A tenth more than 54 minutes would be after the end of a value that lives
+// for 58: its timer would find nothing left to keep fresh.
 func TestTimerIsNeverTooLate(t *testing.T) {
 	tell(t, Policy{}, func(t *testing.T, _ *world) {
-		worlds := newWorlds(t, 200, answer{after: latency, life: 59 * time.Minute})
-		time.Sleep(59 * time.Minute)
+		worlds := newWorlds(t, 200, answer{after: latency, life: 58 * time.Minute})
+		time.Sleep(58 * time.Minute)
 		for _, w := range worlds {
 			w.want(2)
+		}
+	})
+}
+
+// A certificate that is issued for an hour has a little less left when it
+// arrives. It is replaced at half its life all the same: then the source can be
+// down for 26 minutes, beginning at any moment, and nobody notices.
+func TestAValueIssuedForAnHourIsNeverOld(t *testing.T) {
+	tell(t, Policy{}, func(t *testing.T, w *world) {
+		w.answers(answer{after: latency, life: time.Hour - latency})
+		w.get(time.Minute).want(1, latency)
+		for n := range 20 {
+			w.wantFetches(n + 1)
+			time.Sleep(time.Until(w.fetches()[n]) + 33*time.Minute + latency)
+			w.want(n + 2)
 		}
 	})
 }

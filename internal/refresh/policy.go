@@ -36,7 +36,7 @@ const (
 	minLife       = time.Second      // a value with less is as good as expired
 	maxMargin     = 30 * time.Second // a value is not served in this last part of its life
 	refreshLead   = 4 * time.Minute  // before expiry, the value is due
-	longLife      = time.Hour        // from here on a value is due at half its life
+	longLife      = 59 * time.Minute // from here on a value is due at half its life: what was issued for an hour comes with a little less
 	timerInterval = time.Minute      // between two fetches that a timer starts
 
 	transientGap  = time.Second // after the first failure, doubling

@@ -31,7 +31,8 @@ func TestDueAfter(t *testing.T) {
 		{5 * time.Minute, 225 * time.Second},
 		{16 * time.Minute, 12 * time.Minute}, // where 4 minutes are a quarter of life
 		{20 * time.Minute, 16 * time.Minute},
-		{time.Hour - time.Second, 56*time.Minute - time.Second},
+		{59*time.Minute - time.Second, 55*time.Minute - time.Second},
+		{time.Hour - time.Second, 30*time.Minute - time.Second/2}, // issued for an hour, and a second under way
 		{time.Hour, 30 * time.Minute},
 		{24 * time.Hour, 12 * time.Hour},
 	} {
@@ -47,7 +48,7 @@ func TestTimerAfter(t *testing.T) {
 		{10 * time.Second, 6750 * time.Millisecond, 8250 * time.Millisecond},
 		{5 * time.Minute, 202500 * time.Millisecond, 247500 * time.Millisecond},
 		{20 * time.Minute, 864 * time.Second, 1056 * time.Second},
-		{59 * time.Minute, 2970 * time.Second, 3405 * time.Second}, // a tenth more would be too late
+		{58 * time.Minute, 2916 * time.Second, 3345 * time.Second}, // a tenth more would be too late
 		{time.Hour, 27 * time.Minute, 33 * time.Minute},
 	} {
 		if got := timerAfter(tt.life, 0); got != tt.earliest {
