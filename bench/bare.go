@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,49 +24,75 @@ type bare struct {
 	config *tls.Config
 }
 
-func newBare(t target, key *rsa.PrivateKey) (*bare, error) {
+// material is what crypto/tls needs to know of an instance.
+type material struct {
+	Addr       string
+	CommonName string // of the server
+	Roots      []byte // PEM
+	Cert       []byte // of the client, DER
+}
+
+// fetchMaterial asks the Admin API, as a connector does.
+func fetchMaterial(t target, key *rsa.PrivateKey) (m material, err error) {
 	name := strings.Split(t.Instance, ":")
-	project, instance := name[0], name[2]
+	m.CommonName = name[0] + ":" + name[2]
+	for _, m.Addr = range t.Addrs {
+		break // all lead to the same place
+	}
 	var settings struct {
 		ServerCaCert struct{ Cert string } //nolint:revive // as the API spells it
 	}
-	base := fmt.Sprintf("%s/sql/v1beta4/projects/%s/instances/%s", t.URL, project, instance)
-	if err := call(t, http.MethodGet, base+"/connectSettings", nil, &settings); err != nil {
-		return nil, err
+	if err := call(t, http.MethodGet, "/connectSettings", nil, &settings); err != nil {
+		return m, err
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	m.Roots = []byte(settings.ServerCaCert.Cert)
+	m.Cert, err = fetchCert(t, key.Public())
+	return m, err
+}
+
+// fetchCert asks for a client certificate.
+func fetchCert(t target, key crypto.PublicKey) ([]byte, error) {
+	public, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
 	var reply struct{ EphemeralCert struct{ Cert string } }
-	if err := call(t, http.MethodPost, base+":generateEphemeralCert", map[string]string{"public_key": string(text)}, &reply); err != nil {
+	if err := call(t, http.MethodPost, ":generateEphemeralCert", map[string]string{"public_key": string(text)}, &reply); err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode([]byte(reply.EphemeralCert.Cert))
 	if block == nil {
 		return nil, errors.New("the client certificate is not PEM")
 	}
-	leaf, err := x509.ParseCertificate(block.Bytes)
+	return block.Bytes, nil
+}
+
+func newBare(t target, key *rsa.PrivateKey) (*bare, error) {
+	m, err := fetchMaterial(t, key)
 	if err != nil {
 		return nil, err
 	}
-	cert := tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key, Leaf: leaf}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(settings.ServerCaCert.Cert))
-	addr := ""
-	for _, addr = range t.Addrs {
-		break // all lead to the same place
+	return bareOf(m, key)
+}
+
+func bareOf(m material, key *rsa.PrivateKey) (*bare, error) {
+	leaf, err := x509.ParseCertificate(m.Cert)
+	if err != nil {
+		return nil, err
 	}
-	return &bare{addr: addr, config: &tls.Config{
+	cert := tls.Certificate{Certificate: [][]byte{m.Cert}, PrivateKey: key, Leaf: leaf}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(m.Roots)
+	return &bare{addr: m.Addr, config: &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // names are checked below
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return verify(cs.PeerCertificates, roots, project+":"+instance)
+			return verify(cs.PeerCertificates, roots, m.CommonName)
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
 		ClientSessionCache:   tls.NewLRUClientSessionCache(0),
-		ServerName:           instance, // the key of its sessions
+		ServerName:           m.CommonName[strings.LastIndex(m.CommonName, ":")+1:], // the key of its sessions
 	}}, nil
 }
 
@@ -89,8 +116,10 @@ func verify(chain []*x509.Certificate, roots *x509.CertPool, commonName string) 
 	return err
 }
 
-// call calls the Admin API once.
-func call(t target, method, url string, in, out any) error {
+// call calls the Admin API once; path is what follows the instance.
+func call(t target, method, path string, in, out any) error {
+	name := strings.Split(t.Instance, ":")
+	url := fmt.Sprintf("%s/sql/v1beta4/projects/%s/instances/%s%s", t.URL, name[0], name[2], path)
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err

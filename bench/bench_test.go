@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/google/pprof/profile"
 )
 
 func TestMain(m *testing.M) {
@@ -166,6 +168,53 @@ func TestSpreadIsMedianAndQuartiles(t *testing.T) {
 	t.Parallel()
 	if got, want := spreadOf([]float64{5, 1, 3, 2, 4}), (spread{3, 2, 4}); got != want {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestConfidenceNarrowsWithTheNumberOfSamples(t *testing.T) {
+	t.Parallel()
+	samples := func(n int) (v []float64) {
+		for i := range n {
+			v = append(v, float64(i))
+		}
+		return v
+	}
+	for _, tt := range []struct {
+		n    int
+		want spread
+	}{ // the ranks that tables of the binomial distribution give, counted from 0
+		{1, spread{0, 0, 0}},
+		{5, spread{2, 0, 4}},
+		{25, spread{12, 7, 17}},
+		{101, spread{50, 40, 60}},
+	} {
+		if got := confidence(samples(tt.n)); got != tt.want {
+			t.Errorf("%d samples: got %v, want %v", tt.n, got, tt.want)
+		}
+	}
+}
+
+func TestASampleBelongsToTheFirstPartThatItsStackMatches(t *testing.T) {
+	t.Parallel()
+	sample := func(n int64, stack ...string) *profile.Sample {
+		s := &profile.Sample{Value: []int64{n}}
+		for _, f := range stack {
+			s.Location = append(s.Location, &profile.Location{Line: []profile.Line{{Function: &profile.Function{Name: f}}}})
+		}
+		return s
+	}
+	p := &profile.Profile{Sample: []*profile.Sample{
+		sample(50, "crypto/internal/fips140/bigmod.(*Nat).Exp", "crypto/rsa.(*PrivateKey).Sign", "crypto/tls.(*Conn).clientHandshake", "github.com/cloudsqlconn/cloudsqlconn.(*Dialer).Dial"),
+		sample(30, "runtime.nextFreeFast", "runtime.mallocgc", "crypto/tls.(*Conn).clientHandshake"),
+		sample(20, "time.Now", "github.com/cloudsqlconn/cloudsqlconn/internal/refresh.(*Cache[...]).Get", "github.com/cloudsqlconn/cloudsqlconn/bench.dialOnce"),
+		sample(100, "runtime.futex", "github.com/cloudsqlconn/cloudsqlconn/bench.dialOnce"),
+	}}
+	shares := sharesOf(p)
+	for i, part := range parts {
+		want := map[string]float64{"signature with the client's RSA key": 0.25, "memory: allocation and garbage collection": 0.15, ownPart: 0.1, "scheduler, benchmark and the rest": 0.5}[part.name]
+		if shares[i] != want {
+			t.Errorf("%s: %v, want %v", part.name, shares[i], want)
+		}
 	}
 }
 

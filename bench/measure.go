@@ -94,12 +94,25 @@ func values(costs []cost, pick func(cost) float64) []float64 {
 
 // ratio is the spread, over the rounds, of a figure of one subject divided by
 // that of another in the same round.
-func ratio(a, b []cost, pick func(cost) float64) spread {
+func ratio(a, b []cost, pick func(cost) float64) spread { return spreadOf(ratios(a, b, pick)) }
+
+func ratios(a, b []cost, pick func(cost) float64) []float64 {
 	v := make([]float64, min(len(a), len(b)))
 	for i := range v {
 		v[i] = pick(a[i]) / pick(b[i])
 	}
-	return spreadOf(v)
+	return v
+}
+
+// confidence is a median and the interval where the true one is with a
+// probability of 95 %: the ranks that the binomial distribution, approximated
+// by the normal one, leaves to the median.
+func confidence(values []float64) spread {
+	v := slices.Sorted(slices.Values(values))
+	n := float64(len(v))
+	half := 1.96 * math.Sqrt(n) / 2
+	at := func(rank float64) float64 { return v[int(min(max(rank, 0), n-1))] }
+	return spread{spreadOf(v).median, at(math.Floor(n/2 - half)), at(math.Ceil(n/2 + half - 1))}
 }
 
 // The figures of a cost; times in microseconds.

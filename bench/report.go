@@ -18,10 +18,11 @@ type Report struct {
 	Start time.Time
 	Took  time.Duration
 
-	bars  [][]string
-	body  strings.Builder
-	raw   bytes.Buffer // in the format of go test -bench
-	plots []plotter
+	bars    [][]string
+	reasons []string // why bars are missed
+	body    strings.Builder
+	raw     bytes.Buffer // in the format of go test -bench
+	plots   []plotter
 }
 
 // bar adds a line about a bar that DESIGN sets.
@@ -32,6 +33,9 @@ func (r *Report) bar(work, bar, measured string, met bool) {
 	}
 	r.bars = append(r.bars, []string{work, bar, measured, verdict})
 }
+
+// reason says why a bar is missed.
+func (r *Report) reason(text string) { r.reasons = append(r.reasons, text) }
 
 func (r *Report) section(title, text string) {
 	fmt.Fprintf(&r.body, "\n## %s\n\n%s\n", title, text)
@@ -148,6 +152,9 @@ on %s, in %.0f minutes (a %s run).
 
 `, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "))
 	fmt.Fprint(&b, table{[]string{"work", "bar", "measured", "met"}, r.bars})
+	for _, text := range r.reasons {
+		fmt.Fprintf(&b, "\n%s\n", text)
+	}
 	b.WriteString(r.body.String())
 	b.WriteString("\n## Plots\n")
 	for _, p := range r.plots {

@@ -32,6 +32,7 @@ var workloads = []struct {
 	{"warmups", warmups},
 	{"refreshes", refreshes},
 	{"failing", failing},
+	{"profiles", profiles},
 	{"databases", databases},
 	{"sizes", sizes},
 }
@@ -93,4 +94,14 @@ func (r *run) pick(quick, full int) int {
 func (r *run) nextInstance() string {
 	r.instances++
 	return fmt.Sprintf("my-project:europe-west1:db-%d", r.instances)
+}
+
+// subjects makes one subject of each kind, for an instance of their own.
+func (r *run) subjects(spec InstanceSpec) ([]subject, error) {
+	spec.Names = []string{r.nextInstance()}
+	t, err := r.kit.add(spec)
+	if err != nil {
+		return nil, err
+	}
+	return all(t, r.key)
 }
