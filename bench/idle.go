@@ -111,7 +111,7 @@ func idleSubject(ctx context.Context, r *run, t target, s subject, n int) (c idl
 		closeConns(conns)
 		return c, err
 	}
-	c.goroutines = float64(settledGoroutines()-goroutines) / float64(n)
+	c.goroutines = float64(max(0, settledGoroutines()-goroutines)) / float64(n) // some of before may have ended
 	liveNow, residentNow := heap()
 	c.heap, c.resident = (liveNow-live)/float64(n), (residentNow-resident)/float64(n)
 	c.cpu = idleCPU(time.Duration(r.pick(2, 5)) * time.Second)

@@ -283,24 +283,33 @@ type call[T any] interface {
 	Do(...googleapi.CallOption) (*T, error)
 }
 
-// do makes a call, a new one after transient failures. Its errors name the
-// call, and tell neither the secrets in it nor the token that authorises it.
+// do makes a call, a new one after transient failures, and once more with a new
+// token if the token was refused. Its errors name the call, and tell neither
+// the secrets in it nor the token that authorises it.
 func do[T any](ctx context.Context, c *Client, name string, newCall func(context.Context) call[T], secrets ...string) (*T, error) {
 	return retry(ctx, func(ctx context.Context) (*T, error) {
-		call := newCall(ctx)
-		token, err := c.authorize(ctx, call.Header())
-		if err != nil {
-			return nil, err
+		reply, token, err := once(ctx, c, name, newCall(ctx), secrets)
+		if code, _ := refusal(err); code == http.StatusUnauthorized && c.api.refused(token) {
+			reply, _, err = once(ctx, c, name, newCall(ctx), secrets)
 		}
-		reply, err := call.Do()
-		if err != nil {
-			return nil, c.callError(name, call.Header(), err, append(secrets, token)...)
-		}
-		if reply == nil { // the JSON was null
-			return nil, &ReplyError{Field: name, Problem: "is null"}
-		}
-		return reply, nil
+		return reply, err
 	})
+}
+
+// once makes a call, and returns the token that authorised it.
+func once[T any](ctx context.Context, c *Client, name string, call call[T], secrets []string) (*T, string, error) {
+	token, err := c.authorize(ctx, call.Header())
+	if err != nil {
+		return nil, "", err
+	}
+	reply, err := call.Do()
+	if err != nil {
+		return nil, token, c.callError(name, call.Header(), err, append(secrets, token)...)
+	}
+	if reply == nil { // the JSON was null
+		return nil, token, &ReplyError{Field: name, Problem: "is null"}
+	}
+	return reply, token, nil
 }
 
 // callError returns the error of a call that was made with these headers.

@@ -67,6 +67,16 @@ func (s *sharedSource) token(ctx context.Context) (*oauth2.Token, error) {
 	return call.tok, nil
 }
 
+// refused reports whether the source may have a better token than this one,
+// which the API has refused.
+func (s *sharedSource) refused(accessToken string) bool {
+	if s == nil {
+		return false
+	}
+	source, ok := s.ts.(interface{ Refused(accessToken string) bool })
+	return ok && source.Refused(accessToken)
+}
+
 // ask returns the call under way, or begins one.
 func (s *sharedSource) ask() *tokenCall {
 	s.mu.Lock()

@@ -91,13 +91,13 @@ func New(cfg Config) *Credentials {
 // Admin returns a source of tokens for Admin API calls. Its errors are a
 // [*NotFoundError], a [*ConfigError], a [*RefusedError], the metadata server's,
 // or of the network.
-func (c *Credentials) Admin() oauth2.TokenSource {
-	return oauth2.ReuseTokenSourceWithExpiry(nil, &source{c, adminScope}, adminReserve)
+func (c *Credentials) Admin() *Source {
+	return &Source{creds: c, scope: adminScope, reserve: adminReserve}
 }
 
 // Login is like Admin, for tokens that go into certificates for IAM login.
-func (c *Credentials) Login() oauth2.TokenSource {
-	return oauth2.ReuseTokenSourceWithExpiry(nil, &source{c, loginScope}, loginReserve)
+func (c *Credentials) Login() *Source {
+	return &Source{creds: c, scope: loginScope, reserve: loginReserve}
 }
 
 // Email returns the e-mail address of the account that the tokens are for, or
@@ -163,39 +163,6 @@ func (c *Credentials) forget(l *lookup) {
 	if c.last == l {
 		c.last = nil
 	}
-}
-
-// source gives tokens of one scope.
-type source struct {
-	creds *Credentials
-	scope string
-}
-
-// Token makes a new token.
-func (s *source) Token() (*oauth2.Token, error) {
-	l := s.creds.current()
-	tok, err := s.token(l)
-	if err != nil {
-		s.creds.forget(l) // by the next time they may have been replaced
-	}
-	return tok, err
-}
-
-func (s *source) token(l *lookup) (*oauth2.Token, error) {
-	id, err := l.result()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	if s.creds.cfg.HTTPClient != nil {
-		ctx = context.WithValue(ctx, oauth2.HTTPClient, s.creds.cfg.HTTPClient)
-	}
-	tok, err := id.token(ctx, s.scope)
-	if err != nil {
-		return nil, err
-	}
-	return withQuotaProject(tok, id.quotaProject), nil
 }
 
 // quotaKey is where a token keeps the quota project of its credentials.

@@ -107,7 +107,7 @@ func TestRefusedCredentialsAreLookedUpAgain(t *testing.T) {
 func TestTokensAreFreshEnough(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		source func(*auth.Credentials) oauth2.TokenSource
+		source func(*auth.Credentials) *auth.Source
 		last   time.Duration // of a token of one hour
 	}{
 		"admin": {(*auth.Credentials).Admin, 59 * time.Minute},
