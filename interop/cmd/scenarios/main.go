@@ -30,7 +30,7 @@ func main() {
 	}
 	only := flag.String("only", "", "run the scenarios with this in their `name`")
 	out := flag.String("o", "", "the `file` to write; default ../INTEROP.md, with -only the standard output")
-	atOnce := flag.Int("parallel", 2, "how many `processes` run at the same time")
+	atOnce := flag.Int("parallel", 1, "how many `processes` run at the same time; more than one disturb each other's times")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -36,7 +36,8 @@ A Dial works if the instance answers a byte on the connection. It has %[2]s unle
 fails, the next begins %[3]s after the one before began, or when that ends, and so on for %[4]s. Time and API calls are
 counted from the fault, or from NewDialer when nothing was dialled before, until the end of the first Dial that works, or of
 the last. The error is that of the first Dial that failed. What took less than %[5]s ran %[6]d times, and the row is the run with
-the median time; the rest ran once. The machine was not idle otherwise: a difference of some ten milliseconds means nothing.
+the median time; the rest ran once. The emulator shared process and machine with the connector: a difference of some ten
+milliseconds means nothing.
 
 `, "`", inWords(dialLimit), inWords(pause), inWords(patience), inWords(quick), repeats)
 	b.WriteString(table(rows))
