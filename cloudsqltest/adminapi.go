@@ -2,6 +2,7 @@ package cloudsqltest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/x509"
@@ -57,7 +58,7 @@ type Request struct {
 	Call     string // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, or "" if unknown
 	Instance string // project:instance, or "" if the call is unknown, or no instance has the DNS name
 	Header   http.Header
-	Body     []byte
+	Body     []byte // decompressed
 	Fault    *Fault // what went wrong with it on demand, or nil
 	Status   int    // of the answer; 0 if there is none yet, or never will be
 }
@@ -81,7 +82,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 	}()
 
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(w, r)
 	req := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
 	if m := route.FindStringSubmatch(r.URL.Path); m != nil {
 		req.Instance, req.Call = m[1]+":"+m[2], m[3]+m[4]
@@ -90,6 +91,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.OnRequest != nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Header.Del("Content-Encoding") // it has been undone
 		req.Fault = s.OnRequest(r)
 	}
 	var rule *ActiveRule
@@ -122,6 +124,19 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	a.writeTo(w)
+}
+
+// readBody reads a request's body, which Google's library for Java compresses.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body := http.MaxBytesReader(w, r.Body, maxBody)
+	if r.Header.Get("Content-Encoding") != "gzip" {
+		return io.ReadAll(body)
+	}
+	text, err := gzip.NewReader(body)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, text, maxBody))
 }
 
 // record counts the request's fault, which has gone if it has happened often

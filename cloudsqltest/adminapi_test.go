@@ -1,6 +1,8 @@
 package cloudsqltest_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +11,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"reflect"
@@ -174,6 +177,47 @@ func TestErrorsAreTheAPIs(t *testing.T) {
 			}
 			if r := c.s.Requests(); r[len(r)-1].Status != resp.StatusCode {
 				t.Errorf("%s %s is kept with status %d", tt.method, tt.path, r[len(r)-1].Status)
+			}
+		}
+	})
+}
+
+// Google's library for Java compresses what it sends.
+func TestCompressedBodiesAreRead(t *testing.T) {
+	inMemory(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
+		request := must(json.Marshal(map[string]string{"public_key": publicPEM(clientKey.Public())}))
+		compress := func(text []byte) string {
+			var b bytes.Buffer
+			w := gzip.NewWriter(&b)
+			_ = must(w.Write(text))
+			wantNil(t, w.Close())
+			return b.String()
+		}
+		var seen []byte
+		c.s.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			seen = must(io.ReadAll(r.Body))
+			return nil
+		}
+		for _, tt := range []struct {
+			body string
+			want int
+		}{
+			{compress(request), 200},
+			{string(request), 400},
+			{compress(request)[:50], 400},
+			{compress(bytes.Repeat([]byte(" "), 2<<20)), 400}, // 2 kB
+		} {
+			req := must(http.NewRequestWithContext(t.Context(), "POST", c.s.URL()+instancePath+":generateEphemeralCert", strings.NewReader(tt.body)))
+			req.Header.Set("Authorization", "Bearer "+c.s.Token())
+			req.Header.Set("Content-Encoding", "gzip")
+			resp, err := c.s.Client().Do(req)
+			wantNil(t, err)
+			resp.Body.Close()
+			if resp.StatusCode != tt.want {
+				t.Errorf("%.20q: got status %d, want %d", tt.body, resp.StatusCode, tt.want)
+			}
+			if r := c.s.Requests(); tt.want == 200 && (!bytes.Equal(seen, request) || !bytes.Equal(r[len(r)-1].Body, request)) {
+				t.Errorf("OnRequest saw %q, kept is %q", seen, r[len(r)-1].Body)
 			}
 		}
 	})

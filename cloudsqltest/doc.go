@@ -135,4 +135,12 @@
 //     once, and then every 30 s.
 //   - The proxy takes tokens given by hand for expired: with --login-token, a
 //     connection can wait half a minute for its certificate.
+//
+// Read in the source of Google's other connectors, and not run:
+//
+//   - Java sends the body of generateEphemeralCert compressed, with
+//     Content-Encoding: gzip, as its Google API client does by default.
+//   - For IAM login, Java and Node embed the very token that they were given, if
+//     it was a bare one; Python refreshes a copy of the credentials, for the
+//     login's scope.
 package cloudsqltest
