@@ -5,8 +5,8 @@ go 1.26.0
 require (
 	cloud.google.com/go/auth/oauth2adapt v0.3.0
 	github.com/cloudsqlconn/cloudsqlconn v0.0.0
+	github.com/cloudsqlconn/cloudsqlconn/embedded v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/ncruces/go-sqlite3 v0.35.4
 	github.com/uptrace/bun v1.3.0
 	github.com/uptrace/bun/dialect/pgdialect v1.3.0
 	go.opentelemetry.io/otel/exporters/stdout/stdoutmetric v1.47.0
@@ -47,6 +47,7 @@ require (
 	github.com/jinzhu/inflection v1.0.0 // indirect
 	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/microsoft/go-mssqldb v1.11.2 // indirect
+	github.com/ncruces/go-sqlite3 v0.35.4 // indirect
 	github.com/ncruces/go-sqlite3-wasm/v5 v5.0.35304 // indirect
 	github.com/ncruces/julianday v1.0.0 // indirect
 	github.com/ncruces/wbt v1.0.0 // indirect
@@ -74,3 +75,5 @@ require (
 )
 
 replace github.com/cloudsqlconn/cloudsqlconn => ../
+
+replace github.com/cloudsqlconn/cloudsqlconn/embedded => ../embedded

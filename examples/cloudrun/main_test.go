@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/embedded/pgsqlite"
 	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/pgsqlite"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
 )

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/pgsqlite"
+	"github.com/cloudsqlconn/cloudsqlconn/embedded/pgsqlite"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 

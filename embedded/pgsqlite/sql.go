@@ -62,8 +62,8 @@ var (
 	operator   = regexp.MustCompile(`^(?:[-+*/%]|[<>=!|]+|LIKE)$`)
 	autonumber = regexp.MustCompile(`(?i)([\w"] )(?:(?:small|big)?serial|\w+ generated (?:always|by default) as identity)\b`)
 	refused    = regexp.MustCompile(`^(?:ANALYZE|CALL|CHECKPOINT|CLOSE|CLUSTER|COMMENT|COPY|DEALLOCATE|DECLARE|DISCARD|DO|EXECUTE|` +
-		`EXPLAIN|FETCH|GRANT|IMPORT|LISTEN|LOAD|LOCK|MERGE|MOVE|NOTIFY|PREPARE|REASSIGN|REFRESH|REINDEX|RESET|REVOKE|SECURITY|` +
-		`SET|SHOW|TABLE|TRUNCATE|UNLISTEN|VACUUM)$`)
+		`EXPLAIN|FETCH|GRANT|IMPORT|LISTEN|LOAD|LOCK|MERGE|MOVE|NOTIFY|PREPARE|REASSIGN|REFRESH|REINDEX|REVOKE|SECURITY|` +
+		`TABLE|TRUNCATE|UNLISTEN|VACUUM)$`)
 )
 
 // split returns the tokens of each statement. It leaves out blanks, comments and empty statements.
@@ -99,7 +99,7 @@ func verb(words []string) (string, error) {
 		return "", nil
 	}
 	switch first := words[0]; first {
-	case "SELECT", "INSERT", "UPDATE", "DELETE", "SAVEPOINT", "RELEASE":
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW":
 		return first, nil
 	case "VALUES":
 		return "SELECT", nil
@@ -126,10 +126,10 @@ func verb(words []string) (string, error) {
 		if len(object) > 0 && slices.Contains([]string{"TABLE", "INDEX", "VIEW"}, object[0]) {
 			return first + " " + object[0], nil
 		}
-		return "", &sqlError{"0A000", strings.Join(words[:min(2, len(words))], " ") + " is not supported by the quickstart engine"}
+		return "", &sqlError{"0A000", strings.Join(words[:min(2, len(words))], " ") + unsupported}
 	}
 	if refused.MatchString(words[0]) {
-		return "", &sqlError{"0A000", words[0] + " is not supported by the quickstart engine"}
+		return "", &sqlError{"0A000", words[0] + unsupported}
 	}
 	return "", &sqlError{"42601", "syntax error at or near " + strconv.Quote(words[0])}
 }
@@ -215,33 +215,6 @@ func opening(words []string) int {
 		}
 	}
 	return 1
-}
-
-// rewrite returns a statement as SQLite wants it.
-func (s *session) rewrite(tokens []string, types []uint32) (string, error) {
-	var out []string
-	for i, t := range tokens {
-		word := strings.ToUpper(t)
-		switch {
-		case strings.HasPrefix(t, "::") && types[i-1] != 0:
-			continue
-		case word == "CURRENT_TIMESTAMP" || word != "NOW" && strings.HasPrefix(word, "NOW") && strings.HasSuffix(word, ")"):
-			if t = "now()"; i > 0 && strings.EqualFold(tokens[i-1], "DEFAULT") {
-				t = "(now())"
-			}
-		case t[0] == '\'' && len(t) > 1 && types[i] != 0:
-			v, err := decode(s.types, types[i], pgtype.TextFormatCode, []byte(strings.ReplaceAll(t[1:len(t)-1], "''", "'")))
-			if err != nil {
-				return "", err
-			}
-			t = sqlite3.Quote(v)
-		}
-		out = append(out, t)
-	}
-	if strings.EqualFold(tokens[0], "CREATE") {
-		return autonumber.ReplaceAllString(strings.Join(out, " "), "${1}INTEGER"), nil // the only type that numbers itself
-	}
-	return strings.Join(out, " "), nil
 }
 
 // paramTypes returns the types of a statement's parameters: those that the client declared, else those known.

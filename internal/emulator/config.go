@@ -1,4 +1,4 @@
-package main
+package emulator
 
 import (
 	"bytes"
@@ -82,8 +82,11 @@ type addresses struct {
 // auto is an address, or a database, of the emulator's choice.
 const auto = "auto"
 
-// echo is the backend that sends back what it gets.
-const echo = "echo"
+// Backends that are no address, beside auto.
+const (
+	echo     = "echo"     // sends back what it gets
+	embedded = "embedded" // a database in this process
+)
 
 // problem is something wrong with a configuration, and where.
 type problem struct {
@@ -246,10 +249,14 @@ func (i *instance) complete() (key string, wrong error) {
 	if i.Backend == auto && i.Engine == "sqlserver" {
 		return fail("backend", "there is no SQL Server to start; want host:port or echo")
 	}
-	if i.Backend != auto && i.Backend != echo && !strings.ContainsAny(i.Backend, ":/") {
-		return fail("backend", "want host:port, the path of a unix socket, echo or auto, got %q", i.Backend)
+	if i.Backend == embedded && i.Engine == "sqlserver" {
+		return fail("backend", "there is no SQL Server to embed; want host:port or echo")
 	}
-	if i.IAMBackend != "" && (i.Backend == auto || i.Backend == echo) {
+	own := i.Backend != auto && i.Backend != echo && i.Backend != embedded
+	if own && !strings.ContainsAny(i.Backend, ":/") {
+		return fail("backend", "want host:port, the path of a unix socket, echo, auto or embedded, got %q", i.Backend)
+	}
+	if i.IAMBackend != "" && !own {
 		return fail("iamBackend", "is for a backend of your own")
 	}
 	if i.Addresses == nil {

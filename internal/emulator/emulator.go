@@ -1,4 +1,4 @@
-package main
+package emulator
 
 import (
 	"context"
@@ -19,13 +19,14 @@ import (
 // emulator is what runs: the Admin API, the instances with their databases, and
 // the control endpoint.
 type emulator struct {
-	cfg     *config
-	log     *slog.Logger
-	api     *cloudsqltest.Server
-	control *http.Server // nil if it is off
-	page    string       // its URL
-	failed  chan error   // of the control endpoint
-	wg      sync.WaitGroup
+	cfg      *config
+	log      *slog.Logger
+	embedded Embedded
+	api      *cloudsqltest.Server
+	control  *http.Server // nil if it is off
+	page     string       // its URL
+	failed   chan error   // of the control endpoint
+	wg       sync.WaitGroup
 
 	mu        sync.Mutex // guards everything below
 	instances []*running
@@ -42,13 +43,13 @@ type running struct {
 }
 
 // start starts everything, or nothing.
-func start(ctx context.Context, cfg *config, log *slog.Logger) (_ *emulator, err error) {
+func start(ctx context.Context, cfg *config, log *slog.Logger, dbs Embedded) (_ *emulator, err error) {
 	l, err := listen("-listen", cfg.Listen, cfg.AllowRemote)
 	if err != nil {
 		return nil, err
 	}
 	gate := newGate(l)
-	e := &emulator{cfg: cfg, log: log, api: cloudsqltest.NewServerOn(gate), failed: make(chan error, 1),
+	e := &emulator{cfg: cfg, log: log, embedded: dbs, api: cloudsqltest.NewServerOn(gate), failed: make(chan error, 1),
 		pending: map[string]bool{}, rules: map[int]*cloudsqltest.ActiveRule{}}
 	defer func() {
 		if err != nil {
@@ -101,10 +102,13 @@ func (e *emulator) Close() error {
 		_ = e.control.Close()
 	}
 	e.wg.Wait()
+	var errs []error
+	for _, i := range e.all() {
+		errs = append(errs, i.db.closeEmbedded())
+	}
 	e.api.Close()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var errs []error
 	for _, i := range e.instances {
 		errs = append(errs, i.db.Close())
 	}
@@ -203,7 +207,7 @@ func emulated(cfg *instance, db *database) cloudsqltest.Instance {
 	alter, _ := alteration(cfg.ServerCertificate)
 	exchange, _ := parseExchange(cfg.MetadataExchange)
 	return cloudsqltest.Instance{
-		DatabaseVersion: db.version, Backend: db.backend, IAMBackend: db.iamBackend, ListenOn3307: true,
+		DatabaseVersion: db.version, Backend: db.backend, IAMBackend: db.iamBackend, Handler: db.serve, ListenOn3307: true,
 		CAMode: cloudsqltest.CAMode(cfg.CAMode), DNSNames: cfg.DNSNames, Nodes: make([]cloudsqltest.Node, cfg.Nodes),
 		CertTTL: cfg.CertificateLife, ClockSkew: cfg.ClockSkew, AlterServerCert: alter, IAMUsers: cfg.IAMUsers,
 		NoSessionTickets: cfg.NoSessionTickets, MetadataExchange: exchange,
@@ -230,6 +234,7 @@ func (i *running) move(to *addresses) error {
 
 // remove ends an instance and its database.
 func (e *emulator) remove(i *running) error {
+	err := i.db.closeEmbedded()
 	e.api.DeleteInstance(i.Proxy)
 	e.mu.Lock()
 	before := len(e.instances)
@@ -237,9 +242,9 @@ func (e *emulator) remove(i *running) error {
 	gone := len(e.instances) == before
 	e.mu.Unlock()
 	if gone {
-		return nil // somebody else's call, or Close, ends the database
+		return err // somebody else's call, or Close, ends the database
 	}
-	return i.db.Close()
+	return errors.Join(err, i.db.Close())
 }
 
 // addRule returns the number by which the rule can be removed.

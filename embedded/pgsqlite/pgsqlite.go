@@ -1,21 +1,23 @@
-// Package pgsqlite is a stand-in for a PostgreSQL server, for a quickstart on a machine that has none: it speaks
-// PostgreSQL's protocol over an empty SQLite database in memory. It is pure Go and runs inside the program.
+// Package pgsqlite is a stand-in for a PostgreSQL server, for a machine that has none: it speaks PostgreSQL's protocol
+// over an empty SQLite database in memory. It is pure Go and runs inside the program.
 //
-// Call [New], hand every client's connection to [Engine.ServeConn], and call [Engine.Close] at the end. Any user may
-// log in to any database, without a password, and all see the same tables. Tables, indexes, views, queries, RETURNING,
-// transactions, savepoints and prepared statements work. The SQL is SQLite's, with PostgreSQL's serial and identity
-// columns, now(), version() and casts such as $1::text added.
+// Call [New], hand every client's connection to [Engine.ServeConn] or [Engine.ServeConnWithPassword], and call
+// [Engine.Close] at the end. Whatever database a client names, all see the same tables. Tables, indexes, views, queries,
+// RETURNING, transactions, savepoints and prepared statements work. The SQL is SQLite's, with PostgreSQL's serial and
+// identity columns, now(), version(), current_user and the like, gen_random_uuid(), ILIKE and casts such as $1::text added.
 //
 // What differs from PostgreSQL:
 //   - A transaction sees the database as it was at its first statement, as with REPEATABLE READ. A write waits for the
 //     transaction that wrote before it, and fails with 40001 if that one committed after this one had read.
 //   - Each statement of a batch, or of a string with several, commits by itself unless BEGIN was called.
 //   - SQLite is loose about types: VARCHAR(255) has no limit, integers have 64 bits, and a computed condition, such as
-//     SELECT a = b, is an integer.
+//     SELECT a = b, is an integer; EXISTS alone is a boolean. LIKE ignores the case of ASCII letters, as ILIKE does.
 //   - The type of a parameter or a quoted value is known with a cast, beside a column, in VALUES and after LIMIT;
 //     elsewhere it is text. A computed column has the type of its first value in a trial run without parameters, or none.
-//   - COPY, LISTEN, SET, SHOW, EXPLAIN, cursors, functions, roles and more fail with 0A000. There are no schemas, no
-//     catalogs, no arrays, and no TLS: the tunnel in front of the engine has it.
+//   - SET is remembered for SHOW and has no effect, nor is it undone by ROLLBACK.
+//   - COPY, LISTEN, EXPLAIN, TRUNCATE, cursors, functions, roles and more fail with 0A000. There are no schemas but the
+//     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E” and $$, and no TLS: the tunnel
+//     in front of the engine has it.
 package pgsqlite
 
 import (
@@ -57,11 +59,23 @@ func New() (*Engine, error) {
 }
 
 // ServeConn serves one client until it leaves or the engine is closed, closes conn and returns. A transaction that the
-// client left open is rolled back.
+// client left open is rolled back. Any user may log in.
 func (e *Engine) ServeConn(conn net.Conn) {
+	e.serveConn(conn, nil)
+}
+
+// ServeConnWithPassword is [Engine.ServeConn] with a login: the client is asked for a password, and refused with 28P01
+// unless it gives this one and the name of this user. The password crosses conn as it is, not hashed.
+func (e *Engine) ServeConnWithPassword(conn net.Conn, user, password string) {
+	e.serveConn(conn, func(u, p string) bool { return u == user && p == password })
+}
+
+// serveConn serves a client. If login is nil, everybody is let in without a password.
+func (e *Engine) serveConn(conn net.Conn, login func(user, password string) bool) {
 	defer conn.Close()
 	s := &session{
 		engine:     e,
+		login:      login,
 		conn:       conn,
 		backend:    pgproto3.NewBackend(conn, conn),
 		secret:     make([]byte, 4),

@@ -1,4 +1,4 @@
-package main
+package emulator
 
 import (
 	"bytes"
@@ -56,12 +56,17 @@ type program struct {
 // latest.
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startProgramWith(t, nil, args...)
+}
+
+func startProgramWith(t *testing.T, dbs Embedded, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{t: t, stdout: newOutput(), stderr: newOutput()}
 	ended := make(chan int, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		ended <- run(ctx, append([]string{"-listen", "127.0.0.1:0", "-control", "localhost:0"}, args...), p.stdout, p.stderr)
+		ended <- Run(ctx, append([]string{"-listen", "127.0.0.1:0", "-control", "localhost:0"}, args...), p.stdout, p.stderr, dbs)
 	})
 	p.stop = sync.OnceValue(func() int { cancel(); wg.Wait(); return <-ended })
 	t.Cleanup(func() { p.stop() })
@@ -91,7 +96,7 @@ func fails(t *testing.T, code int, message string, args ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // should it start
 	stdout, stderr := newOutput(), newOutput()
-	if got := run(ctx, args, stdout, stderr); got != code || !strings.Contains(stderr.String(), message) {
+	if got := Run(ctx, args, stdout, stderr, nil); got != code || !strings.Contains(stderr.String(), message) {
 		t.Errorf("%q: exit code %d, want %d; %s, want %q", args, got, code, stderr, message)
 	}
 }
@@ -114,14 +119,21 @@ func TestCommandLineIsChecked(t *testing.T) {
 		"unknown kind; want delay, hang":      {"-fault", "kind=explode"},
 		"quota: want 0 or more":               {"-quota", "-1"},
 		"are the same":                        {"-token", "a", "-login-token", "a"},
-		"are for one instance without a file": {"-config", "example.yaml", "-engine", "mysql"},
+		"are for one instance without a file": {"-config", exampleFile, "-engine", "mysql"},
 		"want host:port, the path of a unix":  {"-backend", "postgres"},
 		"no such file":                        {"-config", "missing.yaml"},
 	} {
 		fails(t, 2, message, args...)
 	}
 	stderr := newOutput()
-	if code := run(context.Background(), []string{"-h"}, newOutput(), stderr); code != 0 || !strings.Contains(stderr.String(), "-backend") {
+	if code := Run(context.Background(), []string{"-h"}, newOutput(), stderr, nil); code != 0 || !strings.Contains(stderr.String(), "-backend") {
 		t.Errorf("-h: exit code %d: %s", code, stderr)
+	}
+}
+
+func TestBuildWithoutADatabaseSaysWhichHasOne(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"postgres", "mysql"} {
+		fails(t, 1, "`go run ./embedded/cmd/cloudsql-emulator` has one; or let auto start", "-engine", engine, "-backend", "embedded", "-listen", "127.0.0.1:0", "-control", "none")
 	}
 }

@@ -1,13 +1,14 @@
 package pgsqlite
 
 import (
+	"bytes"
+	"crypto/rand"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/ncruces/go-sqlite3"
 )
@@ -23,6 +24,21 @@ func (s *session) createFunctions() {
 	})
 	_ = s.db.CreateFunction("version", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
 		ctx.ResultText("PostgreSQL " + serverVersion)
+	})
+	for name, value := range map[string]string{
+		"current_user": s.user, "current_role": s.user, "session_user": s.user,
+		"current_database": s.database, "current_catalog": s.database, "current_schema": "public",
+	} {
+		_ = s.db.CreateFunction(name, 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) { ctx.ResultText(value) })
+	}
+	_ = s.db.CreateFunction("current_setting", 1, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
+		ctx.ResultText(s.settings[strings.ToLower(arg[0].Text())])
+	})
+	_ = s.db.CreateFunction("gen_random_uuid", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
+		var id [16]byte
+		rand.Read(id[:])
+		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // version 4, as RFC 9562 has it
+		ctx.ResultText(fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]))
 	})
 }
 
@@ -44,33 +60,6 @@ func typeOID(declared string) uint32 {
 		}
 	}
 	return pgtype.TextOID
-}
-
-// fields describes the rows of stmt. SQLite has no types for computed columns, so a first row must show them.
-func fields(stmt *sqlite3.Stmt) []pgproto3.FieldDescription {
-	var fields []pgproto3.FieldDescription
-	row := stmt.ReadOnly() && stmt.ColumnCount() > 0 && stmt.Step()
-	for i := range stmt.ColumnCount() {
-		oid := typeOID(stmt.ColumnDeclType(i))
-		if oid == 0 && row {
-			switch stmt.ColumnType(i) {
-			case sqlite3.INTEGER:
-				oid = pgtype.Int8OID
-			case sqlite3.FLOAT:
-				oid = pgtype.Float8OID
-			case sqlite3.BLOB:
-				oid = pgtype.ByteaOID
-			case sqlite3.TEXT:
-				if oid = pgtype.TextOID; storedTime.MatchString(stmt.ColumnText(i)) {
-					oid = pgtype.TimestamptzOID
-				}
-			}
-		}
-		fields = append(fields, pgproto3.FieldDescription{
-			Name: []byte(stmt.ColumnName(i)), DataTypeOID: oid, DataTypeSize: -1, TypeModifier: -1,
-		})
-	}
-	return fields
 }
 
 // format picks the format of value i as Bind defines it: without any it is text, and one is for all.
@@ -164,5 +153,9 @@ func encode(m *pgtype.Map, oid uint32, format int16, stmt *sqlite3.Stmt, i int) 
 		}
 		v = t
 	}
-	return m.Encode(oid, format, v, nil)
+	b, err := m.Encode(oid, format, v, nil)
+	if oid == pgtype.TimestamptzOID && format == pgtype.TextFormatCode {
+		b = bytes.Replace(b, []byte("Z"), []byte("+00"), 1) // as PostgreSQL writes it
+	}
+	return b, err
 }

@@ -1,4 +1,4 @@
-package main
+package emulator
 
 import (
 	"os"
@@ -10,9 +10,12 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
+// exampleFile stands beside the program that people install.
+const exampleFile = "../../cmd/cloudsql-emulator/example.yaml"
+
 func TestExampleIsGood(t *testing.T) {
 	t.Parallel()
-	cfg, err := loadConfig("example.yaml")
+	cfg, err := loadConfig(exampleFile)
 	wantNil(t, err)
 	if problems := cfg.complete(); len(problems) > 0 {
 		t.Fatal(problems)
@@ -26,7 +29,7 @@ func TestExampleIsGood(t *testing.T) {
 // The example names every key.
 func TestExampleIsComplete(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("example.yaml")
+	text, err := os.ReadFile(exampleFile)
 	wantNil(t, err)
 	for _, key := range []string{"listen", "control", "allowRemote", "token", "loginToken", "principal", "principals", "email", "quota", "maxRequests", "allowAnyKey", "instances",
 		"name", "engine", "version", "backend", "iamBackend", "addresses", "public", "private", "psc", "nodes", "caMode", "dnsNames", "iamUsers", "certificateLife", "clockSkew",
@@ -48,23 +51,25 @@ func TestMistakesInAFileAreNamedWithTheirLine(t *testing.T) {
 		"instances:\n- backend: echo\n  nodes: many\n":                                 "line 3: cannot unmarshal",
 		"instances:\n- backend: echo\n  nodes: 21\n":                                   "line 3: nodes: want 0 to 20",
 		"instances:\n- backend: echo\n- backend: echo\n":                               "line 3: name: my-project:europe-west1:my-db is there twice",
-		"instances:\n-\n":                                       "line 2: an instance is empty",
-		"instances:\n- name: my-db\n":                           "line 2: name: ",
-		"instances:\n- engine: mysql\n  version: POSTGRES_16\n": `line 3: version: "POSTGRES_16" is none of mysql`,
-		"instances:\n- engine: sqlserver\n":                     "line 2: backend: there is no SQL Server to start",
-		"instances:\n- backend: x\n":                            "line 2: backend: want host:port",
-		"instances:\n- iamBackend: /x\n":                        "line 2: iamBackend: is for a backend of your own",
-		"instances:\n- addresses:\n    psc: x.goog\n":           "line 2: addresses: want public, private or both",
-		"instances:\n- addresses: {public: db.test}\n":          "line 2: addresses: want an IPv4 address or auto",
-		"instances:\n- caMode: SOME\n":                          "line 2: caMode: unknown mode",
-		"instances:\n- serverCertificate: bad\n":                "line 2: serverCertificate: unknown",
-		"instances:\n- metadataExchange: bad\n":                 "line 2: metadataExchange: unknown",
-		"instances:\n- behavior: bad\n":                         "line 2: behavior: unknown behavior \"bad\"; want Healthy, Silent,",
-		"instances:\n- {}\nfaults:\n- kind: explode\n":          "line 4: rule \"kind=explode\": unknown kind",
-		"instances:\n- {}\nfaults:\n- colour: red\n":            "line 4: unknown key colour",
-		"instances:\n- {}\nquota: -1\n":                         "line 3: quota: want 0 or more",
-		"instances:\n- {}\nprincipals:\n- token: t\n":           "line 4: a principal needs an email",
-		"instances:\n- {}\n---\ninstances:\n- {}\n":             "more than one document",
+		"instances:\n-\n":                                        "line 2: an instance is empty",
+		"instances:\n- name: my-db\n":                            "line 2: name: ",
+		"instances:\n- engine: mysql\n  version: POSTGRES_16\n":  `line 3: version: "POSTGRES_16" is none of mysql`,
+		"instances:\n- engine: sqlserver\n":                      "line 2: backend: there is no SQL Server to start",
+		"instances:\n- backend: x\n":                             "line 2: backend: want host:port",
+		"instances:\n- {backend: embedded, engine: sqlserver}\n": "line 2: backend: there is no SQL Server to embed",
+		"instances:\n- {backend: embedded, iamBackend: /x}\n":    "line 2: iamBackend: is for a backend of your own",
+		"instances:\n- iamBackend: /x\n":                         "line 2: iamBackend: is for a backend of your own",
+		"instances:\n- addresses:\n    psc: x.goog\n":            "line 2: addresses: want public, private or both",
+		"instances:\n- addresses: {public: db.test}\n":           "line 2: addresses: want an IPv4 address or auto",
+		"instances:\n- caMode: SOME\n":                           "line 2: caMode: unknown mode",
+		"instances:\n- serverCertificate: bad\n":                 "line 2: serverCertificate: unknown",
+		"instances:\n- metadataExchange: bad\n":                  "line 2: metadataExchange: unknown",
+		"instances:\n- behavior: bad\n":                          "line 2: behavior: unknown behavior \"bad\"; want Healthy, Silent,",
+		"instances:\n- {}\nfaults:\n- kind: explode\n":           "line 4: rule \"kind=explode\": unknown kind",
+		"instances:\n- {}\nfaults:\n- colour: red\n":             "line 4: unknown key colour",
+		"instances:\n- {}\nquota: -1\n":                          "line 3: quota: want 0 or more",
+		"instances:\n- {}\nprincipals:\n- token: t\n":            "line 4: a principal needs an email",
+		"instances:\n- {}\n---\ninstances:\n- {}\n":              "more than one document",
 		"instances: [": "line 1: ",
 	} {
 		file := filepath.Join(t.TempDir(), "emulator.yaml")
@@ -77,7 +82,7 @@ func TestMistakesInAFileAreNamedWithTheirLine(t *testing.T) {
 
 func TestREADMEHasEveryFault(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile("../../cmd/cloudsql-emulator/README.md")
 	wantNil(t, err)
 	for _, kind := range cloudsqltest.RuleKinds() {
 		if !strings.Contains(string(text), "`"+kind+"`") {
@@ -87,7 +92,7 @@ func TestREADMEHasEveryFault(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	example, err := os.ReadFile("example.yaml")
+	example, err := os.ReadFile(exampleFile)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package emulator
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func TestClientsReachInstancesAtPort3307(t *testing.T) {
 
 func TestExampleRuns(t *testing.T) {
 	t.Parallel()
-	p := startProgram(t, "-config", "example.yaml", "-v")
+	p := startProgram(t, "-config", exampleFile, "-v")
 	for _, want := range []string{"token        an-api-token\n", "login token  a-login-token\n", "token        ann-token of ann@example.com\n",
 		"\nexample.com:my-project:europe-west1:shop\n  engine     MYSQL_8_0\n", "127.77.0.1:3307 PRIVATE", " of shop-node-2\n"} {
 		if !strings.Contains(p.stdout.String(), want) {

@@ -14,7 +14,10 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const serverVersion = "15.0 (cloudsqlconn quickstart engine on SQLite)"
+const serverVersion = "15.0 (SQLite)"
+
+// unsupported ends the message of an error with the code 0A000.
+const unsupported = " is not supported: this is SQLite behind PostgreSQL's protocol"
 
 // The states of a transaction, as ReadyForQuery names them.
 const (
@@ -28,9 +31,13 @@ type session struct {
 	engine  *Engine
 	conn    net.Conn
 	backend *pgproto3.Backend
+	login   func(user, password string) bool // nil: everybody may log in
 	secret  []byte
 	cancel  context.CancelFunc // guarded by Engine.mu
 
+	user       string
+	database   string
+	settings   map[string]string // by their names in lower case
 	db         *sqlite3.Conn
 	types      *pgtype.Map
 	statements map[string]*statement
@@ -43,6 +50,7 @@ type session struct {
 type statement struct {
 	verb   string // "" if empty
 	sql    string // for SQLite
+	set    []setting
 	params []uint32
 	fields []pgproto3.FieldDescription
 }
@@ -52,40 +60,6 @@ type portal struct {
 	*statement
 	args    []any
 	formats []int16
-}
-
-// startup reports whether the client logged in. Others leave at once, or came only to cancel a query.
-func (s *session) startup(id uint32) bool {
-	for {
-		msg, err := s.backend.ReceiveStartupMessage()
-		if err != nil {
-			return false
-		}
-		switch msg := msg.(type) {
-		case *pgproto3.SSLRequest, *pgproto3.GSSEncRequest:
-			if _, err := s.conn.Write([]byte("N")); err != nil {
-				return false
-			}
-		case *pgproto3.CancelRequest:
-			s.engine.interrupt(msg)
-			return false
-		case *pgproto3.StartupMessage:
-			s.backend.Send(&pgproto3.AuthenticationOk{})
-			for _, p := range []pgproto3.ParameterStatus{
-				{Name: "server_version", Value: serverVersion},
-				{Name: "server_encoding", Value: "UTF8"},
-				{Name: "client_encoding", Value: "UTF8"},
-				{Name: "standard_conforming_strings", Value: "on"},
-				{Name: "integer_datetimes", Value: "on"},
-				{Name: "DateStyle", Value: "ISO, MDY"},
-				{Name: "TimeZone", Value: "UTC"},
-			} {
-				s.backend.Send(&p)
-			}
-			s.backend.Send(&pgproto3.BackendKeyData{ProcessID: id, SecretKey: s.secret})
-			return true
-		}
-	}
 }
 
 func (s *session) serve() {
@@ -202,7 +176,7 @@ func (s *session) handle(msg pgproto3.FrontendMessage) error {
 			return err
 		}
 		if msg.MaxRows != 0 {
-			return &sqlError{"0A000", "reading a result in parts is not supported by the quickstart engine"}
+			return &sqlError{"0A000", "reading a result in parts" + unsupported}
 		}
 		return s.run(p)
 	case *pgproto3.Close:
@@ -215,7 +189,7 @@ func (s *session) handle(msg pgproto3.FrontendMessage) error {
 	case *pgproto3.Flush:
 		return s.backend.Flush()
 	default:
-		return &sqlError{"0A000", fmt.Sprintf("%T is not supported by the quickstart engine", msg)}
+		return &sqlError{"0A000", fmt.Sprintf("%T", msg) + unsupported}
 	}
 	return nil
 }
@@ -281,6 +255,17 @@ func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
 	if err != nil || verb == "" || verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" {
 		return st, err
 	}
+	switch verb {
+	case "SET", "RESET":
+		st.set, err = parseSet(tokens)
+		return st, err
+	case "SHOW":
+		if tokens, err = s.parseShow(tokens); err != nil {
+			return nil, err
+		}
+	}
+	tokens = standard(tokens)
+	words = upper(tokens)
 	types, err := s.valueTypes(words)
 	if err != nil {
 		return nil, err
@@ -293,10 +278,14 @@ func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
 	}
 	stmt, _, err := s.db.Prepare(st.sql)
 	if err != nil {
+		if catalogs(words) {
+			err = &sqlError{"42P01", "PostgreSQL's catalogs are not there: this is SQLite behind PostgreSQL's protocol; " +
+				"SELECT name, sql FROM sqlite_schema shows the tables"}
+		}
 		return nil, err
 	}
 	defer stmt.Close()
-	st.fields = fields(stmt)
+	st.fields = fields(stmt, tokens)
 	return st, nil
 }
 
@@ -326,6 +315,8 @@ func (s *session) run(p *portal) error {
 		if tag, err = s.transact(tag); err != nil {
 			return err
 		}
+	case "SET", "RESET":
+		s.change(p.set)
 	default:
 		rows, err := s.rows(p)
 		if err != nil {

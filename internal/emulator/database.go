@@ -1,12 +1,14 @@
-package main
+package emulator
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
@@ -17,30 +19,41 @@ type database struct {
 	about               string // for people
 	version             string // as the Admin API calls it
 	backend, iamBackend string
-	user, password      string // to try; empty if it is somebody else's database
-	name                string // of the database for that
-	iamUser             string // to try
-	server              closer // nil if it is somebody else's
+	user, password      string         // to try; empty if it is somebody else's database
+	name                string         // of the database for that
+	iamUser             string         // to try
+	end                 func() error   // ends it, once; nil if it is somebody else's
+	serve               func(net.Conn) // nil if it is not in this process
 }
 
-type closer interface{ Close() error }
-
-// Close ends the server, if there is one.
+// Close ends the database, if it is the emulator's. It may be called again.
 func (d *database) Close() error {
-	if d.server == nil {
+	if d.end == nil {
 		return nil
 	}
-	return d.server.Close()
+	return d.end()
+}
+
+// closeEmbedded is Close for a database in this process, before its instance
+// ends: that waits for queries.
+func (d *database) closeEmbedded() error {
+	if d.serve == nil {
+		return nil
+	}
+	return d.end()
 }
 
 // app is the user, the password and the database of a private server.
 const app = "app"
 
-// openDatabase starts a server if the backend is auto.
+// openDatabase starts a server if the backend is auto, and opens a database if
+// it is embedded.
 func (e *emulator) openDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (*database, error) {
 	switch cfg.Backend {
 	case auto:
 		return e.startDatabase(ctx, cfg, name)
+	case embedded:
+		return e.openEmbedded(cfg, name)
 	case echo:
 		return &database{about: "none: what clients send comes back", version: versionOf(cfg)}, nil
 	}
@@ -63,11 +76,11 @@ func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name clouds
 	}
 	server, err := begin(ctx, dbserver.Options{})
 	if errors.Is(err, dbserver.ErrNotInstalled) {
-		return nil, fmt.Errorf("backend auto: %w; or name a server of your own as the backend", err)
+		return nil, fmt.Errorf("backend auto: %w; or name a server of your own as the backend; or embedded: %s", err, howEmbedded)
 	} else if err != nil {
 		return nil, err
 	}
-	d.server = server
+	d.end = sync.OnceValue(server.Close)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, server.Close())

@@ -1,0 +1,138 @@
+package pgsqlite
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// shown runs a query and returns its columns, and the values of its only row.
+func shown(t *testing.T, conn *pgx.Conn, mode pgx.QueryExecMode, query string) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), query, mode)
+	must(t, err)
+	defer rows.Close()
+	var names []string
+	for _, f := range rows.FieldDescriptions() {
+		names = append(names, f.Name)
+	}
+	if !rows.Next() {
+		t.Fatalf("%s: no row, %v", query, rows.Err())
+	}
+	values, err := rows.Values()
+	must(t, err)
+	return strings.Join(names, " ") + ": " + strings.Trim(fmt.Sprint(values), "[]")
+}
+
+func TestSpeaksAsPostgreSQLDoes(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, newEngine(t))
+	exec(t, conn, `CREATE TABLE public.t (id serial PRIMARY KEY, name text, key text DEFAULT gen_random_uuid());
+		INSERT INTO t (name) VALUES ('Ann')`)
+	for query, want := range map[string]string{
+		"SELECT count(*), max(id) FROM t":                              "count max: 1 1",
+		"SELECT count(*) AS \"how many\" FROM t":                       "how many: 1",
+		"SELECT count(*)::int + 1, 1 FROM t":                           "?column? ?column?: 2 1",
+		"SELECT id::text || '!' AS s, t.id::text FROM t":               "s id: 1! 1",
+		"SELECT coalesce(name, 'x'), CASE id WHEN 1 THEN 2 END FROM t": "coalesce case: Ann 2",
+		"SELECT name FROM public.t WHERE name ILIKE 'a%'":              "name: Ann",
+		"SELECT length(key) FROM t":                                    "length: 36",
+		"SELECT EXISTS (SELECT 1 FROM t), true":                        "exists bool: true true",
+		"SELECT current_user, session_user, current_database()":        "current_user session_user current_database: u u d",
+		"SELECT current_schema, pg_catalog.version()":                  "current_schema version: public PostgreSQL 15.0 (SQLite)",
+		"SHOW server_version":                                          "server_version: 15.0 (SQLite)",
+		"SHOW TRANSACTION ISOLATION LEVEL":                             "transaction_isolation: repeatable read",
+		"SELECT current_setting('TimeZone')":                           "current_setting: UTC",
+	} {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+			if got := shown(t, conn, mode, query); got != want {
+				t.Errorf("%s: got %q, want %q", query, got, want)
+			}
+		}
+	}
+}
+
+func TestRemembersSettings(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, newEngine(t))
+	for _, tt := range []struct{ set, show, want string }{
+		{"SET search_path = a, \"B\"", "search_path", "a, B"},
+		{"SET SESSION extra_float_digits TO 3", "extra_float_digits", "3"},
+		{"SET LOCAL app.user = 'it''s'", "app.user", "it's"},
+		{"SET TIME ZONE 'Europe/Madrid'", "timezone", "Europe/Madrid"},
+		{"SET timezone TO DEFAULT", "timezone", "UTC"},
+		{"SET NAMES 'UTF8'", "client_encoding", "UTF8"},
+		{"SET TRANSACTION READ ONLY", "transaction_read_only", "off"},
+		{"RESET search_path", "search_path", "public"},
+		{"RESET ALL", "app.user", ""},
+	} {
+		tag, err := conn.Exec(t.Context(), tt.set)
+		must(t, err)
+		want(t, tag.String(), strings.Fields(tt.set)[0])
+		var got string
+		err = conn.QueryRow(t.Context(), "SHOW "+tt.show, pgx.QueryExecModeSimpleProtocol).Scan(&got)
+		if tt.want == "" {
+			wantCode(t, err, "42704")
+			continue
+		}
+		must(t, err)
+		want(t, got, tt.want)
+	}
+}
+
+func TestPasswordIsAskedFor(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	config := config(t, e)
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go e.ServeConnWithPassword(server, "u", "secret")
+		return client, nil
+	}
+	for _, tt := range []struct {
+		user, password string
+		ok             bool
+	}{{"u", "secret", true}, {"u", "wrong", false}, {"u", "", false}, {"v", "secret", false}} {
+		config.User, config.Password = tt.user, tt.password
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if !tt.ok {
+			wantCode(t, err, "28P01")
+			continue
+		}
+		must(t, err)
+		want(t, shown(t, conn, pgx.QueryExecModeExec, "SELECT current_user"), "current_user: u")
+		must(t, conn.Close(t.Context()))
+	}
+}
+
+// A timestamp in text has PostgreSQL's form of a zone.
+func TestTimesInTextHaveAnOffset(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, newEngine(t))
+	results, err := conn.PgConn().Exec(t.Context(), "SELECT now()").ReadAll()
+	must(t, err)
+	if got := string(results[0].Rows[0][0]); !strings.HasSuffix(got, "+00") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func FuzzSet(f *testing.F) {
+	for _, seed := range []string{"SET a TO 'b'", "SET", "RESET ALL", "SET SESSION a", "SET TIME ZONE", "SET a = '", "SELECT 1::int::text, (2)::int, f(1)::text"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(_ *testing.T, sql string) {
+		s := &session{settings: newSettings("u", "")}
+		for _, tokens := range split(sql) {
+			set, _ := parseSet(tokens)
+			s.change(set)
+			_, _ = s.parseShow(tokens)
+			tokens = standard(tokens)
+			_, _ = s.rewrite(tokens, make([]uint32, len(tokens)))
+			columnName(strings.Join(tokens, " "), tokens)
+		}
+	})
+}
