@@ -66,7 +66,7 @@ func newConfig(opts []Option) (config, error) {
 		observe:        observeConfig{log: slog.New(slog.DiscardHandler)},
 		dial: dialConfig{
 			types:     []IPType{PublicIP, PrivateIP, PSC},
-			dialFunc:  new(net.Dialer).DialContext,
+			dialFunc:  (&net.Dialer{KeepAlive: -1}).DialContext, // netdial.KeepAlive comes after it
 			keepAlive: defaultKeepAlive,
 			exchange:  true,
 			protocol:  mdx.TLS,
