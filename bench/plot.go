@@ -71,6 +71,7 @@ func (p barPlot) draw(plt *plot.Plot) error {
 	}
 	plt.Add(bars, errorBars)
 	plt.NominalX(names...)
+	plt.X.Min, plt.X.Max = -0.6, float64(len(names))-0.4 // or the last name is cut off
 	plt.X.Tick.Label.Font.Size = min(12, vg.Length(72/len(names)+2))
 	plt.Y.Min, plt.Y.Label.Text = 0, p.unit
 	return nil
