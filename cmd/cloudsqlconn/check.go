@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -81,11 +84,25 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		add(cloudsqlconn.WithAdminAPIEndpoint(s))
 		return nil
 	})
-	timeout := fs.Duration("timeout", 30*time.Second, "time for all hops together")
+	token := fs.String("token", "", "access `token` for the Admin API, in place of credentials; others on this machine can see it")
+	login := fs.String("login-token", "", "with -token, the `token` for IAM login, which this turns on (default that of -token)")
+	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
 	return func() []cloudsqlconn.Option {
+		*iam = *iam || *login != ""
+		switch {
+		case *iam && (*token != "" || *login != ""):
+			add(cloudsqlconn.WithIAMAuthNTokenSources(bare(*token), bare(cmp.Or(*login, *token))))
+		case *token != "":
+			add(cloudsqlconn.WithTokenSource(bare(*token)))
+		}
 		if *dns {
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
 		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam))
 	}
+}
+
+// bare is a source of one token.
+func bare(token string) oauth2.TokenSource {
+	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,12 +37,12 @@ func newServer(t *testing.T) *cloudsqltest.Server {
 	return s
 }
 
-// cli runs the program against s, with the credentials of the flags if there
-// are any.
+// cli runs the program against s, with the credentials or the token of the
+// flags if there are any.
 func cli(t *testing.T, s *cloudsqltest.Server, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}
-	if !strings.Contains(strings.Join(args, " "), "-credentials") {
+	if all := strings.Join(args, " "); !strings.Contains(all, "-credentials") && !strings.Contains(all, "-token") {
 		opts = s.Options()
 	}
 	var out, errs strings.Builder
@@ -117,6 +118,31 @@ func TestCredentialsOfTheFlags(t *testing.T) {
 	code, stdout, _ = cli(t, s, "check", "-credentials", file+"x", instance)
 	if code != 1 || !strings.Contains(stdout, "open key.jsonx: ") || strings.Contains(stdout, filepath.Dir(file)) {
 		t.Errorf("exit status %d\n%s", code, stdout)
+	}
+}
+
+func TestTokensOfTheFlags(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, tt := range []struct {
+		args  []string
+		code  int
+		tells string
+	}{
+		{[]string{"-token", s.Token()}, exitOK, "PostgreSQL answers"},
+		{[]string{"-token", s.Token(), "-login-token", s.LoginToken()}, exitOK, "login token"},
+		{[]string{"-token", s.Token(), "-iam"}, exitFailed, "Invalid value at 'access_token'"}, // the kit wants another one
+		{[]string{"-token", s.Token() + "x"}, exitFailed, "401"},
+		{[]string{"-login-token", s.LoginToken()}, exitFailed, "empty token"},
+		{[]string{"-token", s.Token(), "-credentials", "key.json"}, exitUsage, "want one of them"},
+	} {
+		code, stdout, stderr := cli(t, s, slices.Concat([]string{"check"}, tt.args, []string{instance})...)
+		if code != tt.code || !strings.Contains(stdout+stderr, tt.tells) {
+			t.Errorf("%q: exit status %d, %q\n%s", tt.args, code, stderr, stdout)
+		}
+		if strings.Contains(stdout+stderr, s.Token()) || strings.Contains(stdout+stderr, s.LoginToken()) {
+			t.Errorf("%q: a token in %q\n%s", tt.args, stderr, stdout)
+		}
 	}
 }
 
