@@ -104,9 +104,9 @@ func ratios(a, b []cost, pick func(cost) float64) []float64 {
 	return v
 }
 
-// confidence is a median and the interval where the true one is with a
-// probability of 95 %: the ranks that the binomial distribution, approximated
-// by the normal one, leaves to the median.
+// confidence is the median of independent values and the interval where the true
+// one is with a probability of about 95 %: the ranks that the binomial
+// distribution, approximated by the normal one, leaves to the median.
 func confidence(values []float64) spread {
 	v := slices.Sorted(slices.Values(values))
 	n := float64(len(v))

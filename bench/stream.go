@@ -31,7 +31,7 @@ func transfers(ctx context.Context, r *run) error {
 	}
 
 	rounds, piece := r.pick(128, 512), 2*mib
-	r.section("Streaming", fmt.Sprintf("%d MiB each way and for each size of Write (and of Read), in pieces of %d MiB that take turns. Times are for one MiB.",
+	r.section("Streaming", fmt.Sprintf("%d MiB each way and for each size of Write (and of Read), in pieces of %d MiB that take turns. Times are for one MiB. The bar is met if the median of all is, and if none of the four is certainly below it.",
 		rounds*piece/mib, piece/mib))
 	var all []float64 // ratios of time, ours to bare
 	var worst spread
@@ -59,7 +59,7 @@ func transfers(ctx context.Context, r *run) error {
 	}
 	throughput := inverse(confidence(all))
 	r.bar("streaming", "≥ 0.98 × bare tls.Conn", fmt.Sprintf("throughput %s, with its 95 %% interval; the worst of the four alone %s",
-		times(throughput), times(inverse(worst))), throughput.median >= 0.98)
+		times(throughput), times(inverse(worst))), inverse(worst).high >= 0.98 && throughput.median >= 0.98)
 	return pingPong(r, subjects, conns)
 }
 

@@ -82,8 +82,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 	}()
 
+	header := r.Header.Clone()
 	body, err := readBody(w, r)
-	req := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Body: body}
+	req := Request{Time: time.Now(), Method: r.Method, Path: r.URL.Path, Header: header, Body: body}
 	if m := route.FindStringSubmatch(r.URL.Path); m != nil {
 		req.Instance, req.Call = m[1]+":"+m[2], m[3]+m[4]
 	} else if m := dnsRoute.FindStringSubmatch(r.URL.Path); m != nil {
@@ -91,7 +92,6 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.OnRequest != nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		r.Header.Del("Content-Encoding") // it has been undone
 		req.Fault = s.OnRequest(r)
 	}
 	var rule *ActiveRule
@@ -126,7 +126,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	a.writeTo(w)
 }
 
-// readBody reads a request's body, which Google's library for Java compresses.
+// readBody reads a request's body, which Google's library for Java compresses,
+// and makes the request one that was not compressed.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body := http.MaxBytesReader(w, r.Body, maxBody)
 	if r.Header.Get("Content-Encoding") != "gzip" {
@@ -136,7 +137,12 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(http.MaxBytesReader(w, text, maxBody))
+	plain, err := io.ReadAll(http.MaxBytesReader(w, text, maxBody))
+	if err == nil {
+		r.Header.Del("Content-Encoding")
+		r.ContentLength = int64(len(plain))
+	}
+	return plain, err
 }
 
 // record counts the request's fault, which has gone if it has happened often

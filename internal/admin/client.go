@@ -42,7 +42,8 @@ type Config struct {
 	QuotaProject string // X-Goog-User-Project; empty: that of API's tokens, if any
 
 	// API authorises the calls. Nil: HTTPClient does that by itself. No source
-	// is asked again while it has not answered.
+	// is asked again while it has not answered. One that can replace a token
+	// that was refused is a [Replacer].
 	API oauth2.TokenSource
 
 	// Login gives the tokens that go into certificates for IAM login. It is
@@ -289,14 +290,15 @@ type call[T any] interface {
 func do[T any](ctx context.Context, c *Client, name string, newCall func(context.Context) call[T], secrets ...string) (*T, error) {
 	return retry(ctx, func(ctx context.Context) (*T, error) {
 		reply, token, err := once(ctx, c, name, newCall(ctx), secrets)
-		if code, _ := refusal(err); code == http.StatusUnauthorized && c.api.refused(token) {
+		if code, _ := refusal(err); code == http.StatusUnauthorized && token != "" && c.api.replace(token) {
 			reply, _, err = once(ctx, c, name, newCall(ctx), secrets)
 		}
 		return reply, err
 	})
 }
 
-// once makes a call, and returns the token that authorised it.
+// once makes a call, and returns the token that authorised it, or "" if there
+// was none.
 func once[T any](ctx context.Context, c *Client, name string, call call[T], secrets []string) (*T, string, error) {
 	token, err := c.authorize(ctx, call.Header())
 	if err != nil {

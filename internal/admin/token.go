@@ -22,6 +22,15 @@ type SourceError struct{ Problem string }
 // Error tells what it gave.
 func (e *SourceError) Error() string { return "the token source returned " + e.Problem }
 
+// Replacer is a source of tokens that does not give a refused one again.
+type Replacer interface {
+	oauth2.TokenSource
+
+	// Replace is told that the API has refused a token. It reports whether the
+	// next one may be better.
+	Replace(refused string) bool
+}
+
 var errEmptyToken = &SourceError{Problem: "an empty token"}
 
 // sharedSource asks a TokenSource for many callers: whoever comes while it is
@@ -67,14 +76,14 @@ func (s *sharedSource) token(ctx context.Context) (*oauth2.Token, error) {
 	return call.tok, nil
 }
 
-// refused reports whether the source may have a better token than this one,
+// replace reports whether the source may have a better token than this one,
 // which the API has refused.
-func (s *sharedSource) refused(accessToken string) bool {
+func (s *sharedSource) replace(refused string) bool {
 	if s == nil {
 		return false
 	}
-	source, ok := s.ts.(interface{ Refused(accessToken string) bool })
-	return ok && source.Refused(accessToken)
+	r, ok := s.ts.(Replacer)
+	return ok && r.Replace(refused)
 }
 
 // ask returns the call under way, or begins one.

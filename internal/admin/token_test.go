@@ -313,3 +313,30 @@ func TestRefusedTokenIsNotRetried(t *testing.T) {
 		})
 	}
 }
+
+// refusedSource cannot get a token, and counts how often it is told that one was
+// refused.
+type refusedSource struct{ replaced atomic.Int32 }
+
+func (s *refusedSource) Token() (*oauth2.Token, error) {
+	return nil, &auth.RefusedError{Step: auth.AccountKey, Code: http.StatusUnauthorized}
+}
+
+func (s *refusedSource) Replace(string) bool {
+	s.replaced.Add(1)
+	return true
+}
+
+// A 401 on the way to a token is not about a token of the source's.
+func TestATokenThatCannotBeHadIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	a, source := &api{}, &refusedSource{}
+	c := newClient(t, a, func(cfg *admin.Config) { cfg.API = source })
+	if err := fetchError(t.Context(), t, c, false); !admin.Terminal(err) {
+		t.Errorf("%v is not terminal", err)
+	}
+	a.wantCalls(t, 0, 0)
+	if n := source.replaced.Load(); n != 0 {
+		t.Errorf("the source was told %d times that its token was refused", n)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,24 @@ func TestAFailedLookupIsMadeAgain(t *testing.T) {
 	wantError[*auth.NotFoundError](t, login)
 	write(t, name, s.User())
 	want(t, login, loginToken)
+}
+
+// x/oauth2 takes an answer without a token for one that never expires.
+func TestAnEmptyTokenIsNotKept(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var asked atomic.Int32
+	s.Fail = func(*http.Request) *authtest.Failure {
+		if asked.Add(1) > 1 {
+			return nil
+		}
+		return &authtest.Failure{Code: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: "{}"}
+	}
+	admin := auth.New(auth.Config{JSON: s.ServiceAccount()}).Admin()
+	if tok, err := admin.Token(); err == nil && tok.AccessToken != "" {
+		t.Fatal("the fault did not happen")
+	}
+	want(t, admin, adminToken)
 }
 
 // As when somebody runs `gcloud auth application-default login` again.

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// youngest is the age from which on a token that is refused may have been
-// revoked, or its key replaced. A younger one is refused for another reason:
-// the next one would be, too.
-const youngest = time.Minute
+// replaceableAfter is the age from which on a token that is refused may have
+// been revoked, or its key replaced. A younger one is refused for another
+// reason: the next one would be, too.
+const replaceableAfter = time.Minute
 
 // Source gives tokens of one scope, the same one for as long as it is good. Its
 // methods are safe for concurrent use.
@@ -41,19 +41,21 @@ func (s *Source) Token() (*oauth2.Token, error) {
 		s.creds.forget(l) // by the next time they may have been replaced
 		return nil, err
 	}
-	s.held.Store(&heldToken{tok, time.Now()})
+	if tok.AccessToken != "" {
+		s.held.Store(&heldToken{tok, time.Now()})
+	}
 	return tok, nil
 }
 
-// Refused reports whether the next Token may be better than this one, which
-// has been refused. It looks the credentials up again for that: their file may
-// have been replaced.
-func (s *Source) Refused(accessToken string) bool {
+// Replace is told that a token was refused, and reports whether the next one may
+// be better. It looks the credentials up again for that: their file may have
+// been replaced.
+func (s *Source) Replace(refused string) bool {
 	h := s.held.Load()
-	if h == nil || h.AccessToken != accessToken {
+	if h == nil || h.AccessToken != refused {
 		return true // it has been replaced in the meantime
 	}
-	if time.Since(h.made) < youngest {
+	if time.Since(h.made) < replaceableAfter {
 		return false
 	}
 	if s.held.CompareAndSwap(h, nil) {
