@@ -35,7 +35,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := (&program{stdout: os.Stdout, stderr: os.Stderr}).run(ctx, os.Args[1:])
+	code := (&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}}).run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

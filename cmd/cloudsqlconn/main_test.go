@@ -46,7 +46,7 @@ func cli(t *testing.T, s *cloudsqltest.Server, args ...string) (code int, stdout
 		opts = s.Options()
 	}
 	var out, errs strings.Builder
-	code = (&program{&out, &errs, opts}).run(t.Context(), args)
+	code = (&program{translated{&out}, translated{&errs}, opts}).run(t.Context(), args)
 	return code, out.String(), errs.String()
 }
 
@@ -112,7 +112,7 @@ func TestCredentialsOfTheFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, _ := cli(t, s, "check", "-credentials", file, instance)
-	if code != 0 || !strings.Contains(stdout, authtest.Account+", from WithCredentialsFile key.json") || strings.Contains(stdout, filepath.Dir(file)) {
+	if code != 0 || !strings.Contains(stdout, authtest.Account+", from -credentials key.json") || strings.Contains(stdout, filepath.Dir(file)) {
 		t.Errorf("exit status %d\n%s", code, stdout)
 	}
 	code, stdout, _ = cli(t, s, "check", "-credentials", file+"x", instance)
@@ -157,9 +157,9 @@ func TestWrongUse(t *testing.T) {
 		{"check -no-such-flag x", "flag provided but not defined: -no-such-flag"},
 		{"check -ip-types PUBIC x", "IP types"},
 		{"check -timeout soon x", "-timeout"},
-		{"check -timeout -1s x", "WithDialTimeout"},
-		{"check -credentials= x", "WithCredentialsFile"},
-		{"check -impersonate a/b x", "WithImpersonation"},
+		{"check -timeout -1s x", "-timeout: want a positive duration"},
+		{"check -credentials= x", "-credentials"},
+		{"check -impersonate a/b x", "-impersonate"},
 	} {
 		code, stdout, stderr := cli(t, s, strings.Fields(tt.args)...)
 		if code != 2 || stdout != "" || !strings.Contains(stderr, tt.want) {
@@ -168,6 +168,17 @@ func TestWrongUse(t *testing.T) {
 	}
 	if n := len(s.Requests()); n != 0 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+func TestErrorsAndHintsNameFlags(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, args := range []string{"check db.example.com", "check -ip-types PSC " + instance, "proxy db.example.com", "check -timeout -1s -credentials= x", "proxy -token x -credentials y x"} {
+		code, stdout, stderr := cli(t, s, strings.Fields(args)...)
+		if all := stdout + stderr; code == 0 || strings.Contains(all, "With") || !strings.Contains(all, " -") {
+			t.Errorf("%q: exit status %d, %q\n%s", args, code, stderr, stdout)
+		}
 	}
 }
 

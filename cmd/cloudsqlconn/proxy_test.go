@@ -78,7 +78,7 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		"a name":               {[]string{"proxy", "-listen", "db.example.com:5432", instance}, exitFailed, "-allow-remote"},
 		"no port":              {[]string{"proxy", "-listen", "127.0.0.1", instance}, exitFailed, "host:port"},
 		"a folder that is not": {[]string{"proxy", "-listen", "/nowhere/db.sock", instance}, exitFailed, "/nowhere/db.sock"},
-		"no connections":       {[]string{"proxy", "-listen", "127.0.0.1:0", "-max-connections", "-1", instance}, exitFailed, "WithMaxConnections"},
+		"no connections":       {[]string{"proxy", "-listen", "127.0.0.1:0", "-max-connections", "-1", instance}, exitFailed, "-max-connections"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := cli(t, s, tt.args...)

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"io"
+	"strings"
+)
+
+// flagNames says in the words of this program what errors and hints say in those
+// of the package. Longer names come before those that they begin with.
+var flagNames = strings.NewReplacer(
+	"WithAdminAPIEndpoint", "-endpoint",
+	"WithCredentialsFile", "-credentials",
+	"WithDialTimeout", "-timeout",
+	"WithDNSResolver", "-dns",
+	"WithIAMAuthNTokenSources", "-token and -login-token",
+	"WithIAMAuthN", "-iam",
+	"WithImpersonation", "-impersonate",
+	"WithIPTypes", "-ip-types",
+	"WithMaxConnections", "-max-connections",
+	"WithQuotaProject", "-quota-project",
+	"WithTokenSource", "-token",
+)
+
+// translated is a Writer of texts, each written at once.
+type translated struct{ io.Writer }
+
+// Write writes the text with flags for options.
+func (t translated) Write(text []byte) (int, error) {
+	if _, err := flagNames.WriteString(t.Writer, string(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
