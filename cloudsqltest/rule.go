@@ -38,15 +38,15 @@ type ruleKind struct {
 	name     string
 	fault    *Fault   // for requests: to be completed by the rule
 	behavior Behavior // for connections
-	needs    string   // a field of the rule
+	needs    string   // what a rule of it must have, the field of the same name: an example
 }
 
 var ruleKinds = []ruleKind{
-	{name: "delay", fault: &Fault{}, needs: "delay"},
+	{name: "delay", fault: &Fault{}, needs: "delay=2s"},
 	{name: "hang", fault: &Fault{Hang: true}},
-	{name: "status", fault: &Fault{}, needs: "status"},
-	{name: "body", fault: &Fault{}, needs: "body"},
-	{name: "header", fault: &Fault{}, needs: "header"},
+	{name: "status", fault: &Fault{}, needs: "status=503"},
+	{name: "body", fault: &Fault{}, needs: "body={}"},
+	{name: "header", fault: &Fault{}, needs: "header=Name: value"},
 	{name: "truncate", fault: &Fault{Alter: func(b []byte) []byte { return b[:len(b)/2] }}},
 	{name: "reset-at-start", fault: &Fault{ResetAt: AtStart}},
 	{name: "reset-in-headers", fault: &Fault{ResetAt: InHeaders}},
@@ -189,10 +189,12 @@ func (r Rule) activate() (*ActiveRule, error) {
 		return fail("status: want 200 to 599")
 	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
 		return fail("delay and header are for requests")
-	case (r.Status != 0) != (kind.needs == "status"), r.Body != "" && kind.needs != "status" && kind.needs != "body":
-		return fail("status and body are for the kinds of these names, which need them")
-	case kind.needs == "delay" && r.Delay == 0, kind.needs == "body" && r.Body == "", kind.needs == "header" && r.Header == "":
-		return fail("the kind needs a %s", kind.needs)
+	case r.Status != 0 && r.Kind != "status":
+		return fail("status is for the kind status")
+	case r.Body != "" && r.Kind != "status" && r.Kind != "body":
+		return fail("body is for the kinds status and body")
+	case r.Kind == "delay" && r.Delay == 0, r.Kind == "status" && r.Status == 0, r.Kind == "body" && r.Body == "", r.Kind == "header" && r.Header == "":
+		return fail("kind %s needs %s, such as %s", r.Kind, r.Kind, kind.needs)
 	}
 	if kind.fault == nil {
 		a.behavior = kind.behavior

@@ -107,6 +107,9 @@ func TestReadmeWorkflowIsYAML(t *testing.T) {
 		if err := d.Decode(&job); err != nil {
 			t.Error(err)
 		}
+		if len(job.Steps) == 0 || len(job.Services) == 0 {
+			t.Error("no steps, or no services")
+		}
 		for i, step := range job.Steps {
 			if (step.Uses == "") == (step.Run == "") {
 				t.Errorf("step %d has to use or to run something", i+1)

@@ -31,7 +31,8 @@ type client struct {
 	JDBC                   string
 }
 
-// introduce tells what there is, and what clients need to reach it.
+// introduce tells what there is, and what clients need to reach it. What comes
+// last stays on a screen: the lines for the Auth Proxy.
 func (e *emulator) introduce(out io.Writer) {
 	w := &bytes.Buffer{}
 	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
@@ -55,7 +56,13 @@ func (e *emulator) introduce(out io.Writer) {
 		}
 	}
 	fmt.Fprintln(w)
-	e.tellClients(w, e.all()[0])
+	first := e.all()[0]
+	e.tellClients(w, first)
+	if e.page == "" {
+		fmt.Fprint(w, "\nready\n")
+	} else {
+		fmt.Fprintf(w, "\nready; curl '%s/clients?instance=%s' prints all these lines again\n", e.page, first.Name())
+	}
 	_, _ = w.WriteTo(out)
 }
 

@@ -1,14 +1,11 @@
 package emulator
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -122,55 +119,6 @@ func loadConfig(file string) (*config, error) {
 		errs = append(errs, fmt.Errorf("%s: line %d: %w", file, line(&root, p.path), p.err))
 	}
 	return cfg, errors.Join(errs...)
-}
-
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
-
-// decode reads YAML, of which JSON is a part, and knows all keys.
-func decode(text []byte, v any) error {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	err := d.Decode(v)
-	var wrong *yaml.TypeError
-	switch {
-	case errors.As(err, &wrong):
-		return errors.New(unknownKey.ReplaceAllString(strings.Join(wrong.Errors, "; "), "unknown key $1"))
-	case err == io.EOF:
-		return errors.New("nothing in it")
-	case err != nil:
-		return err
-	case d.Decode(new(yaml.Node)) != io.EOF:
-		return errors.New("more than one document")
-	}
-	return nil
-}
-
-// line finds what a path leads to, or the last of it that is there.
-func line(n *yaml.Node, path []any) int {
-	if n.Kind == yaml.DocumentNode {
-		n = n.Content[0]
-	}
-	at := n.Line
-	for _, step := range path {
-		var next *yaml.Node
-		switch step := step.(type) {
-		case string:
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				if n.Content[i].Value == step {
-					next = n.Content[i+1]
-					at = n.Content[i].Line
-				}
-			}
-		case int:
-			next = n.Content[step]
-			at = next.Line
-		}
-		if next == nil {
-			break
-		}
-		n = next
-	}
-	return at
 }
 
 // complete fills in defaults and returns what is wrong.

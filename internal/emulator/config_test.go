@@ -48,7 +48,7 @@ func TestMistakesInAFileAreNamedWithTheirLine(t *testing.T) {
 		"\nlisten: x\ncolour: red\n": "line 3: unknown key colour",
 		"instances:\n- {backend: echo}\n- name: p:r:i\n  backend: echo\n  colour: red": "line 5: unknown key colour",
 		"instances:\n- name: p:r:i\n  engine: oracle\n":                                `line 3: engine: unknown engine "oracle"; want postgres, mysql or sqlserver`,
-		"instances:\n- backend: echo\n  nodes: many\n":                                 "line 3: cannot unmarshal",
+		"instances:\n- backend: echo\n  nodes: many\n":                                 "line 3: want a whole number, got `many`",
 		"instances:\n- backend: echo\n  nodes: 21\n":                                   "line 3: nodes: want 0 to 20",
 		"instances:\n- backend: echo\n- backend: echo\n":                               "line 3: name: my-project:europe-west1:my-db is there twice",
 		"instances:\n-\n":                                        "line 2: an instance is empty",

@@ -1,13 +1,11 @@
 package emulator
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -24,14 +22,18 @@ func (e *emulator) handler() http.Handler {
 	mux.HandleFunc("GET /instances", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.statuses()) })
 	mux.HandleFunc("POST /instances", e.serveAdd)
 	mux.HandleFunc("GET /instances/{name}", e.about(func(i *running, _ []byte) (any, error) { return i.status(), nil }))
-	mux.HandleFunc("DELETE /instances/{name}", e.about(func(i *running, _ []byte) (any, error) { return nil, e.remove(i) }))
+	mux.HandleFunc("DELETE /instances/{name}", e.serveRemove)
 	for path, change := range changes {
 		mux.HandleFunc("POST /instances/{name}/"+path, e.about(func(i *running, body []byte) (any, error) { return change(e, i, body) }))
 	}
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.faults()) })
 	mux.HandleFunc("POST /faults", e.serveAddFault)
 	mux.HandleFunc("DELETE /faults/{id}", e.serveRemoveFault)
-	return e.guard(http.NewCrossOriginProtection().Handler(mux))
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		replyError(w, http.StatusForbidden, errors.New("a page of another site must not do this"))
+	}))
+	return e.logged(e.guard(sameOrigin.Handler(explained(mux))))
 }
 
 // changes are what can be done to an instance. The body is empty, or an object.
@@ -80,7 +82,7 @@ var changes = map[string]func(e *emulator, i *running, body []byte) (any, error)
 		if err != nil {
 			return nil, err
 		}
-		i.SetBehaviorFor(max(what.Connections, 0), b)
+		i.behave(b, max(what.Connections, 0))
 		return i.status(), nil
 	},
 	"server-certificate": func(_ *emulator, i *running, body []byte) (any, error) {
@@ -88,19 +90,15 @@ var changes = map[string]func(e *emulator, i *running, body []byte) (any, error)
 		if err := decode(body, &what); err != nil {
 			return nil, err
 		}
-		alter, err := alteration(what.Is)
-		if err != nil {
-			return nil, err
-		}
-		i.AlterServerCert(alter)
-		return i.status(), nil
+		err := i.alterServerCert(what.Is)
+		return i.status(), err
 	},
 	"certificate-life": func(_ *emulator, i *running, body []byte) (any, error) {
 		var what struct{ Life time.Duration }
 		if err := decode(body, &what); err != nil {
 			return nil, err
 		}
-		i.SetCertTTL(what.Life)
+		i.setCertTTL(what.Life)
 		return i.status(), nil
 	},
 }
@@ -120,25 +118,6 @@ func decodeOptional(body []byte, v any) error {
 	return decode(body, v)
 }
 
-// guard keeps pages of the web from using the endpoint under a name of theirs.
-func (e *emulator) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if !e.cfg.AllowRemote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			replyError(w, http.StatusForbidden, errors.New("the host must be a loopback address"))
-			return
-		}
-		if r.Method != http.MethodGet {
-			defer func() { e.log.Info("control", "method", r.Method, "path", r.URL.Path, "client", r.RemoteAddr) }()
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // maxControlBody bounds what a request may send.
 const maxControlBody = 1 << 20
 
@@ -147,7 +126,7 @@ func (e *emulator) about(do func(i *running, body []byte) (any, error)) http.Han
 	return func(w http.ResponseWriter, r *http.Request) {
 		i := e.find(r.PathValue("name"))
 		if i == nil {
-			replyError(w, http.StatusNotFound, errors.New("no such instance"))
+			replyError(w, http.StatusNotFound, e.unknown(r.PathValue("name")))
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
@@ -161,6 +140,19 @@ func (e *emulator) about(do func(i *running, body []byte) (any, error)) http.Han
 		}
 		reply(w, http.StatusOK, answer)
 	}
+}
+
+func (e *emulator) serveRemove(w http.ResponseWriter, r *http.Request) {
+	i := e.find(r.PathValue("name"))
+	if i == nil {
+		replyError(w, http.StatusNotFound, e.unknown(r.PathValue("name")))
+		return
+	}
+	if err := e.remove(i); err != nil {
+		replyError(w, http.StatusInternalServerError, err)
+		return
+	}
+	reply(w, http.StatusOK, nil)
 }
 
 func (e *emulator) serveAdd(w http.ResponseWriter, r *http.Request) {
@@ -217,33 +209,14 @@ func (e *emulator) serveRemoveFault(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *emulator) serveClients(w http.ResponseWriter, r *http.Request) {
-	all := e.all()
-	if name := r.URL.Query().Get("instance"); name != "" {
-		all = nil
-		if i := e.find(name); i != nil {
-			all = []*running{i}
-		}
+	all, name := e.all(), r.URL.Query().Get("instance")
+	if name != "" {
+		all = slices.DeleteFunc(all, func(i *running) bool { return i.Name() != name })
 	}
 	if len(all) == 0 {
-		replyError(w, http.StatusNotFound, errors.New("no such instance"))
+		replyError(w, http.StatusNotFound, e.unknown(name))
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	e.tellClients(w, all[0])
-}
-
-// reply answers with JSON; nil is an empty object.
-func reply(w http.ResponseWriter, status int, v any) {
-	if v == nil {
-		v = struct{}{}
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(v)
-}
-
-func replyError(w http.ResponseWriter, status int, err error) {
-	reply(w, status, map[string]string{"error": err.Error()})
 }

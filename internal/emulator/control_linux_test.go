@@ -1,10 +1,15 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -66,13 +71,13 @@ func TestInstancesChangeWhileTheEmulatorRuns(t *testing.T) {
 	p.change("POST", path+"/rotate-server-ca", "")
 	p.change("POST", path+"/rotate-client-ca", "")
 	wantEcho(t, d, defaultInstance)
-	if s := p.change("GET", path, ""); s.Counts.Distrusted == 0 {
+	if s := p.change("GET", path, ""); s.Counts["distrusted"] == 0 {
 		t.Errorf("no client noticed the new CA: %+v", s.Counts)
 	}
 
 	p.change("POST", path+"/behavior", `{"behavior": "ResetAtOnce", "connections": 1}`)
 	wantEcho(t, d, defaultInstance)
-	if s := p.change("GET", path, ""); s.Counts.Dropped != 1 {
+	if s := p.change("GET", path, ""); s.Counts["dropped"] != 1 {
 		t.Errorf("no connection was reset: %+v", s.Counts)
 	}
 
@@ -97,8 +102,74 @@ func TestInstancesChangeWhileTheEmulatorRuns(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	wantEcho(t, p.dialer(), defaultInstance)
-	if !strings.Contains(p.stderr.String(), "msg=control method=DELETE path="+path) {
+	if !strings.Contains(p.stderr.String(), "msg=control method=DELETE path="+path+" status=200 ") {
 		t.Errorf("the log is\n%s", p.stderr)
+	}
+}
+
+func TestWhatWasSwitchedOnIsShown(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t, "-backend", "echo")
+	wantShown := func(when, behavior string, connections int, cert, life string, page ...string) {
+		t.Helper()
+		s := p.change("GET", path, "")
+		if s.Behavior != behavior || s.Connections != connections || s.ServerCertificate != cert || s.CertificateLife != life {
+			t.Errorf("%s: got %+v", when, s)
+		}
+		_, html := p.call("GET", "/", "")
+		for _, want := range page {
+			if !strings.Contains(html, want) {
+				t.Errorf("%s: the page has no %q:\n%s", when, want, html)
+			}
+		}
+	}
+	wantShown("at first", "", 0, "", "")
+	p.change("POST", path+"/stop", "")
+	p.change("POST", path+"/server-certificate", `{"is": "wrong-name"}`)
+	p.change("POST", path+"/certificate-life", `{"life": "2m"}`)
+	p.change("POST", path+"/behavior", `{"behavior": "silent"}`)
+	wantShown("all", "Silent", 0, "wrong-name", "2m0s", "stopped", ">Silent<", "server certificate wrong-name", "client certificates live 2m0s")
+
+	p.change("POST", path+"/start", "")
+	p.change("POST", path+"/server-certificate", `{"is": "good"}`)
+	p.change("POST", path+"/certificate-life", `{"life": "0s"}`)
+	p.change("POST", path+"/behavior", `{"behavior": "CloseAtOnce", "connections": 2}`)
+	wantShown("for two connections", "CloseAtOnce", 2, "", "", "CloseAtOnce</span> for 2 more")
+	for _, want := range []struct {
+		behavior string
+		left     int
+	}{{"CloseAtOnce", 1}, {"", 0}} {
+		conn, err := net.Dial("tcp", p.change("GET", path, "").Addresses["PUBLIC"]+":3307")
+		wantNil(t, err)
+		_, err = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+		if err == nil {
+			t.Error("the connection was not closed")
+		}
+		wantShown("after a connection", want.behavior, want.left, "", "")
+	}
+}
+
+func TestWhatTheFileSwitchesOnIsShown(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "emulator.yaml")
+	wantNil(t, os.WriteFile(file, []byte("instances: [{backend: echo, behavior: Silent, serverCertificate: expired, certificateLife: 5m}]"), 0o600))
+	p := startProgram(t, "-config", file)
+	if s := p.change("GET", path, ""); s.Behavior != "Silent" || s.ServerCertificate != "expired" || s.CertificateLife != "5m0s" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestCountsThatAreNotZeroAreOnThePage(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t, "-backend", "echo")
+	wantEcho(t, p.dialer(), defaultInstance)
+	_, html := p.call("GET", "/", "")
+	if !strings.Contains(html, "<td>1 accepted<br>1 handshakes<br><td>") {
+		t.Errorf("the page is\n%s", html)
+	}
+	if _, text := p.call("GET", path, ""); !strings.Contains(text, `"accepted": 1,`) || !strings.Contains(text, `"distrusted": 0,`) || strings.Contains(text, "efused") {
+		t.Errorf("got %s", text)
 	}
 }
 
@@ -147,6 +218,36 @@ func TestPageRequestsAndClientsAreShown(t *testing.T) {
 	}
 }
 
+func TestREADMEsRequestsSucceed(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../cmd/cloudsql-emulator/README.md")
+	wantNil(t, err)
+	p := startProgram(t, "-backend", "echo")
+	requests := regexp.MustCompile(`(?m)^curl (?:-X (\w+) )?(?:-d '(.*)' )?http://`+regexp.QuoteMeta(defaultControl)+`(\S+)$`).FindAllStringSubmatch(string(text), -1)
+	for _, r := range requests {
+		body := strings.Replace(r[2], `"auto"`, `"echo"`, 1) // needs no database
+		if code, text := p.call(cmp.Or(r[1], "POST"), r[3], body); code/100 != 2 {
+			t.Errorf("%s: %d %s", r[0], code, text)
+		}
+	}
+	if len(requests) != 4 {
+		t.Errorf("%d requests, want 4", len(requests))
+	}
+}
+
+func TestAnInstanceThatIsDeletedCanBeAddedAgain(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t, "-backend", "echo")
+	const two = `{"name": "p:r:two", "backend": "echo"}`
+	p.change("POST", "/instances", two)
+	if code, text := p.call("POST", "/instances", two); code != http.StatusConflict {
+		t.Fatalf("the second time: %d %s", code, text)
+	}
+	p.change("DELETE", "/instances/p:r:two", "")
+	p.change("POST", "/instances", two)
+	wantEcho(t, p.dialer(), "p:r:two")
+}
+
 func TestWrongRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t, "-backend", "echo")
@@ -154,27 +255,39 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 		method, path, body, want string
 		code                     int
 	}{
-		{"GET", "/instances/p:r:other", "", "no such instance", 404},
+		{"GET", "/instances/p:r:other", "", "there is no instance p:r:other; want " + defaultInstance, 404},
+		{"GET", "/clients?instance=p:r:other", "", "there is no instance p:r:other; want " + defaultInstance, 404},
+		{"GET", "/colour", "", "there is no /colour; there are /, /clients,", 404},
 		{"POST", "/instances", `{"backend": "echo"}`, "name: want", 400},
 		{"POST", "/instances", `{"name": "p:r:i", "colour": "red"}`, "unknown key colour", 400},
 		{"POST", "/instances", `{"name": "p:r:i", "engine": "oracle"}`, "unknown engine", 400},
 		{"POST", "/instances", `{"name": "p:r:i", "backend": "echo", "addresses": {"public": "192.0.2.1"}}`, "not on loopback", 400},
 		{"POST", "/instances", `{"name": "my-project:us-east1:my-db", "backend": "echo"}`, "exists", 409},
-		{"POST", path + "/explode", "", "not found", 404},
+		{"POST", path + "/explode", "", "there is no " + path + "/explode; there are /,", 404},
 		{"POST", path + "/behavior", "", "nothing in it", 400},
 		{"POST", path + "/behavior", `{"behavior": "Moody"}`, "unknown behavior", 400},
-		{"POST", path + "/cut", `{"hard": true}`, "unknown key hard", 400},
+		{"POST", path + "/cut", `{"hard": true}`, "unknown key hard\"", 400},
 		{"POST", path + "/addresses", `{"psc": "x.goog"}`, "want public, private or both", 400},
 		{"POST", path + "/addresses", `{"public": "192.0.2.1"}`, "not on loopback", 400},
 		{"POST", path + "/server-certificate", `{"is": "odd"}`, "unknown server certificate", 400},
-		{"POST", path + "/certificate-life", `{"life": "long"}`, "cannot unmarshal", 400},
+		{"POST", path + "/certificate-life", `{"life": "long"}`, "want a duration, such as 2m, got `long`", 400},
 		{"POST", "/faults", `{"kind": "explode"}`, "unknown kind", 400},
+		{"POST", "/faults", `{"kind": "status"}`, "kind status needs status, such as status=503", 400},
+		{"POST", "/faults", `hang`, "want an object, such as {key: value}, got `hang`", 400},
+		{"POST", "/faults", `["hang"]`, "want an object, such as {key: value}, got a list", 400},
+		{"POST", path + "/cut", `true`, "want an object, such as {key: value}, got `true`", 400},
+		{"POST", "/instances", `{"dnsNames": {}}`, "want a list, got an object", 400},
 		{"DELETE", "/faults/one", "", "no such fault", 404},
-		{"PUT", path, "", "Method Not Allowed", 405},
+		{"PUT", path, "", "PUT is not for " + path + "; want DELETE, GET, HEAD", 405},
 	} {
-		if code, text := p.call(tt.method, tt.path, tt.body); code != tt.code || !strings.Contains(text, tt.want) {
-			t.Errorf("%s %s %s: got %d %s, want %d %s", tt.method, tt.path, tt.body, code, text, tt.code, tt.want)
+		code, text := p.call(tt.method, tt.path, tt.body)
+		var refused struct{ Error string }
+		if err := json.Unmarshal([]byte(text), &refused); err != nil || code != tt.code || !strings.Contains(refused.Error+`"`, tt.want) {
+			t.Errorf("%s %s %s: got %d %s, %v, want %d %s", tt.method, tt.path, tt.body, code, text, err, tt.code, tt.want)
 		}
+	}
+	if want := "level=WARN msg=control method=POST path=/faults status=400 "; !strings.Contains(p.stderr.String(), want) {
+		t.Errorf("the log has no %q:\n%s", want, p.stderr)
 	}
 	wantEcho(t, p.dialer(), defaultInstance)
 }
@@ -186,7 +299,7 @@ func TestPagesOfTheWebAreKeptOut(t *testing.T) {
 	if code, text := p.call("GET", "/instances", "", "Host", "emulator.example.com"); code != 403 {
 		t.Errorf("another host: %d %s", code, text)
 	}
-	if code, text := p.call("POST", path+"/stop", "", "Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"); code != 403 {
+	if code, text := p.call("POST", path+"/stop", "", "Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"); code != 403 || !strings.Contains(text, `"error": "a page of another site`) {
 		t.Errorf("another origin: %d %s", code, text)
 	}
 	if s := p.change("GET", path, ""); !s.Listening {

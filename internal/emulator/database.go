@@ -34,13 +34,12 @@ func (d *database) Close() error {
 	return d.end()
 }
 
-// closeEmbedded is Close for a database in this process, before its instance
-// ends: that waits for queries.
-func (d *database) closeEmbedded() error {
-	if d.serve == nil {
-		return nil
+// interrupt ends the queries of a database in this process, for which the end of
+// its instance would wait. Close tells how that went.
+func (d *database) interrupt() {
+	if d.serve != nil {
+		_ = d.Close()
 	}
-	return d.end()
 }
 
 // app is the user, the password and the database of a private server.

@@ -1,8 +1,10 @@
 package emulator
 
 import (
+	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 // with a password and i after one with IAM, and wait for the client to leave.
 type fakes struct {
 	open, closed atomic.Int32
+	fault        error // of Close
 }
 
 func (f *fakes) embedded() Embedded {
@@ -26,7 +29,7 @@ func (f *fakes) embedded() Embedded {
 			}
 		}
 		return &Database{About: "a fake", Version: "MYSQL_8_4", Serve: greet("p"), ServeIAM: greet("i"),
-			Close: func() error { f.closed.Add(1); return nil }}, nil
+			Close: func() error { f.closed.Add(1); return f.fault }}, nil
 	}}
 }
 
@@ -58,5 +61,18 @@ func TestEmbeddedDatabaseServesByTheKindOfLogin(t *testing.T) {
 	p.stop()
 	if f.open.Load() != 2 || f.closed.Load() != 2 {
 		t.Errorf("opened %d, closed %d, want 2", f.open.Load(), f.closed.Load())
+	}
+}
+
+func TestADatabaseThatDoesNotEndWellIsToldOnce(t *testing.T) {
+	t.Parallel()
+	f := &fakes{fault: errors.New("disk full")}
+	p := startProgramWith(t, f.embedded(), "-engine", "mysql", "-backend", "embedded")
+	p.change("POST", "/instances", `{"name": "p:r:i", "engine": "mysql", "backend": "embedded"}`)
+	if code, text := p.call("DELETE", "/instances/p:r:i", ""); code != 500 || strings.Count(text, "disk full") != 1 {
+		t.Errorf("deleted: %d %s", code, text)
+	}
+	if code := p.stop(); code != 1 || strings.Count(p.stderr.String(), "cloudsql-emulator: disk full") != 1 || strings.Contains(p.stderr.String(), "full\ndisk") {
+		t.Errorf("exit code %d\n%s", code, p.stderr)
 	}
 }

@@ -40,6 +40,7 @@ type running struct {
 	*cloudsqltest.Proxy
 	cfg *instance
 	db  *database
+	on  switches
 }
 
 // start starts everything, or nothing.
@@ -104,7 +105,7 @@ func (e *emulator) Close() error {
 	e.wg.Wait()
 	var errs []error
 	for _, i := range e.all() {
-		errs = append(errs, i.db.closeEmbedded())
+		i.db.interrupt()
 	}
 	e.api.Close()
 	e.mu.Lock()
@@ -161,7 +162,7 @@ func (e *emulator) add(ctx context.Context, cfg *instance) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &running{cfg: cfg, db: db}
+	i := &running{cfg: cfg, db: db, on: switches{serverCert: cfg.ServerCertificate, certTTL: cfg.CertificateLife}}
 	err = attempt(func() { i.Proxy = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
 	if err == nil {
 		err = i.move(cfg.Addresses)
@@ -173,7 +174,7 @@ func (e *emulator) add(ctx context.Context, cfg *instance) (*running, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	behavior, _ := parseBehavior(cfg.Behavior)
-	i.SetBehavior(behavior)
+	i.behave(behavior, 0)
 	e.mu.Lock()
 	e.instances = append(e.instances, i)
 	e.mu.Unlock()
@@ -188,8 +189,11 @@ func (e *emulator) claim(key string) bool {
 		n, _ := cloudsqlconn.ParseName(i.Name())
 		return n.Project()+":"+n.Instance() == key
 	})
+	if taken {
+		return false
+	}
 	e.pending[key] = true
-	return !taken
+	return true
 }
 
 // checkAddresses refuses addresses off loopback unless they are allowed.
@@ -234,7 +238,7 @@ func (i *running) move(to *addresses) error {
 
 // remove ends an instance and its database.
 func (e *emulator) remove(i *running) error {
-	err := i.db.closeEmbedded()
+	i.db.interrupt()
 	e.api.DeleteInstance(i.Proxy)
 	e.mu.Lock()
 	before := len(e.instances)
@@ -242,9 +246,9 @@ func (e *emulator) remove(i *running) error {
 	gone := len(e.instances) == before
 	e.mu.Unlock()
 	if gone {
-		return err // somebody else's call, or Close, ends the database
+		return nil // somebody else's call, or Close, ends the database
 	}
-	return errors.Join(err, i.db.Close())
+	return i.db.Close()
 }
 
 // addRule returns the number by which the rule can be removed.

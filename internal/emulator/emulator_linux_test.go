@@ -80,6 +80,27 @@ func TestExampleRuns(t *testing.T) {
 	}
 }
 
+func TestOutputEndsWithTheAuthProxy(t *testing.T) {
+	t.Parallel()
+	for engine, database := range map[string]string{"postgres": "psql 'host=127.0.0.1 port=15432 ", "mysql": "mariadb --protocol=tcp --host=127.0.0.1 --port=13306 "} {
+		p := startProgram(t, "-backend", "echo", "-engine", engine)
+		lines := strings.Split(p.stdout.String(), "\n")
+		if len(lines) < 8 {
+			t.Fatalf("the output is\n%s", p.stdout)
+		}
+		for i, want := range []string{"# Cloud SQL Auth Proxy, in one shell", "cloud-sql-proxy --sqladmin-api-endpoint " + p.value("Admin API") + " --token ", "# in another", database, "",
+			"ready; curl '" + p.value("status page") + "/clients?instance=" + defaultInstance + "' prints all", ""} {
+			if got := lines[len(lines)-7+i]; !strings.HasPrefix(got, want) || want == "" && got != "" {
+				t.Errorf("%s: got %q, want %q", engine, got, want)
+			}
+		}
+	}
+	p := startProgram(t, "-backend", "echo", "-control", "none")
+	if !strings.HasSuffix(p.stdout.String(), "\n\nready\n") {
+		t.Errorf("without a control endpoint the output is\n%s", p.stdout)
+	}
+}
+
 func TestEndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t, "-backend", "echo")
@@ -136,8 +157,8 @@ func TestPortThatIsTakenIsAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	wantNil(t, err)
 	defer l.Close()
-	fails(t, 1, "address already in use", "-backend", "echo", "-listen", l.Addr().String())
-	fails(t, 1, "address already in use", "-backend", "echo", "-listen", "127.0.0.1:0", "-control", l.Addr().String())
+	fails(t, 1, "address already in use; another emulator may be running; -listen 127.0.0.1:0 takes", "-backend", "echo", "-listen", l.Addr().String())
+	fails(t, 1, "address already in use; another emulator may be running; -control 127.0.0.1:0 takes", "-backend", "echo", "-listen", "127.0.0.1:0", "-control", l.Addr().String())
 }
 
 // needsDatabase skips a test where no server is installed; in CI one must be.

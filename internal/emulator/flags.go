@@ -18,18 +18,14 @@ const defaultInstance = "my-project:europe-west1:my-db"
 // override the file.
 func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err error) {
 	set := flag.NewFlagSet("cloudsql-emulator", flag.ContinueOnError)
-	set.SetOutput(stderr)
-	set.Usage = func() {
-		fmt.Fprintln(stderr, "usage: cloudsql-emulator [flags]\n\nEmulates Cloud SQL: the Admin API, and instances in front of databases.")
-		set.PrintDefaults()
-	}
+	set.SetOutput(io.Discard) // it would print the usage after each mistake
 	var given config
 	var one instance
 	var rules []cloudsqltest.Rule
 	file := set.String("config", "", "YAML `file`; example.yaml has all that it can say")
-	set.StringVar(&one.Name, "instance", "", "one instance, `project:region:instance` (default "+defaultInstance+")")
-	set.StringVar(&one.Engine, "engine", "", "its engine: `postgres`, mysql or sqlserver (default postgres)")
-	set.StringVar(&one.Backend, "backend", "", "its database: `host:port`, the path of a unix socket, echo, auto, which starts a private PostgreSQL or MariaDB, or embedded, a database in this process, in a build that has it (default auto)")
+	set.StringVar(&one.Name, "instance", "", "`name` of one instance, project:region:instance (default "+defaultInstance+")")
+	set.StringVar(&one.Engine, "engine", "", "`name` of its engine: postgres, mysql or sqlserver (default postgres)")
+	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL or MariaDB, or embedded, a database in this process, in a build that has it (default auto)")
 	set.StringVar(&given.Listen, "listen", "", "`address` of the Admin API (default "+defaultListen+")")
 	set.StringVar(&given.Control, "control", "", "`address` of the status page and the control endpoint, or none (default "+defaultControl+")")
 	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses off loopback: everybody who reaches them is let in")
@@ -43,11 +39,18 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 		return err
 	})
 	set.BoolVar(&verbose, "v", false, "log how connections go on, too")
-	if err := set.Parse(args); err != nil {
-		return nil, false, err
+	err = set.Parse(args)
+	if err == nil && set.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
-	if set.NArg() > 0 {
-		return nil, false, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		set.SetOutput(stderr)
+		fmt.Fprintln(stderr, "usage: cloudsql-emulator [flags]\n\nEmulates Cloud SQL: the Admin API, and instances in front of databases.")
+		set.PrintDefaults()
+		return nil, false, err
+	case err != nil:
+		return nil, false, fmt.Errorf("%w\nsee -h", err)
 	}
 	cfg = &config{}
 	if *file != "" {

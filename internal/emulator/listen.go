@@ -1,9 +1,11 @@
 package emulator
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // listen refuses addresses off loopback unless they are allowed.
@@ -16,7 +18,10 @@ func listen(what, addr string, allowRemote bool) (net.Listener, error) {
 		return nil, fmt.Errorf("%s %s is not on loopback: everybody who reaches it is let in; -allow-remote allows that", what, addr)
 	}
 	l, err := net.ListenTCP("tcp", a)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s %s: %w; another emulator may be running; %s 127.0.0.1:0 takes any port that is free", what, addr, err, what)
+	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", what, addr, err)
 	}
 	return l, nil

@@ -126,7 +126,12 @@ func TestCommandLineIsChecked(t *testing.T) {
 		fails(t, 2, message, args...)
 	}
 	stderr := newOutput()
-	if code := Run(context.Background(), []string{"-h"}, newOutput(), stderr, nil); code != 0 || !strings.Contains(stderr.String(), "-backend") {
+	Run(context.Background(), []string{"-fault", "kind=explode"}, newOutput(), stderr, nil)
+	if got := stderr.String(); !strings.HasPrefix(got, "cloudsql-emulator: invalid value") || !strings.HasSuffix(got, "\nsee -h\n") || strings.Count(got, "\n") != 2 {
+		t.Errorf("a wrong flag: got %s", got)
+	}
+	stderr = newOutput()
+	if code := Run(context.Background(), []string{"-h"}, newOutput(), stderr, nil); code != 0 || !strings.Contains(stderr.String(), "-engine name\n") {
 		t.Errorf("-h: exit code %d: %s", code, stderr)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"html/template"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -13,33 +15,54 @@ import (
 
 // status is an instance as the control endpoint shows it.
 type status struct {
-	Name      string              `json:"name"`
-	Version   string              `json:"version"`
-	Database  string              `json:"database"`
-	Listening bool                `json:"listening"`
-	Addresses map[string]string   `json:"addresses"`
-	Nodes     []nodeStatus        `json:"nodes,omitempty"`
-	Counts    cloudsqltest.Counts `json:"counts"`
+	Name      string            `json:"name"`
+	Version   string            `json:"version"`
+	Database  string            `json:"database"`
+	Listening bool              `json:"listening"`
+	Addresses map[string]string `json:"addresses"`
+	Nodes     []nodeStatus      `json:"nodes,omitempty"`
+	Counts    counts            `json:"counts"`
+
+	// What was switched on; empty if it is as by default.
+	Behavior          string `json:"behavior,omitempty"`
+	Connections       int    `json:"connections,omitempty"` // that the behaviour is still for; 0: all
+	ServerCertificate string `json:"serverCertificate,omitempty"`
+	CertificateLife   string `json:"certificateLife,omitempty"`
 }
 
 type nodeStatus struct {
-	Name      string              `json:"name"`
-	Addresses map[string]string   `json:"addresses"`
-	Counts    cloudsqltest.Counts `json:"counts"`
+	Name      string            `json:"name"`
+	Addresses map[string]string `json:"addresses"`
+	Counts    counts            `json:"counts"`
+}
+
+// counts are those of the kit, by name, but for those that only the kit's own
+// network can know.
+type counts map[string]int
+
+func newCounts(c cloudsqltest.Counts) counts {
+	named := counts{}
+	for field, n := range reflect.ValueOf(c).Fields() {
+		named[strings.ToLower(field.Name)] = int(n.Int())
+	}
+	delete(named, "refused")
+	delete(named, "swallowed")
+	return named
 }
 
 func (i *running) status() status {
-	s := status{Name: i.Name(), Version: i.db.version, Database: i.db.about, Listening: i.Addr() != nil, Addresses: map[string]string{}, Counts: i.Counts()}
+	s := status{Name: i.Name(), Version: i.db.version, Database: i.db.about, Listening: i.Addr() != nil, Addresses: map[string]string{}, Counts: newCounts(i.Counts())}
 	for t, host := range i.Addrs() {
 		s.Addresses[t.String()] = host
 	}
 	for _, n := range i.Nodes() {
-		one := nodeStatus{n.Name(), map[string]string{}, n.Counts()}
+		one := nodeStatus{n.Name(), map[string]string{}, newCounts(n.Counts())}
 		for t, host := range n.Addrs() {
 			one.Addresses[t.String()] = host
 		}
 		s.Nodes = append(s.Nodes, one)
 	}
+	i.show(&s)
 	return s
 }
 
