@@ -9,6 +9,7 @@
 //   - Transactions do not wait for each other, and of two that change the same table the last to commit may win.
 //   - There are no accounts but the one of the login, and no privileges: who is in may do everything.
 //   - Files cannot be read or written.
+//   - A query goes on when its client has left, until it has a result to send or the engine is closed.
 //   - There is no TLS: the tunnel in front of the engine has it.
 package mysqlmemory
 
@@ -29,8 +30,9 @@ import (
 // serverVersion is what the engine's version() returns.
 const serverVersion = "8.0.31"
 
-// noFiles is a folder that cannot be: SQL reads and writes files in the folder of secure_file_priv, or all if it is empty.
-const noFiles = "/dev/null/none"
+// noFiles is a folder that cannot be: Go opens no path with a zero byte, whatever the system. SQL reads and writes files
+// in the folder of secure_file_priv, or all if it is empty.
+const noFiles = "none\x00"
 
 // creating is held while an engine is made: that initializes variables that all engines of the process share.
 var creating sync.Mutex
@@ -46,6 +48,9 @@ type Engine struct {
 	server   *server.Server
 	incoming *listener
 	accepts  sync.WaitGroup // the goroutine that accepts
+	ctx      context.Context
+	cancel   context.CancelFunc
+	free     func() error // once
 
 	mu     sync.Mutex // guards everything below
 	closed bool
@@ -62,15 +67,23 @@ func New(database string) (*Engine, error) {
 	}
 	provider := memory.NewDBProvider(memory.NewDatabase(database))
 	e := &Engine{engine: gms.NewDefault(provider), incoming: newListener(), open: map[*conn]struct{}{}}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.free = sync.OnceValue(e.close)
 	var err error
 	e.server, err = server.NewServer(server.Config{
 		Listener: e.incoming, Version: serverVersion, AllowClearTextWithoutTLS: true, ProtocolListenerFactory: listen,
-	}, e.engine, sql.NewContext, memory.NewSessionBuilder(provider), nil)
+	}, e.engine, e.newContext, memory.NewSessionBuilder(provider), nil)
 	if err != nil {
-		return nil, fmt.Errorf("mysqlmemory: %w", err)
+		e.cancel()
+		return nil, fmt.Errorf("mysqlmemory: %w", errors.Join(err, e.engine.Close()))
 	}
 	e.accepts.Go(e.server.Listener.Accept)
 	return e, nil
+}
+
+// newContext makes every query end with the engine. The server's own context never ends.
+func (e *Engine) newContext(_ context.Context, options ...sql.ContextOption) *sql.Context {
+	return sql.NewContext(e.ctx, options...)
 }
 
 // listen makes the server ask this package, not its table of users.
@@ -111,24 +124,22 @@ func (e *Engine) serveConn(raw net.Conn, l *login) {
 	}
 }
 
-// Close ends every connection, waits until their calls that serve are done, and frees the database. It may be called
-// again.
-func (e *Engine) Close() error {
+// Close ends every connection and query, waits until their calls that serve are done, and frees the database. A call
+// beside or after another waits for it and returns the same.
+func (e *Engine) Close() error { return e.free() }
+
+func (e *Engine) close() error {
 	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
-		e.wg.Wait()
-		return nil
-	}
 	e.closed = true
 	for c := range e.open {
 		_ = c.Conn.Close() // c ends when the server has noticed
 	}
 	e.mu.Unlock()
+	e.cancel()
 	e.server.Listener.Close()
-	err := e.engine.Close()
 	e.accepts.Wait()
 	e.wg.Wait()
+	err := e.engine.Close()
 	if errors.Is(err, context.Canceled) {
 		return nil // its background threads say so when they were told to end
 	}

@@ -11,10 +11,11 @@ import (
 )
 
 var (
-	name      = regexp.MustCompile(`^[\w\pL]+$`)
-	call      = regexp.MustCompile(`^([\w\pL]+) ?\(`)
-	qualified = regexp.MustCompile(`^[\w\pL]+ \. ([\w\pL]+)$`)
-	castName  = regexp.MustCompile(`^CAST \( (.*) AS [A-Z]+ \)$`)
+	nameRE      = regexp.MustCompile(`^[\w\pL]+$`)
+	callRE      = regexp.MustCompile(`^([\w\pL]+) ?\(`)
+	qualifiedRE = regexp.MustCompile(`^(?:[\w\pL]+|"(?:[^"]|"")*") \. ([\w\pL]+)$`)
+	quotedRE    = regexp.MustCompile(`^(?:(?:[\w\pL]+|"(?:[^"]|"")*") \. )?"((?:[^"]|"")*)"$`)
+	castRE      = regexp.MustCompile(`^CAST \( (.*) AS [A-Z]+ \)$`)
 )
 
 // fields describes the rows of stmt. SQLite has no types for computed columns, so a first row must show them.
@@ -48,7 +49,7 @@ func shownOID(stmt *sqlite3.Stmt, i int) uint32 {
 	case sqlite3.BLOB:
 		return pgtype.ByteaOID
 	case sqlite3.TEXT:
-		if storedTime.MatchString(stmt.ColumnText(i)) {
+		if storedTimeRE.MatchString(stmt.ColumnText(i)) {
 			return pgtype.TimestamptzOID
 		}
 		return pgtype.TextOID
@@ -63,24 +64,28 @@ func isBool(label string) bool {
 		strings.HasPrefix(label, "NOT EXISTS (") && wholeCall(label[len("NOT "):])
 }
 
-// columnName returns PostgreSQL's name for a column. SQLite's is the text of an expression that has no name.
+// columnName returns PostgreSQL's name for a column that has one, for a column that is cast, a call and CASE. Others are
+// "?column?", as most are in PostgreSQL, too. SQLite's label is the text of an expression that has no name.
 func columnName(label string, tokens []string) string {
-	if m := qualified.FindStringSubmatch(label); m != nil {
+	if m := qualifiedRE.FindStringSubmatch(label); m != nil {
 		return m[1]
 	}
-	if m := castName.FindStringSubmatch(label); m != nil && wholeCall(label) {
+	if m := castRE.FindStringSubmatch(label); m != nil && wholeCall(label) {
+		if quoted := quotedRE.FindStringSubmatch(m[1]); quoted != nil {
+			return strings.ReplaceAll(quoted[1], `""`, `"`)
+		}
 		return columnName(m[1], tokens)
 	}
 	switch {
 	case slices.Contains(tokens, `"`+strings.ReplaceAll(label, `"`, `""`)+`"`):
 		return label
 	case wholeCall(label):
-		return strings.ToLower(call.FindStringSubmatch(label)[1])
+		return strings.ToLower(callRE.FindStringSubmatch(label)[1])
 	case strings.HasPrefix(strings.ToUpper(label), "CASE "):
 		return "case"
-	case isBool(label) && name.MatchString(label):
+	case isBool(label) && nameRE.MatchString(label):
 		return "bool"
-	case name.MatchString(label) && (label[0] < '0' || label[0] > '9'):
+	case nameRE.MatchString(label) && (label[0] < '0' || label[0] > '9'):
 		return label
 	}
 	return "?column?"
@@ -88,10 +93,10 @@ func columnName(label string, tokens []string) string {
 
 // wholeCall reports whether an expression is one call of a function, and nothing more.
 func wholeCall(expression string) bool {
-	if !call.MatchString(expression) {
+	if !callRE.MatchString(expression) {
 		return false
 	}
 	words := split(expression)
-	return len(words) == 1 && len(words[0]) > 2 && words[0][len(words[0])-1] == ")" && opening(words[0]) == 1 ||
+	return len(words) == 1 && len(words[0]) > 2 && words[0][len(words[0])-1] == ")" && opened(words[0], "(", ")") == 1 ||
 		expression == "now()"
 }

@@ -56,9 +56,54 @@ func TestSpeaksAsPostgreSQLDoes(t *testing.T) {
 	}
 }
 
-func TestRemembersSettings(t *testing.T) {
+func TestCastsWhatPostgreSQLCasts(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, newEngine(t))
+	exec(t, conn, `CREATE TABLE t (a int, b text, "c d" text); INSERT INTO t VALUES (1, '2', '3')`)
+	for query, want := range map[string]string{
+		"SELECT (1+1)::int FROM t":                                                   "?column?: 2",
+		"SELECT a FROM t WHERE (a+b)::text = '3'":                                    "a: 1",
+		"SELECT a FROM t WHERE a = 1 AND (b)::int = 2":                               "a: 1",
+		"SELECT a FROM t WHERE NOT (b)::int = 3 OR (b)::int = 4":                     "a: 1",
+		"SELECT a FROM t WHERE a IN ((b)::int, (1)::int)":                            "a: 1",
+		"SELECT a FROM t WHERE (a, b) IN (VALUES ((1)::int, (2)::text))":             "a: 1",
+		"SELECT DISTINCT (b)::int + 1 FROM t GROUP BY (b)::int":                      "?column?: 3",
+		"SELECT CASE WHEN (b)::int = 2 THEN (b)::int ELSE (a)::int END FROM t":       "case: 2",
+		"SELECT CASE a WHEN 1 THEN CASE b WHEN '2' THEN 7 END END::text AS x FROM t": "x: 7",
+		"SELECT a::varchar(10) || '!' AS x FROM t":                                   "x: 1!",
+		"SELECT a::character varying(10) || '!' AS x FROM t":                         "x: 1!",
+		"SELECT b::numeric(10,2) * 2 AS x FROM t":                                    "x: 4",
+		"SELECT b::numeric(10, 2) precision FROM t":                                  "precision: 2",
+		"SELECT a::double precision / 2 AS x, a::double precision FROM t":            "x a: 0.5 1",
+		"SELECT now()::timestamp(3) with time zone IS NULL AS x":                     "x: 0",
+		"SELECT count(*) FILTER (WHERE (b)::int = 2)::text || '!' AS x FROM t":       "x: 1!",
+		"SELECT count(*) OVER ()::text || '!' AS x FROM t":                           "x: 1!",
+		"SELECT abs(-a)::text || '!' AS x, t.a::text, t.\"c d\"::int FROM t":         "x a c d: 1! 1 3",
+		`SELECT "a"::text, "c d"::text, "t".a::text FROM t`:                          "a c d a: 1 3 1",
+	} {
+		for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
+			if got := shown(t, conn, mode, query); got != want {
+				t.Errorf("%s: got %q, want %q", query, got, want)
+			}
+		}
+	}
+}
+
+// What a statement of many rows needs must not grow with the square of them. It counts, so nothing runs beside it.
+func TestLongStatementsNeedNoCopyPerToken(t *testing.T) {
+	tokens := split("INSERT INTO t VALUES (1, 'a')" + strings.Repeat(", (1, 'a')", 4000))[0]
+	if n := testing.AllocsPerRun(1, func() { standard(tokens) }); n > float64(len(tokens))/2 {
+		t.Errorf("%v allocations for %d tokens", n, len(tokens))
+	}
+}
+
+func TestRemembersSettings(t *testing.T) {
+	t.Parallel()
+	config := config(t, newEngine(t))
+	config.RuntimeParams["application_name"] = "first"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	must(t, err)
+	defer conn.Close(context.Background())
 	for _, tt := range []struct{ set, show, want string }{
 		{"SET search_path = a, \"B\"", "search_path", "a, B"},
 		{"SET SESSION extra_float_digits TO 3", "extra_float_digits", "3"},
@@ -68,6 +113,14 @@ func TestRemembersSettings(t *testing.T) {
 		{"SET NAMES 'UTF8'", "client_encoding", "UTF8"},
 		{"SET TRANSACTION READ ONLY", "transaction_read_only", "off"},
 		{"RESET search_path", "search_path", "public"},
+		{"SET TIME ZONE 'Europe/Madrid'", "timezone", "Europe/Madrid"},
+		{"RESET TIME ZONE", "timezone", "UTC"},
+		{"SET application_name = 'q'", "application_name", "q"},
+		{"RESET application_name", "application_name", "first"},
+		{"SET application_name = 'r'", "application_name", "r"},
+		{"RESET ALL", "application_name", "first"},
+		{"SET app.other = 1", "app.other", "1"},
+		{"RESET app.other", "app.other", ""},
 		{"RESET ALL", "app.user", ""},
 	} {
 		tag, err := conn.Exec(t.Context(), tt.set)
@@ -121,11 +174,11 @@ func TestTimesInTextHaveAnOffset(t *testing.T) {
 }
 
 func FuzzSet(f *testing.F) {
-	for _, seed := range []string{"SET a TO 'b'", "SET", "RESET ALL", "SET SESSION a", "SET TIME ZONE", "SET a = '", "SELECT 1::int::text, (2)::int, f(1)::text"} {
+	for _, seed := range []string{"SET a TO 'b'", "SET", "RESET ALL", "SET SESSION a", "SET TIME ZONE", "SET a = '", "SELECT 1::int::text, (2)::int, f(1)::text", "SELECT END::text, )::int, OVER ()::char(1), (::int"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(_ *testing.T, sql string) {
-		s := &session{settings: newSettings("u", "")}
+		s := &session{settings: newSettings("u", ""), original: newSettings("u", "")}
 		for _, tokens := range split(sql) {
 			set, _ := parseSet(tokens)
 			s.change(set)

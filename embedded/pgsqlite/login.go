@@ -3,6 +3,7 @@ package pgsqlite
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -26,7 +27,8 @@ func (s *session) startup(id uint32) bool {
 		case *pgproto3.StartupMessage:
 			s.user = msg.Parameters["user"]
 			s.database = cmp.Or(msg.Parameters["database"], s.user)
-			s.settings = newSettings(s.user, msg.Parameters["application_name"])
+			s.original = newSettings(s.user, msg.Parameters["application_name"])
+			s.settings = maps.Clone(s.original)
 			if s.login != nil && !s.askPassword() {
 				return false
 			}

@@ -14,10 +14,13 @@
 //     SELECT a = b, is an integer; EXISTS alone is a boolean. LIKE ignores the case of ASCII letters, as ILIKE does.
 //   - The type of a parameter or a quoted value is known with a cast, beside a column, in VALUES and after LIMIT;
 //     elsewhere it is text. A computed column has the type of its first value in a trial run without parameters, or none.
+//   - The operand of :: may be a name, a value, a call, CASE, a parenthesis or another cast; its type has no quotes, schema
+//     or brackets. Length and precision are ignored, as in varchar(10), and a cast to a type that is stored as text, such
+//     as date, changes nothing. A column is named after what is cast, never after the type: 1::int is ?column?.
 //   - SET is remembered for SHOW and has no effect, nor is it undone by ROLLBACK.
 //   - COPY, LISTEN, EXPLAIN, TRUNCATE, cursors, functions, roles and more fail with 0A000. There are no schemas but the
-//     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E” and $$, and no TLS: the tunnel
-//     in front of the engine has it.
+//     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E'...' and $$...$$, and no TLS: the
+//     tunnel in front of the engine has it.
 package pgsqlite
 
 import (

@@ -8,24 +8,35 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
+// keywords may stand before a parenthesis that is no function's.
+var keywords = strings.Fields(`ALL AND ANY AS BETWEEN BY CASE DISTINCT ELSE EXCEPT FROM HAVING ILIKE IN INTERSECT IS JOIN
+	LIKE LIMIT NOT OFFSET ON OR RETURNING SELECT SET THEN UNION USING VALUES WHEN WHERE`)
+
 // niladic are functions of PostgreSQL that have no parentheses.
 var niladic = []string{"CURRENT_USER", "CURRENT_ROLE", "SESSION_USER", "CURRENT_CATALOG", "CURRENT_SCHEMA"}
 
 // standard returns a statement without the names of the schemas that are always there, and with the words of PostgreSQL
-// replaced that SQLite has others for.
+// replaced that SQLite has others for. Of a cast's type the first word is left.
 func standard(tokens []string) (t []string) {
 	words := upper(tokens)
 	for i := 0; i < len(tokens); i++ {
-		next := append(words[i+1:], "")[0]
+		next := ""
+		if i+1 < len(words) {
+			next = words[i+1]
+		}
 		switch {
 		case next == "." && (words[i] == "PUBLIC" || words[i] == "PG_CATALOG") && (i == 0 || words[i-1] != "."):
 			i++
 			continue
 		case strings.EqualFold(tokens[i], "ILIKE"):
 			t = append(t, "LIKE")
-		case words[i] == "DEFAULT" && len(tokens) > i+3 && name.MatchString(next) && words[i+2] == "(" && words[i+3] == ")":
+		case words[i] == "DEFAULT" && len(tokens) > i+3 && nameRE.MatchString(next) && words[i+2] == "(" && words[i+3] == ")":
 			t = append(t, tokens[i], "(", tokens[i+1], "(", ")", ")")
 			i += 3
+		case strings.HasPrefix(words[i], "::"):
+			t = append(t, tokens[i])
+			whole := append([]string{strings.TrimSpace(words[i][2:])}, words[i+1:min(i+10, len(words))]...)
+			i += max(1, strings.Count(typeRE.FindString(strings.Join(whole, " ")+" "), " ")) - 1
 		case slices.Contains(niladic, strings.ToUpper(tokens[i])) && next != "(" && (i == 0 || words[i-1] != "."):
 			t = append(t, tokens[i], "(", ")")
 		default:
@@ -70,7 +81,7 @@ func (s *session) rewrite(tokens []string, types []uint32) (string, error) {
 		out = append(out, t)
 	}
 	if strings.EqualFold(tokens[0], "CREATE") {
-		return autonumber.ReplaceAllString(strings.Join(out, " "), "${1}INTEGER"), nil // the only type that numbers itself
+		return serialRE.ReplaceAllString(strings.Join(out, " "), "${1}INTEGER"), nil // the only type that numbers itself
 	}
 	return strings.Join(out, " "), nil
 }
@@ -91,17 +102,35 @@ func cast(out []string, to string) []string {
 		}
 		to = "TEXT"
 	}
-	start := len(out) - 1
-	if start >= 0 && out[start] == ")" {
-		if start = opening(out); start > 0 && name.MatchString(out[start-1]) {
-			start-- // a function's
+	start := operand(out)
+	return append(slices.Insert(out, start, "CAST", "("), "AS", to, ")")
+}
+
+// operand returns the place where the operand begins that the last word ends: a word, a name with dots, a parenthesis, a
+// call, or CASE.
+func operand(out []string) int {
+	start := max(0, len(out)-1)
+	switch {
+	case len(out) == 0:
+	case strings.EqualFold(out[start], "END"):
+		if at := opened(out, "CASE", "END"); at >= 0 {
+			return at
 		}
+	case out[start] == ")":
+		start = max(0, opened(out, "(", ")"))
+		if start == 0 || !nameRE.MatchString(out[start-1]) {
+			return start
+		}
+		switch before := strings.ToUpper(out[start-1]); {
+		case before == "OVER" || before == "FILTER":
+			return operand(out[:start-1])
+		case slices.Contains(keywords, before):
+			return start
+		}
+		start-- // a function's
 	}
 	for start > 1 && out[start-1] == "." {
 		start -= 2
 	}
-	if start < 0 {
-		return out
-	}
-	return append(slices.Concat(out[:start], []string{"CAST", "("}, out[start:]), "AS", to, ")")
+	return start
 }

@@ -1,6 +1,9 @@
 package pgsqlite
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // reported are the settings that a client is told of when it logs in.
 var reported = []string{"server_version", "server_encoding", "client_encoding", "standard_conforming_strings", "integer_datetimes",
@@ -49,7 +52,7 @@ func parseSet(tokens []string) ([]setting, error) {
 	case words[0] == "ROLE" || words[0] == "AUTHORIZATION" || words[0] == "CONSTRAINTS":
 		return nil, &sqlError{"0A000", "SET " + words[0] + unsupported}
 	case strings.EqualFold(tokens[0], "RESET"):
-		return []setting{{name: strings.ToLower(words[0]), reset: true}}, nil
+		return []setting{{name: strings.ToLower(strings.Join(words, "")), reset: true}}, nil
 	case len(words) > 2 && words[0] == "TIME" && words[1] == "ZONE":
 		return []setting{newSetting("timezone", rest[2:])}, nil
 	case len(words) > 1 && words[0] == "NAMES":
@@ -84,15 +87,15 @@ func newSetting(name string, value []string) setting {
 
 // change does what SET and RESET say, at once and for the session, within a transaction, too.
 func (s *session) change(set []setting) {
-	original := newSettings(s.user, s.settings["application_name"])
 	for _, one := range set {
+		original, ok := s.original[one.name]
 		switch {
 		case one.reset && one.name == "all":
-			s.settings = original
+			s.settings = maps.Clone(s.original)
 		case !one.reset:
 			s.settings[one.name] = one.value
-		case original[one.name] != "":
-			s.settings[one.name] = original[one.name]
+		case ok:
+			s.settings[one.name] = original
 		default:
 			delete(s.settings, one.name)
 		}
@@ -102,8 +105,7 @@ func (s *session) change(set []setting) {
 // parseShow returns the query that SHOW stands for.
 func (s *session) parseShow(tokens []string) ([]string, error) {
 	name := strings.ToLower(strings.Join(upper(tokens[1:]), ""))
-	switch name {
-	case "transactionisolationlevel":
+	if name == "transactionisolationlevel" {
 		name = "transaction_isolation"
 	}
 	if _, ok := s.settings[name]; !ok {

@@ -57,11 +57,12 @@ func sqlstate(err error) (code, message string) {
 }
 
 var (
-	token = regexp.MustCompile(`(?is)x?'(?:[^']|'')*'|"(?:[^"]|"")*"|(--[^\n]*|/\*.*?\*/|\s+)|\$\d+|::\s*\w+|now\s*\(\s*\)|` +
+	typeRE  = regexp.MustCompile(`^(?:DOUBLE PRECISION|CHARACTER VARYING|\w+)(?: \( \d+ (?:, \d+ )?\))?(?: WITH(?:OUT)? TIME ZONE)? `)
+	tokenRE = regexp.MustCompile(`(?is)x?'(?:[^']|'')*'|"(?:[^"]|"")*"|(--[^\n]*|/\*.*?\*/|\s+)|\$\d+|::\s*\w+|now\s*\(\s*\)|` +
 		`\.?\d[\d.]*(?:e[-+]?\d+)?|[\w\pL]+|->>?|[<>=!|]+|.`)
-	operator   = regexp.MustCompile(`^(?:[-+*/%]|[<>=!|]+|LIKE)$`)
-	autonumber = regexp.MustCompile(`(?i)([\w"] )(?:(?:small|big)?serial|\w+ generated (?:always|by default) as identity)\b`)
-	refused    = regexp.MustCompile(`^(?:ANALYZE|CALL|CHECKPOINT|CLOSE|CLUSTER|COMMENT|COPY|DEALLOCATE|DECLARE|DISCARD|DO|EXECUTE|` +
+	operatorRE = regexp.MustCompile(`^(?:[-+*/%]|[<>=!|]+|LIKE)$`)
+	serialRE   = regexp.MustCompile(`(?i)([\w"] )(?:(?:small|big)?serial|\w+ generated (?:always|by default) as identity)\b`)
+	refusedRE  = regexp.MustCompile(`^(?:ANALYZE|CALL|CHECKPOINT|CLOSE|CLUSTER|COMMENT|COPY|DEALLOCATE|DECLARE|DISCARD|DO|EXECUTE|` +
 		`EXPLAIN|FETCH|GRANT|IMPORT|LISTEN|LOAD|LOCK|MERGE|MOVE|NOTIFY|PREPARE|REASSIGN|REFRESH|REINDEX|REVOKE|SECURITY|` +
 		`TABLE|TRUNCATE|UNLISTEN|VACUUM)$`)
 )
@@ -70,7 +71,7 @@ var (
 func split(sql string) [][]string {
 	var statements [][]string
 	var current []string
-	for _, t := range append(token.FindAllStringSubmatch(sql, -1), []string{";", ""}) {
+	for _, t := range append(tokenRE.FindAllStringSubmatch(sql, -1), []string{";", ""}) {
 		switch {
 		case t[1] != "":
 		case t[0] != ";":
@@ -128,7 +129,7 @@ func verb(words []string) (string, error) {
 		}
 		return "", &sqlError{"0A000", strings.Join(words[:min(2, len(words))], " ") + unsupported}
 	}
-	if refused.MatchString(words[0]) {
+	if refusedRE.MatchString(words[0]) {
 		return "", &sqlError{"0A000", words[0] + unsupported}
 	}
 	return "", &sqlError{"42601", "syntax error at or near " + strconv.Quote(words[0])}
@@ -189,32 +190,32 @@ func (s *session) valueTypes(words []string) ([]uint32, error) {
 			types[i] = pgtype.Int8OID
 		case values && depth == 1 && position < len(target):
 			types[i] = target[position]
-		case operator.MatchString(last) && before == ")":
-			call := opening(padded[:i+1])
+		case operatorRE.MatchString(last) && before == ")":
+			call := max(1, opened(padded[:i+1], "(", ")"))
 			types[i] = cmp.Or(columns[padded[call-1]], columns[padded[call+1]])
-		case operator.MatchString(last):
+		case operatorRE.MatchString(last):
 			types[i] = columns[before]
-		case operator.MatchString(next):
+		case operatorRE.MatchString(next):
 			types[i] = columns[after]
 		}
 	}
 	return types, nil
 }
 
-// opening returns the place of the parenthesis that the last word closes, or 1.
-func opening(words []string) int {
+// opened returns the place of the word that the last word closes, such as a parenthesis, or -1.
+func opened(words []string, open, shut string) int {
 	depth := 0
 	for i, w := range slices.Backward(words) {
-		switch w {
-		case ")":
+		switch {
+		case strings.EqualFold(w, shut):
 			depth++
-		case "(":
+		case strings.EqualFold(w, open):
 			if depth--; depth == 0 {
 				return i
 			}
 		}
 	}
-	return 1
+	return -1
 }
 
 // paramTypes returns the types of a statement's parameters: those that the client declared, else those known.

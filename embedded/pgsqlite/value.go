@@ -16,7 +16,7 @@ import (
 // timeFormat is how times are stored: of one width and zone, so that they sort as text.
 const timeFormat = "2006-01-02 15:04:05.000000Z"
 
-var storedTime = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$`)
+var storedTimeRE = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$`)
 
 func (s *session) createFunctions() {
 	_ = s.db.CreateFunction("now", 0, sqlite3.INNOCUOUS, func(ctx sqlite3.Context, _ ...sqlite3.Value) {
