@@ -71,8 +71,10 @@ func TestATokenThatIsRefusedAtOnceIsNotReplaced(t *testing.T) {
 	withKey(t, func(t *testing.T, w *world, tokens *authtest.Server) {
 		refuse(w, func() bool { return true })
 		w.wantError(cloudsqlconn.ErrPermission, time.Minute)
-		time.Sleep(time.Second) // the other half of the refresh
-		w.wantCalls(2)
+		time.Sleep(time.Second) // the other half of the refresh, if it was not ended first
+		if n := w.calls(); n > 2 {
+			t.Errorf("%d calls, want 1 or 2", n)
+		}
 		if n := adminTokens(tokens); n != 1 {
 			t.Errorf("%d tokens were asked for, want 1", n)
 		}

@@ -19,11 +19,13 @@ const (
 	oldInstance = "my-project:europe-west1:my-db"
 	newInstance = "my-project:europe-west1:my-other-db"
 
-	dialLimit = 10 * time.Second       // for one Dial
-	pause     = 100 * time.Millisecond // between the beginnings of two Dials
-	patience  = 45 * time.Second       // for a working Dial
-	overdue   = 5 * time.Second        // after which a Dial whose context has ended is given up
+	pause    = 100 * time.Millisecond // between the beginnings of two Dials
+	patience = 45 * time.Second       // for a working Dial
+	overdue  = 5 * time.Second        // after which a Dial whose context has ended is given up
 )
+
+// dialLimit is for one Dial.
+var dialLimit = 10 * time.Second
 
 // arrangement begins the panics that say that a scenario itself is wrong, and
 // not what it tests.
