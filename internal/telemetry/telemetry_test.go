@@ -99,9 +99,18 @@ func TestGlobalProvidersAreTheDefaultAlsoWhenSetLater(t *testing.T) {
 	if g.err != nil {
 		t.Fatal(g.err)
 	}
-	dials := g.metrics.ScopeMetrics[0].Metrics[0]
-	if dials.Name != "cloudsqlconn.dial.count" || dials.Unit != "{dial}" || dials.Data.(metricdata.Sum[int64]).DataPoints[0].Value != 2 {
-		t.Errorf("metrics: %+v, want 2 Dials", dials)
+	found := false
+	for _, m := range g.metrics.ScopeMetrics[0].Metrics { // in any order
+		if m.Name != "cloudsqlconn.dial.count" {
+			continue
+		}
+		found = true
+		if m.Unit != "{dial}" || m.Data.(metricdata.Sum[int64]).DataPoints[0].Value != 2 {
+			t.Errorf("metrics: %+v, want 2 Dials", m)
+		}
+	}
+	if !found {
+		t.Errorf("no cloudsqlconn.dial.count in %+v", g.metrics)
 	}
 }
 
