@@ -108,6 +108,30 @@ func TestAnEmptyTokenIsNotKept(t *testing.T) {
 	want(t, admin, adminToken)
 }
 
+// As when a key is revoked and its file replaced.
+func TestARefusedTokenHasTheCredentialsLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	name := write(t, filepath.Join(t.TempDir(), "key.json"), s.ServiceAccount())
+	other := s.User()
+	synctest.Test(t, func(t *testing.T) {
+		admin := auth.New(auth.Config{File: name, HTTPClient: s.InProcess()}).Admin()
+		want(t, admin, adminToken)
+		write(t, name, other)
+		if admin.Replace(adminToken) {
+			t.Error("a token that has just been made is to be replaced")
+		}
+		time.Sleep(time.Minute)
+		if !admin.Replace(adminToken) {
+			t.Error("a token of a minute ago is not to be replaced")
+		}
+		want(t, admin, adminToken)
+	})
+	if calls := s.Calls(); len(calls) != 2 || calls[0].Who == calls[1].Who {
+		t.Errorf("tokens were asked for by %+v", calls)
+	}
+}
+
 // As when somebody runs `gcloud auth application-default login` again.
 func TestRefusedCredentialsAreLookedUpAgain(t *testing.T) {
 	t.Parallel()
