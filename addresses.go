@@ -2,23 +2,52 @@ package cloudsqlconn
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 )
 
-// addresses are where to try to reach the instance, in this order: a read
-// pool's nodes, each Dial beginning with another one, then the instance's own
-// addresses, then the nodes that have just failed.
-func (c *connector) addresses(info *admin.Info, types []IPType) []string {
-	own := hosts(info.Addrs, types)
-	if len(info.Nodes) == 0 {
-		return own
+// candidates are where to try to reach the instance, each once, in this order:
+// the addresses of the DNS name that was dialled, a read pool's nodes, each Dial
+// beginning with another one, and the instance's own addresses. Those that have
+// led nowhere lately come last.
+func (c *connector) candidates(info *admin.Info, named []string, types []IPType) []string {
+	list := hosts(info.Addrs, types)
+	if len(named) == 0 && len(info.Nodes) == 0 {
+		return c.memory.Order(list)
 	}
-	good, bad := c.nodes.order(info.Nodes, types)
-	return slices.Concat(good, own, bad)
+	all := slices.Clip(named)
+	if n := len(info.Nodes); n > 0 {
+		turn := int(c.turns.Add(1) % uint32(n))
+		for i := range n {
+			all = append(all, hosts(info.Nodes[(turn+i)%n], types)...)
+		}
+	}
+	return c.memory.Order(unique(append(all, list...)))
+}
+
+// nodeRest is how long a node that refuses connections comes last.
+const nodeRest = 30 * time.Second
+
+// unique removes hosts that are in the list before.
+func unique(hosts []string) []string {
+	seen := make(map[string]bool, len(hosts))
+	return slices.DeleteFunc(hosts, func(host string) bool {
+		same := sameHost(host)
+		defer func() { seen[same] = true }()
+		return seen[same]
+	})
+}
+
+// sameHost is the same for all ways to write a host.
+func sameHost(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String()
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // hosts are the addresses of the wanted types, in that order.
@@ -31,49 +60,6 @@ func hosts(addrs admin.Addrs, types []IPType) []string {
 		hosts = append(hosts, addrs[t.String()]...)
 	}
 	return hosts
-}
-
-// nodeRest is how long a node that has failed is left out.
-const nodeRest = 30 * time.Second
-
-// nodes remembers how Dials fared with a read pool's nodes.
-type nodes struct {
-	mu   sync.Mutex           // guards everything below
-	next int                  // which node the next Dial begins with
-	bad  map[string]time.Time // by address: when it failed
-}
-
-// order returns the nodes' addresses of the wanted types, those that have
-// failed lately apart.
-func (n *nodes) order(pool []admin.Addrs, types []IPType) (good, bad []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for host, at := range n.bad {
-		if time.Since(at) >= nodeRest {
-			delete(n.bad, host)
-		}
-	}
-	n.next++
-	for i := range pool {
-		for _, host := range hosts(pool[(n.next+i)%len(pool)], types) {
-			if _, failed := n.bad[host]; failed {
-				bad = append(bad, host)
-			} else {
-				good = append(good, host)
-			}
-		}
-	}
-	return good, bad
-}
-
-// failed is told that host could not be reached or verified.
-func (n *nodes) failed(host string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.bad == nil {
-		n.bad = map[string]time.Time{}
-	}
-	n.bad[host] = time.Now()
 }
 
 func noAddress(info *admin.Info, types []IPType) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 // place is an address.
@@ -71,7 +72,7 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 func (c *check) address(ctx context.Context, p place, left int, domain string, m *admin.Metadata, info *admin.Info) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), mostShare), errShareUsed)
+		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), reach.MaxShare), reach.ErrShareUsed)
 		defer cancel()
 	}
 	addr := net.JoinHostPort(p.host, serverPort)
@@ -81,6 +82,7 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 			return nil
 		}
 		a := &attempt{kind: p.kind, addr: addr, step: step, clockOffset: m.ClockOffset, err: ended(ctx, err)}
+		a.cut = over(ctx) && context.Cause(ctx) == reach.ErrShareUsed
 		return &unreachable{attempts: []*attempt{a}, others: otherTypes(m.Info, c.dc.types)}
 	}
 	if !c.step(ctx, HopTCP, addr, func() (_ string, err error) {

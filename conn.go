@@ -107,10 +107,13 @@ func (c *conn) Close() error {
 }
 
 // cut ends the connection, and gives its owner a reason. It reports whether it
-// has not been cut before.
+// has not been cut before. It waits for nothing: the Close of a connection of
+// [WithDialFunc] can take its time.
 func (c *conn) cut(reason error) bool {
 	first := c.reason.CompareAndSwap(nil, &reason)
-	_ = c.tls.NetConn().Close() // closing TLS would wait for a dead server
+	if first {
+		go func() { _ = c.tls.NetConn().Close() }() // closing TLS would wait for a dead server
+	}
 	return first
 }
 

@@ -43,17 +43,20 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
@@ -71,7 +74,10 @@ const idleAfter = 15 * time.Minute
 type connector struct {
 	key      key
 	cache    *refresh.Cache[admin.Info]
-	nodes    nodes // of a read pool
+	dialer   *Dialer
+	memory   reach.Memory  // which addresses have led nowhere
+	turns    atomic.Uint32 // of a read pool's nodes
+	looks    looks
 	failover *failover
 	seen     observer
 
@@ -79,8 +85,7 @@ type connector struct {
 
 	lastDial time.Time // guarded by Dialer.mu
 
-	refused atomic.Bool  // the last first Read failed: a handshake proves nothing for the time being
-	looked  atomic.Int64 // when a slow try last asked for metadata in vain, in Unix nanoseconds
+	refused atomic.Bool // the last first Read failed: a handshake proves nothing for the time being
 
 	open          atomic.Int64 // connections
 	read, written atomic.Int64 // bytes
@@ -88,7 +93,7 @@ type connector struct {
 
 func (d *Dialer) newConnector(k key) *connector {
 	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
-	c := &connector{key: k, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
+	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.refreshing(ctx)
 		return d.admin.Fetch(ctx, inst, k.iam)
@@ -97,7 +102,7 @@ func (d *Dialer) newConnector(k key) *connector {
 	c.cache = refresh.New(policy, fetch)
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
-		Landed:  c.seen.refreshed,
+		Landed:  c.landed,
 	})
 	return c
 }
@@ -124,43 +129,35 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}
-	stopLooking := g.lookIfSlow(c, info)
-	conn, failed := c.connect(g.ctx, info, t, dc)
-	stopLooking()
-	if g.moved {
-		g.renew()
-		if failed != nil {
-			failed = newError(failed.Op, c.String(), errMoved)
-		}
-	}
-	ctx := g.ctx
 	moving := false // the metadata has changed between two tries
-	for try := 1; failed != nil; try++ {
-		if !c.blame(ctx, info, failed) || (try > 1 && !moving) {
+	for try := 1; ; try++ {
+		g.try(c, info)
+		conn, failed := c.connect(g.ctx, info, t, dc)
+		moved := g.tried()
+		switch {
+		case failed == nil:
+			return conn, nil
+		case moved:
+			failed = newError(failed.Op, c.String(), errMoved)
+		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
 		next := c.cache.Next
 		if moving {
 			next = c.cache.Await
 		}
-		newer, err := next(ctx, info)
+		newer, err := next(g.ctx, info)
 		if errors.Is(err, refresh.ErrUnchanged) {
 			return nil, failed
 		}
 		if err != nil {
 			return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
 		}
-		c.seen.again(ctx, failed)
-		conn, failed = c.connect(ctx, newer, t, dc)
+		c.seen.again(g.ctx, failed)
 		moving = !newer.SameMetadata(info)
 		info = newer
 	}
-	return conn, nil
 }
-
-// mostShare bounds the share of the time that an address gets before the next
-// is tried.
-const mostShare = 5 * time.Second
 
 // blame tells the cache what a failed try means for info, and reports whether
 // another one makes sense.
@@ -170,7 +167,12 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	case errors.Is(err, ErrNoAddress):
 		return false
 	case over(ctx) && !errors.Is(context.Cause(ctx), errDialTimeout):
-		return false // the caller has gone: that says nothing about the instance
+		// The caller has gone, which says nothing about the instance. That no
+		// answer came until then does: it helps the next one.
+		if failed, ok := errors.AsType[*unreachable](err); ok && failed.silent() {
+			c.doubt(info)
+		}
+		return false
 	case errors.As(err, &unverified), isAlert(err):
 		c.cache.Invalidate(info)
 	default:
@@ -179,70 +181,85 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	return !over(ctx)
 }
 
-// connect opens a connection to the first address that leads to the instance.
-// Each but the last gets its share of the time left.
+// doubt asks for fresh metadata in the background, since nothing has come from
+// the addresses in info, unless that was in vain a short while ago.
+func (c *connector) doubt(info *admin.Info) {
+	if c.looks.begin() {
+		c.cache.Refresh(info)
+	}
+}
+
+// landed is told how a refresh has ended.
+func (c *connector) landed(l refresh.Landing[admin.Info]) {
+	c.seen.refreshed(l)
+	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
+		return
+	}
+	c.memory.Forget()
+	if !l.Value.SameAddrs(l.Old) {
+		c.looks.found()
+		c.dialer.moved(c, l.Old)
+	}
+}
+
+// connect opens a connection by the first address that leads to the instance.
+// Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	addrs := append(t.hosts, c.addresses(info, dc.types)...)
-	if len(addrs) == 0 {
+	hosts := c.candidates(info, t.hosts, dc.types)
+	if len(hosts) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
-	var failed []*attempt
-	op := opDial
-	for i, host := range addrs {
-		conn, err := c.connectTo(ctx, host, len(addrs)-i, info, t.name, dc)
-		if err == nil {
-			return conn, nil
+	race := reach.New(ctx, hosts, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
+	defer race.Stop()
+	var (
+		failed []*attempt
+		astray []string // hosts at which another server answers
+		op     = opDial
+	)
+	for try, more := race.Next(); more; try, more = race.Next() {
+		step := stepTCP
+		if try.Err == nil {
+			var conn net.Conn
+			try = race.Use(try, func(ctx context.Context) (err error) {
+				conn, err = c.secure(ctx, try, info, t.name, dc)
+				return err
+			})
+			if try.Err == nil {
+				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
+				c.memory.Good(try.Host)
+				return conn, nil
+			}
+			step, op, astray = stepTLS, opHandshake, append(astray, try.Host)
 		}
-		if len(info.Nodes) > 0 && !over(ctx) {
-			c.nodes.failed(host)
+		switch {
+		case try.Silent:
+			c.memory.Defer(reach.Rest, try.Host)
+		case len(info.Nodes) > 0 && !over(ctx):
+			c.memory.Defer(nodeRest, try.Host)
 		}
-		failed = append(failed, err)
-		if err.step == stepTLS {
-			op = opHandshake
-		}
-		if over(ctx) {
-			break
-		}
+		failed = append(failed, newAttempt(try, step, info, t.name))
 	}
+	slices.SortFunc(failed, func(a, b *attempt) int { return cmp.Compare(a.nth, b.nth) })
 	return nil, newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
 }
 
-// errShareUsed is the cause of a context that ended to leave time for other
-// addresses.
-var errShareUsed = fmt.Errorf("no answer in this address's share of the time: %w", context.DeadlineExceeded)
-
-// connectTo opens a connection to one of so many addresses that are left.
-func (c *connector) connectTo(ctx context.Context, host string, left int, info *admin.Info, n Name, dc *dialConfig) (net.Conn, *attempt) {
-	if deadline, ok := ctx.Deadline(); ok && left > 1 {
-		var cancel context.CancelFunc
-		share := min(time.Until(deadline)/time.Duration(left), mostShare)
-		ctx, cancel = context.WithTimeoutCause(ctx, share, errShareUsed)
-		defer cancel()
-	}
-	start, addr := time.Now(), net.JoinHostPort(host, serverPort)
-	fail := func(step string, err error) (net.Conn, *attempt) {
-		a := &attempt{kind: kindOf(host, info, n), addr: addr, step: step, took: time.Since(start), clockOffset: info.ClockOffset, err: err}
-		if over(ctx) && errors.Is(context.Cause(ctx), errShareUsed) {
-			a.cut = errShareUsed
-		}
-		return nil, a
-	}
-	dialCtx, span := c.seen.Connect(ctx, host, serverPortNumber)
-	raw, err := dc.open(dialCtx, addr)
+// openTCP opens the TCP connection to a host.
+func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (net.Conn, error) {
+	ctx, span := c.seen.Connect(ctx, host, serverPortNumber)
+	conn, err := dc.open(ctx, net.JoinHostPort(host, serverPort))
 	if err == nil {
-		span.Peer(raw.RemoteAddr())
+		span.Peer(conn.RemoteAddr())
 	}
 	span.End(err)
-	if err != nil {
-		return fail(stepTCP, err)
-	}
-	dialCtx, span = c.seen.Handshake(ctx, host, serverPortNumber)
-	conn, err := c.handshake(dialCtx, raw, info, n, dc)
+	return conn, err
+}
+
+// secure makes the connection of a try a verified one, or closes it.
+func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
+	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
+	conn, err := c.handshake(ctx, try.Conn, info, n, dc)
 	span.End(err)
-	if err != nil {
-		return fail(stepTLS, err)
-	}
-	return conn, nil
+	return conn, err
 }
 
 // handshake makes raw a verified connection, or closes it.

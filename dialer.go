@@ -35,7 +35,7 @@ type Dialer struct {
 	telemetry   *telemetry.Telemetry
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
-	wg          sync.WaitGroup // counts the making of the client key
+	wg          sync.WaitGroup // counts the making of the client key, and connectors that are let go
 
 	pacer refresh.Pacer // of background refreshes
 
@@ -282,7 +282,9 @@ func (d *Dialer) sweepLocked() {
 	}
 	for k, c := range d.connectors {
 		if c.idle() {
-			c.cache.Close() // nothing is in flight: returns at once
+			// Nothing is in flight; should something have begun just now, it may
+			// need the lock.
+			d.wg.Go(c.cache.Close)
 			delete(d.connectors, k)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
@@ -18,44 +17,34 @@ var (
 	errMoved = errors.New("the instance has moved to another address")
 )
 
-const (
-	// slow is when a try has taken so long that the instance may have moved: a
-	// SYN that was lost once is repeated after 1 s.
-	slow = 2 * time.Second
-
-	// lookInterval spaces the looks at an instance that is slow but has not
-	// moved.
-	lookInterval = 10 * time.Second
-)
-
 // dialing is a Dial in progress. Its context ends with the caller's, with the
 // dial timeout, at Close, and when the instance is found to have moved. It is
 // one for all of that, since contexts are most of what a warm Dial adds to TLS.
 type dialing struct {
 	ctx      context.Context
+	cancel   context.CancelFunc
 	dialer   *Dialer
 	caller   context.Context
 	deadline time.Time
 
-	cancel context.CancelFunc
-
-	looking sync.WaitGroup                     // counts looks
-	endLook atomic.Pointer[context.CancelFunc] // of the one under way
-	over    atomic.Bool                        // the try has ended, and looks are to end
-	moved   bool                               // a look has ended ctx; to be read when none is under way
+	// guarded by Dialer.mu
+	connector *connector
+	info      *admin.Info // what is being tried; nil: nothing
+	moved     bool        // ctx has ended since info is of no use any more
+	look      *time.Timer // asks for fresh metadata, should the try be slow
 }
 
 // begin begins a Dial that ends with ctx, or after timeout.
 func (d *Dialer) begin(ctx context.Context, timeout time.Duration) *dialing {
 	g := &dialing{dialer: d, caller: ctx, deadline: time.Now().Add(timeout)}
-	g.renew()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g.renewLocked()
 	return g
 }
 
-// renew gives the Dial a context that has not been ended by a look.
-func (g *dialing) renew() {
-	g.dialer.mu.Lock()
-	defer g.dialer.mu.Unlock()
+// renewLocked gives the Dial a context that has not been ended by a move.
+func (g *dialing) renewLocked() {
 	if g.cancel != nil {
 		g.cancel()
 	}
@@ -76,48 +65,119 @@ func (g *dialing) end() {
 	g.cancel()
 }
 
-// lookIfSlow has fresh metadata fetched beside a try with info if that is slow.
-// If the instance has other addresses by then, the context ends. A slow instance
-// that has not moved gets all the time there is. What it returns ends the
-// looking.
-func (g *dialing) lookIfSlow(c *connector, info *admin.Info) (stop func()) {
+// try says that the instance is being tried with info from now on.
+func (g *dialing) try(c *connector, info *admin.Info) {
+	g.dialer.mu.Lock()
+	defer g.dialer.mu.Unlock()
+	g.connector, g.info = c, info
 	deadline, _ := g.ctx.Deadline()
-	wait := min(slow, time.Until(deadline)/2)
-	if wait < slow/2 {
-		return func() {}
-	}
-	wait = max(wait, lookInterval-time.Since(time.Unix(0, c.looked.Load())))
-	g.looking.Add(1)
-	timer := time.AfterFunc(wait, func() {
-		defer g.looking.Done()
-		g.look(c, info)
-	})
-	return func() {
-		if timer.Stop() {
-			g.looking.Done()
-			return
-		}
-		g.over.Store(true)
-		if end := g.endLook.Load(); end != nil {
-			(*end)()
-		}
-		g.looking.Wait()
+	if wait := min(slow, time.Until(deadline)/2); wait >= minSlow {
+		g.look = time.AfterFunc(wait, func() { g.isSlow(info) })
 	}
 }
 
-func (g *dialing) look(c *connector, info *admin.Info) {
-	ctx, end := context.WithCancel(g.ctx)
-	defer end()
-	g.endLook.Store(&end)
-	if g.over.Load() {
-		return
+// tried says that the try has ended, and reports whether it was ended since the
+// instance has moved. The Dial has a new context then.
+func (g *dialing) tried() (moved bool) {
+	g.dialer.mu.Lock()
+	defer g.dialer.mu.Unlock()
+	g.info = nil
+	if g.look != nil {
+		g.look.Stop()
+		g.look = nil
 	}
-	c.looked.Store(time.Now().UnixNano())
-	c.cache.Refresh(info)
-	newer, err := c.cache.Next(ctx, info)
-	if err == nil && !info.SameAddrs(newer) {
-		c.looked.Store(0)
-		g.moved = true
-		g.cancel()
+	if moved = g.moved; moved {
+		g.renewLocked()
 	}
+	return moved
+}
+
+// isSlow asks for fresh metadata, unless the try with info has ended. If the
+// instance has other addresses by then, [Dialer.moved] ends the try; if not, it
+// gets all the time there is.
+func (g *dialing) isSlow(info *admin.Info) {
+	g.dialer.mu.Lock()
+	c, over := g.connector, g.info != info
+	if !over {
+		if wait := c.looks.wait(); wait > 0 {
+			g.look.Reset(wait)
+			over = true
+		}
+	}
+	g.dialer.mu.Unlock()
+	if !over {
+		c.doubt(info)
+	}
+}
+
+// moved ends the tries of Dials that are at the instance's old addresses: they
+// go on at the new ones.
+func (d *Dialer) moved(c *connector, old *admin.Info) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for g := range d.dials {
+		if g.connector == c && g.info == old {
+			g.moved = true
+			g.cancel()
+		}
+	}
+}
+
+const (
+	// slow is when a try has taken so long that the instance may have moved: a
+	// SYN that was lost once is repeated after 1 s. Half the time that is left
+	// counts as slow too, from minSlow on.
+	slow    = 2 * time.Second
+	minSlow = 250 * time.Millisecond
+
+	// firstRest is the pause after a look at an instance that is slow but has
+	// not moved, which doubles up to longestRest: it may always be slow.
+	firstRest   = 10 * time.Second
+	longestRest = 5 * time.Minute
+)
+
+// looks spaces the requests for fresh metadata that silence has led to.
+type looks struct {
+	mu     sync.Mutex // guards everything below
+	last   time.Time  // zero: none that was in vain
+	inVain int        // in a row
+}
+
+// wait is how long the next look has to wait.
+func (l *looks) wait() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waitLocked()
+}
+
+func (l *looks) waitLocked() time.Duration {
+	if l.last.IsZero() {
+		return 0
+	}
+	return l.rest() - time.Since(l.last)
+}
+
+func (l *looks) rest() time.Duration { return min(firstRest<<min(l.inVain-1, 10), longestRest) }
+
+// begin reports whether it is time for a look, which is then taken for one in
+// vain.
+func (l *looks) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waitLocked() > 0 {
+		return false
+	}
+	if !l.last.IsZero() && time.Since(l.last) > 2*longestRest {
+		l.inVain = 0 // that is another story
+	}
+	l.last = time.Now()
+	l.inVain++
+	return true
+}
+
+// found says that the instance has moved.
+func (l *looks) found() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last, l.inVain = time.Time{}, 0
 }

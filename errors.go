@@ -3,7 +3,9 @@ package cloudsqlconn
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
@@ -111,29 +114,41 @@ const (
 
 // attempt is the error of a try to reach the instance at one address.
 type attempt struct {
+	nth         int    // of the addresses, in their order
 	kind        string // of address, or the DNS name that it belongs to
 	addr        string // host and port
 	step        string // that failed
 	took        time.Duration
 	clockOffset time.Duration // see admin.Info
-	cut         error         // errShareUsed, if that is why it ended; nil otherwise
+	cut         bool          // to leave time for other addresses
+	silent      bool          // no answer has come
 	err         error
+}
+
+// newAttempt is a try that failed at that step.
+func newAttempt(t reach.Try, step string, info *admin.Info, n Name) *attempt {
+	return &attempt{
+		nth: t.Nth, kind: kindOf(t.Host, info, n), addr: net.JoinHostPort(t.Host, serverPort), step: step,
+		took: t.Took, clockOffset: info.ClockOffset, cut: t.Cut, silent: t.Silent, err: t.Err,
+	}
 }
 
 // Error is one line with all that it takes to try the same by hand.
 func (a *attempt) Error() string {
 	cut := ""
-	if a.cut != nil {
-		cut = ", to leave time for the next address"
+	if a.cut {
+		cut = ", to leave time for other addresses"
 	}
 	return fmt.Sprintf("%s %s: %v (%s, after %v%s)", a.kind, a.addr, a.err, a.step, a.took.Round(time.Millisecond), cut)
 }
 
-func (a *attempt) Unwrap() []error {
-	if a.cut == nil {
-		return []error{a.err}
+// Unwrap returns the cause. That of an attempt that was cut is the end of its
+// share of the time, which errors.Is must not take for the end of the caller's.
+func (a *attempt) Unwrap() error {
+	if a.cut {
+		return reach.ErrShareUsed
 	}
-	return []error{a.cut, a.err}
+	return a.err
 }
 
 // unreachable is the error of the attempts at all addresses.
@@ -150,6 +165,11 @@ func (e *unreachable) Unwrap() []error {
 		errs[i] = a
 	}
 	return errs
+}
+
+// silent reports whether an address has given no answer.
+func (e *unreachable) silent() bool {
+	return slices.ContainsFunc(e.attempts, func(a *attempt) bool { return a.silent })
 }
 
 // classify returns err under the sentinel that fits it.

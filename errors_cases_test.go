@@ -297,7 +297,7 @@ var dialFailures = []failure{
 		defer w.startProxy(p)()
 		return w.dial(ample, cloudsqlconn.WithProxy(p.url("")), cloudsqlconn.WithPublicIP())
 	}},
-	{name: "the caller gives up", before: swallow(publicAddr), fail: func(w *world) error {
+	{name: "the caller gives up", before: swallow(publicAddr, privateAddr), fail: func(w *world) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Second, cancel)
 		_, err := w.dialer.Dial(ctx, testInstance)

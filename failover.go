@@ -111,20 +111,30 @@ func (f *failover) found(now Name) {
 }
 
 // cut cuts the connections of a domain to any other instance than now, and
-// returns how many those were.
+// returns how many those were. It does not wait until they are closed, which
+// is up to whoever has opened them.
 func (f *failover) cut(now Name) (cut int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := f.domains[now.domain]
-	if d == nil {
-		return 0
-	}
-	for c, n := range d.conns {
-		if n != now && c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed)) {
+	for c, n := range f.astray(now) {
+		if c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed)) {
 			cut++
 		}
 	}
 	return cut
+}
+
+// astray are the connections of a domain to any other instance than now.
+func (f *failover) astray(now Name) map[*conn]Name {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	astray := map[*conn]Name{}
+	if d := f.domains[now.domain]; d != nil {
+		for c, n := range d.conns {
+			if n != now {
+				astray[c] = n
+			}
+		}
+	}
+	return astray
 }
 
 // close ends the look-ups. Connections stay open.

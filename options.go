@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 const (
@@ -66,7 +67,7 @@ func newConfig(opts []Option) (config, error) {
 		observe:        observeConfig{log: slog.New(slog.DiscardHandler)},
 		dial: dialConfig{
 			types:     []IPType{PublicIP, PrivateIP, PSC},
-			dialFunc:  (&net.Dialer{KeepAlive: -1}).DialContext, // netdial.KeepAlive comes after it
+			dialFunc:  (&reach.Dialer{Dialer: net.Dialer{KeepAlive: -1}}).DialContext, // netdial.KeepAlive comes after it
 			keepAlive: defaultKeepAlive,
 			exchange:  true,
 			protocol:  mdx.TLS,

@@ -39,7 +39,8 @@ func WithResolver(r Resolver) Option {
 }
 
 // WithDNSResolver lets Dial take DNS names beside instance connection names.
-// dns is [net.DefaultResolver], or anything else that looks up names like it.
+// dns is [net.DefaultResolver], or anything else that looks up names like it. A
+// nil *net.Resolver is the same as a zero Resolver, as package net has it.
 //
 // A name of Cloud SQL's own, such as 42cf.2imj.us-west1.sql.goog, is resolved
 // by the Admin API. Any other has a TXT record with the instance's connection

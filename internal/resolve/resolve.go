@@ -117,6 +117,9 @@ func New(cfg Config) *Resolver {
 // context is canceled: those of r notice its deadline only, and would hold up
 // Close.
 func interruptible(r *net.Resolver) *net.Resolver {
+	if r == nil { // as good as a zero one, says package net
+		r = new(net.Resolver)
+	}
 	dial := r.Dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext

@@ -1,0 +1,283 @@
+// Package reach opens a connection to a server that has several addresses, of
+// which some may not answer.
+//
+// It follows RFC 8305 (Happy Eyeballs) in spirit: addresses are tried in the
+// caller's order, each a moment after the one before, and the first to answer is
+// taken. It knows nothing of Cloud SQL, nor of TLS.
+package reach
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxStagger is how long a host is waited for before the next one is tried
+	// beside it, minStagger the same for callers with little time. Source: RFC
+	// 8305, section 5.
+	maxStagger = 250 * time.Millisecond
+	minStagger = 10 * time.Millisecond
+
+	// MaxShare bounds the time of hosts that do not answer when others have
+	// failed: those may have to be tried again. The last host, and hosts of which
+	// none has failed, have all the time there is.
+	MaxShare = 5 * time.Second
+
+	// grace is how long tries are waited for after their context has ended:
+	// their own errors say more than that time is up.
+	grace = 5 * time.Millisecond
+
+	// minSilence is how long nothing must have come from a host for that to mean
+	// something. A caller with less time than that has found out nothing.
+	minSilence = 20 * time.Millisecond
+)
+
+// ErrShareUsed is the cause of a context that has ended to leave time for other
+// addresses.
+var ErrShareUsed = errors.New("no answer in this address's share of the time")
+
+// Open connects to a host. It must return soon after ctx ends.
+type Open func(ctx context.Context, host string) (net.Conn, error)
+
+// Try is an attempt to connect to one host that has ended.
+type Try struct {
+	Host string
+	Nth  int      // of the race's hosts, from 0
+	Conn net.Conn // nil if Err is not
+	Err  error
+	Took time.Duration
+
+	Cut    bool // it was given up for the others, and its caller has time left
+	Silent bool // no answer came, and not for want of time
+}
+
+// Race tries several hosts for one caller, and is not safe for concurrent use.
+//
+// It has a goroutine for each host under way, unless there is only one host
+// left. They end soon after [Race.Stop], which does not wait for them: an Open
+// is somebody else's code.
+type Race struct {
+	ctx     context.Context // the caller's
+	open    Open
+	stagger time.Duration
+
+	hosts      []string
+	started    int             // how many of them have been tried, or are under way
+	latest     time.Time       // when the last of these began
+	running    []runner        // those under way
+	racing     context.Context // of those under way; nil before the first
+	cancel     context.CancelCauseFunc
+	tries      chan Try // that have ended; has room for all
+	failed     bool     // a try has failed
+	unanswered []string // see Unanswered
+
+	mu      sync.Mutex // guards stopped
+	stopped bool       // nobody takes from tries any more
+}
+
+// runner is a host under way.
+type runner struct {
+	nth   int // of Race.hosts
+	began time.Time
+}
+
+// New returns a race that ends with ctx. Nothing is opened before Next.
+func New(ctx context.Context, hosts []string, open Open) *Race {
+	r := &Race{ctx: ctx, open: open, stagger: maxStagger, hosts: hosts}
+	if deadline, ok := ctx.Deadline(); ok && len(hosts) > 1 {
+		r.stagger = max(minStagger, min(maxStagger, time.Until(deadline)/time.Duration(len(hosts)+1)))
+	}
+	return r
+}
+
+// Next returns the next try that has ended. It reports false when no host is
+// left. A caller that cannot use the connection, or has got none, calls it
+// again, whereupon the next host is tried at once. Once ctx has ended, no more
+// hosts are tried.
+func (r *Race) Next() (Try, bool) {
+	if len(r.running) == 0 && r.started == len(r.hosts)-1 {
+		r.started++
+		return r.try(r.ctx, r.started-1), true // with nobody to race against
+	}
+	if t, ok := r.arrived(); ok {
+		return r.arrive(t), true
+	}
+	r.start()
+	for len(r.running) > 0 {
+		if t, ok := r.await(); ok {
+			return r.arrive(t), true
+		}
+		r.start()
+	}
+	return Try{}, false
+}
+
+// await waits for a try to end. It reports false when the next one is to start.
+func (r *Race) await() (Try, bool) {
+	var turn, end <-chan time.Time
+	switch {
+	case r.started < len(r.hosts):
+		turn = time.After(time.Until(r.latest.Add(r.stagger)))
+	case r.failed:
+		end = time.After(time.Until(r.latest.Add(MaxShare)))
+	}
+	select {
+	case t := <-r.tries:
+		return t, true
+	case <-turn:
+		return r.arrived() // on a busy machine both can be the case
+	case <-end:
+		r.cancel(ErrShareUsed)
+	case <-r.ctx.Done():
+		r.started = len(r.hosts)
+	}
+	select {
+	case t := <-r.tries:
+		return t, true
+	case <-time.After(grace):
+		return r.abandoned(), true
+	}
+}
+
+// abandoned is a try that is under way still, though its context has ended.
+func (r *Race) abandoned() Try {
+	first := r.running[0]
+	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(r.racing)}
+	t.finish(r.racing, first.began)
+	return t
+}
+
+// arrived returns a try that has ended, if there is one.
+func (r *Race) arrived() (Try, bool) {
+	select {
+	case t := <-r.tries:
+		return t, true
+	default:
+		return Try{}, false
+	}
+}
+
+// arrive notes that a try is not under way any more, and who had not answered by
+// then.
+func (r *Race) arrive(t Try) Try {
+	r.running = slices.DeleteFunc(r.running, func(other runner) bool { return other.nth == t.Nth })
+	r.failed = r.failed || t.Err != nil
+	r.unanswered = nil
+	for _, other := range r.running {
+		if time.Since(other.began) >= r.stagger {
+			r.unanswered = append(r.unanswered, r.hosts[other.nth])
+		}
+	}
+	return t
+}
+
+// start starts a try of the next host, unless there is none.
+func (r *Race) start() {
+	if r.started == len(r.hosts) || r.ctx.Err() != nil {
+		r.started = len(r.hosts)
+		return
+	}
+	if r.racing == nil {
+		r.racing, r.cancel = context.WithCancelCause(r.ctx)
+		r.running = make([]runner, 0, len(r.hosts))
+		r.tries = make(chan Try, len(r.hosts))
+	}
+	nth := r.started
+	r.started++
+	r.latest = time.Now()
+	r.running = append(r.running, runner{nth, r.latest})
+	go func() { r.deliver(r.try(r.racing, nth)) }()
+}
+
+func (r *Race) try(ctx context.Context, nth int) Try {
+	t := Try{Host: r.hosts[nth], Nth: nth}
+	began := time.Now()
+	t.Conn, t.Err = r.open(ctx, t.Host)
+	t.finish(ctx, began)
+	return t
+}
+
+// Use takes a step with a connection that Next has returned, and returns the try
+// with the step's error. As long as other hosts are left the step gets its share
+// of the time only.
+func (r *Race) Use(t Try, step func(context.Context) error) Try {
+	ctx, left := r.ctx, r.Left()
+	if left > 0 {
+		share := MaxShare
+		if deadline, ok := ctx.Deadline(); ok {
+			share = min(share, time.Until(deadline)/time.Duration(left+1))
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, share, ErrShareUsed)
+		defer cancel()
+	}
+	began := time.Now()
+	t.Err = step(ctx)
+	t.finish(ctx, began)
+	r.failed = r.failed || t.Err != nil
+	return t
+}
+
+// finish says how a step has ended that had ctx.
+func (t *Try) finish(ctx context.Context, began time.Time) {
+	t.Took += time.Since(began)
+	if t.Err == nil {
+		return
+	}
+	t.Conn = nil
+	t.Cut = context.Cause(ctx) == ErrShareUsed
+	t.Silent = t.Took >= minSilence && (ctx.Err() != nil || isTimeout(t.Err))
+}
+
+// isTimeout reports whether err is a socket's: its deadline, which is taken from
+// the context, can be over a moment before that.
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// deliver hands a try over, or closes the connection if nobody wants it.
+func (r *Race) deliver(t Try) {
+	r.mu.Lock()
+	stopped := r.stopped
+	if !stopped {
+		r.tries <- t
+	}
+	r.mu.Unlock()
+	if stopped {
+		t.close()
+	}
+}
+
+func (t Try) close() {
+	if t.Conn != nil {
+		_ = t.Conn.Close()
+	}
+}
+
+// Left is how many hosts may still answer.
+func (r *Race) Left() int { return len(r.hosts) - r.started + len(r.running) }
+
+// Unanswered are the hosts that had not answered when Next last returned,
+// although they had been given the time that a host has before the next one is
+// tried.
+func (r *Race) Unanswered() []string { return r.unanswered }
+
+// Stop ends the tries under way, and closes the connections that were not
+// taken. It returns at once.
+func (r *Race) Stop() {
+	if r.racing == nil {
+		return
+	}
+	r.cancel(nil)
+	r.mu.Lock()
+	r.stopped = true
+	r.mu.Unlock()
+	for len(r.tries) > 0 {
+		go (<-r.tries).close() // which may take its time
+	}
+}
