@@ -210,3 +210,53 @@ type ctxResolver func(context.Context, string) (cloudsqlconn.Name, error)
 func (f ctxResolver) Resolve(ctx context.Context, name string) (cloudsqlconn.Name, error) {
 	return f(ctx, name)
 }
+
+// A Close that takes its time, as of a connection through an SSH client: it held
+// up the Dials of all other names, since it happened under a lock, one after the
+// other (10 connections of 300 ms: 2.5 s).
+func TestCuttingConnectionsHoldsNobodyUp(t *testing.T) {
+	inDNSWorld(t, func(t *testing.T, w *world, dns *cloudsqltest.DNS) {
+		const pause = 300 * time.Millisecond
+		dns.SetTXT("other.example.com", testInstance)
+		slow := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := w.DialContext(ctx, network, addr)
+			return slowToClose{c, pause}, err
+		})
+		var open []net.Conn
+		for range 10 {
+			c, err := w.dialer.Dial(t.Context(), testDomain, slow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			open = append(open, c)
+		}
+		dns.SetTXT(testDomain, otherInstance)
+		if d := took(func() { w.wantConn(testDomain) }); d > 0 {
+			t.Errorf("the Dial that finds out took %v", d)
+		}
+		if d := took(func() { w.wantConn("other.example.com") }); d > 0 {
+			t.Errorf("a Dial of another name took %v", d)
+		}
+		d := took(func() {
+			for _, c := range open {
+				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("an old connection: %v", err)
+				}
+			}
+		})
+		if d != pause { // all at once
+			t.Errorf("it took %v until the old connections were closed", d)
+		}
+	}, cloudsqlconn.WithFailoverPeriod(0))
+}
+
+type slowToClose struct {
+	net.Conn
+	pause time.Duration
+}
+
+func (c slowToClose) Close() error {
+	time.Sleep(c.pause)
+	return c.Conn.Close()
+}

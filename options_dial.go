@@ -27,7 +27,8 @@ type dialConfig struct {
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
-// [net.Dialer.DialContext] does. It must return soon after ctx ends.
+// [net.Dialer.DialContext] does. It must return soon after ctx ends. It is called
+// from several goroutines at once, by one Dial too: see [WithIPTypes].
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // with returns d with opts applied.
@@ -106,17 +107,27 @@ func WithPrivateIP() DialOption { return WithIPTypes(PrivateIP) }
 func WithPSC() DialOption { return WithIPTypes(PSC) }
 
 // WithAutoIP tries the public, then the private, then the PSC address,
-// whichever the instance has. This is the default.
+// whichever the instance has, as [WithIPTypes] says. This is the default.
 func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
 
 // WithIPTypes tries the instance's addresses of these types, in this order.
+//
+// The next address is tried when the one before has failed, or beside it when
+// that has not answered for 250 ms (RFC 8305; less for a Dial with little time).
+// The first connection is taken and made a TLS connection; only if that fails is
+// another one. An address that has not answered comes last for the next ten
+// minutes, or until the instance's metadata changes, and so does one where
+// something else than the instance was found. Of a read pool each Dial begins
+// with another node, and the pool's own addresses come behind them; a node that
+// refuses connections comes last for 30 seconds.
 func WithIPTypes(types ...IPType) DialOption {
 	types = slices.Clone(types)
 	return dialOption(func(d *dialConfig) { d.types = types })
 }
 
 // WithDialFunc sets the function that opens TCP connections to instances.
-// Default: a plain net.Dialer.
+// Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
+// says.
 func WithDialFunc(f DialFunc) DialOption {
 	return dialOption(func(d *dialConfig) { d.dialFunc = f })
 }

@@ -151,3 +151,13 @@ func TestWarmupSpares(t *testing.T) {
 		w.wantCalls(2)
 	})
 }
+
+// Package net: "a nil *Resolver is equivalent to a zero Resolver".
+func TestANilResolverOfPackageNetIsAZeroOne(t *testing.T) {
+	t.Parallel()
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithDNSResolver((*net.Resolver)(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+}

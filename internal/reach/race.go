@@ -22,9 +22,9 @@ const (
 	maxStagger = 250 * time.Millisecond
 	minStagger = 10 * time.Millisecond
 
-	// MaxShare bounds the time of hosts that do not answer when others have
-	// failed: those may have to be tried again. The last host, and hosts of which
-	// none has failed, have all the time there is.
+	// MaxShare bounds the time of hosts that do not answer once another has
+	// failed: that one may be worth another try. As long as none has failed, all
+	// have all the time there is.
 	MaxShare = 5 * time.Second
 
 	// grace is how long tries are waited for after their context has ended:
@@ -100,8 +100,7 @@ func New(ctx context.Context, hosts []string, open Open) *Race {
 // hosts are tried.
 func (r *Race) Next() (Try, bool) {
 	if len(r.running) == 0 && r.started == len(r.hosts)-1 {
-		r.started++
-		return r.try(r.ctx, r.started-1), true // with nobody to race against
+		return r.alone(), true
 	}
 	if t, ok := r.arrived(); ok {
 		return r.arrive(t), true
@@ -114,6 +113,18 @@ func (r *Race) Next() (Try, bool) {
 		r.start()
 	}
 	return Try{}, false
+}
+
+// alone tries the last host, with nobody left to race against.
+func (r *Race) alone() Try {
+	r.started++
+	ctx := r.ctx
+	if r.failed {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, MaxShare, ErrShareUsed)
+		defer cancel()
+	}
+	return r.try(ctx, r.started-1)
 }
 
 // await waits for a try to end. It reports false when the next one is to start.
