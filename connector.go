@@ -219,15 +219,13 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	for try, more := race.Next(); more; try, more = race.Next() {
 		step := stepTCP
 		if try.Err == nil {
-			var conn net.Conn
-			try = race.Use(try, func(ctx context.Context) (err error) {
-				conn, err = c.secure(ctx, try, info, t.name, dc)
-				return err
+			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
+				return c.secure(ctx, try, info, t.name, dc)
 			})
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
 				c.memory.Good(try.Host)
-				return conn, nil
+				return try.Conn, nil
 			}
 			step, op, astray = stepTLS, opHandshake, append(astray, try.Host)
 		}

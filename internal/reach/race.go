@@ -58,8 +58,8 @@ type Try struct {
 // Race tries several hosts for one caller, and is not safe for concurrent use.
 //
 // It has a goroutine for each host under way, unless there is only one host
-// left. They end soon after [Race.Stop], which does not wait for them: an Open
-// is somebody else's code.
+// left. They end soon after [Race.Stop], that of the first host, which mostly
+// wins, after ctx. Nobody waits for them: an Open is somebody else's code.
 type Race struct {
 	ctx     context.Context // the caller's
 	open    Open
@@ -69,7 +69,8 @@ type Race struct {
 	started    int             // how many of them have been tried, or are under way
 	latest     time.Time       // when the last of these began
 	running    []runner        // those under way
-	racing     context.Context // of those under way; nil before the first
+	runners    [3]runner       // running is in it, unless there are more
+	racing     context.Context // of all but the first, whose is ctx; nil before the second
 	cancel     context.CancelCauseFunc
 	tries      chan Try // that have ended; has room for all
 	failed     bool     // a try has failed
@@ -142,7 +143,9 @@ func (r *Race) await() (Try, bool) {
 	case <-turn:
 		return r.arrived() // on a busy machine both can be the case
 	case <-end:
-		r.cancel(ErrShareUsed)
+		if r.cancel != nil {
+			r.cancel(ErrShareUsed)
+		}
 	case <-r.ctx.Done():
 		r.started = len(r.hosts)
 	}
@@ -156,9 +159,12 @@ func (r *Race) await() (Try, bool) {
 
 // abandoned is a try that is under way still, though its context has ended.
 func (r *Race) abandoned() Try {
-	first := r.running[0]
-	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(r.racing)}
-	t.finish(r.racing, first.began)
+	first, ctx := r.running[0], r.ctx
+	if r.racing != nil {
+		ctx = r.racing
+	}
+	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(ctx)}
+	t.finish(ctx, first.began)
 	return t
 }
 
@@ -192,16 +198,21 @@ func (r *Race) start() {
 		r.started = len(r.hosts)
 		return
 	}
-	if r.racing == nil {
-		r.racing, r.cancel = context.WithCancelCause(r.ctx)
-		r.running = make([]runner, 0, len(r.hosts))
-		r.tries = make(chan Try, len(r.hosts))
-	}
-	nth := r.started
+	nth, ctx := r.started, r.ctx
 	r.started++
+	switch nth {
+	case 0:
+		r.running = r.runners[:0]
+		r.tries = make(chan Try, len(r.hosts))
+	case 1:
+		r.racing, r.cancel = context.WithCancelCause(r.ctx)
+		fallthrough
+	default:
+		ctx = r.racing
+	}
 	r.latest = time.Now()
 	r.running = append(r.running, runner{nth, r.latest})
-	go func() { r.deliver(r.try(r.racing, nth)) }()
+	go func() { r.deliver(r.try(ctx, nth)) }()
 }
 
 func (r *Race) try(ctx context.Context, nth int) Try {
@@ -213,22 +224,24 @@ func (r *Race) try(ctx context.Context, nth int) Try {
 }
 
 // Use takes a step with a connection that Next has returned, and returns the try
-// with the step's error. As long as other hosts are left the step gets its share
-// of the time only.
-func (r *Race) Use(t Try, step func(context.Context) error) Try {
-	ctx, left := r.ctx, r.Left()
-	if left > 0 {
+// with what the step has made of it. As long as other hosts are left, the
+// connection is closed when the step has used up its share of the time.
+func (r *Race) Use(t Try, step func(context.Context, Try) (net.Conn, error)) Try {
+	var over *time.Timer
+	if left := r.Left(); left > 0 {
 		share := MaxShare
-		if deadline, ok := ctx.Deadline(); ok {
+		if deadline, ok := r.ctx.Deadline(); ok {
 			share = min(share, time.Until(deadline)/time.Duration(left+1))
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, share, ErrShareUsed)
-		defer cancel()
+		over = time.AfterFunc(share, t.close)
 	}
 	began := time.Now()
-	t.Err = step(ctx)
-	t.finish(ctx, began)
+	t.Conn, t.Err = step(r.ctx, t)
+	if over != nil && !over.Stop() && r.ctx.Err() == nil {
+		t.close()
+		t.Cut, t.Err = true, ErrShareUsed
+	}
+	t.finish(r.ctx, began)
 	r.failed = r.failed || t.Err != nil
 	return t
 }
@@ -240,8 +253,8 @@ func (t *Try) finish(ctx context.Context, began time.Time) {
 		return
 	}
 	t.Conn = nil
-	t.Cut = context.Cause(ctx) == ErrShareUsed
-	t.Silent = t.Took >= minSilence && (ctx.Err() != nil || isTimeout(t.Err))
+	t.Cut = t.Cut || context.Cause(ctx) == ErrShareUsed
+	t.Silent = t.Took >= minSilence && (t.Cut || ctx.Err() != nil || isTimeout(t.Err))
 }
 
 // isTimeout reports whether err is a socket's: its deadline, which is taken from
@@ -281,10 +294,9 @@ func (r *Race) Unanswered() []string { return r.unanswered }
 // Stop ends the tries under way, and closes the connections that were not
 // taken. It returns at once.
 func (r *Race) Stop() {
-	if r.racing == nil {
-		return
+	if r.cancel != nil {
+		r.cancel(nil)
 	}
-	r.cancel(nil)
 	r.mu.Lock()
 	r.stopped = true
 	r.mu.Unlock()
