@@ -126,12 +126,17 @@ func (f *failover) cut(now Name) (cut int) {
 func (f *failover) astray(now Name) map[*conn]Name {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	astray := map[*conn]Name{}
-	if d := f.domains[now.domain]; d != nil {
-		for c, n := range d.conns {
-			if n != now {
-				astray[c] = n
+	d := f.domains[now.domain]
+	if d == nil {
+		return nil
+	}
+	var astray map[*conn]Name // made when it is needed: a Dial may be waiting
+	for c, n := range d.conns {
+		if n != now {
+			if astray == nil {
+				astray = map[*conn]Name{}
 			}
+			astray[c] = n
 		}
 	}
 	return astray
