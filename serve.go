@@ -210,12 +210,13 @@ func (s *door) drop(c net.Conn) {
 	_ = c.Close()
 }
 
+// cutAll closes all connections at the same time: one may take its time.
 func (s *door) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut = true
-	for c := range s.conns {
-		_ = c.Close()
+	for c := range s.conns { // who has put it there waits for the lock, and counts until then
+		s.wg.Go(func() { _ = c.Close() })
 	}
 }
 

@@ -246,3 +246,25 @@ func TestServeNamesWrongOptions(t *testing.T) {
 		}
 	})
 }
+
+// Ten connections whose Close takes 300 ms each, as those of a slow proxy: they
+// were closed one after the other, with a lock held.
+func TestServeCutsAllConnectionsAtOnce(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		const pause = 300 * time.Millisecond
+		slow := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := w.DialContext(ctx, network, addr)
+			return slowToClose{c, pause}, err
+		})
+		s := w.serve(testInstance, slow, cloudsqlconn.WithDrainTimeout(0))
+		for range 10 {
+			c := s.connect()
+			defer c.Close()
+			if err := echo(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.stop()
+		s.wantEnd(pause)
+	})
+}
