@@ -131,10 +131,9 @@ func (c *conn) unheard(err error) error {
 }
 
 // Close closes the connection, and ends Reads and Writes in progress. The server
-// is told, unless a Write is in progress or the system takes no more data for
-// 0.2 s: longer it does not wait for a server that does not read. What was
-// written before arrives as far as the server reads. After the first call it
-// returns net.ErrClosed.
+// is told, unless a Write is in progress. Close waits for a server that does not
+// read, and for one that has been written to and has said nothing yet, but no
+// longer than 0.2 s. After the first call it returns net.ErrClosed.
 func (c *conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed

@@ -70,6 +70,7 @@ func (c *Conn) look(quiet func() error) error {
 	c.peeked = c.one[:n]
 	switch {
 	case n > 0:
+		c.heard.Store(true)
 		return ErrData
 	case err == errQuiet:
 		return quiet()

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type Conn struct {
 	*tls.Conn
 	under transport
 	outer bool
+
+	wrote, heard atomic.Bool // data
 
 	readMu sync.Mutex // held by Reads and looks
 	peeked []byte     // what a look has read, at most one byte; guarded by readMu
@@ -64,6 +67,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return c.unpeek(b), nil
 	}
 	n, err := c.Conn.Read(b)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
 	return n, c.hide(err)
 }
 
@@ -84,6 +90,9 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		}
 		m, err := c.Conn.Write(b[n:min(len(b), n+maxRecord)])
 		n += m
+		if m > 0 && !c.wrote.Load() {
+			c.wrote.Store(true)
+		}
 		if err == nil {
 			err = c.under.late()
 		}
@@ -111,16 +120,16 @@ func (c *Conn) CloseWrite() error {
 	return c.hide(err)
 }
 
-// farewell is how long Close waits for a server that does not read. It is less
-// than the 5 s of crypto/tls, since callers count on Close to be quick, and
-// enough for one that is only slow: what has been written before arrives in any
-// case.
+// farewell is how long Close waits for the server. It is less than the 5 s of
+// crypto/tls, since callers count on Close to be quick, and enough for one that
+// is only slow.
 const farewell = 200 * time.Millisecond
 
 // Close ends the connection, and Reads and Writes in progress with it. It takes
-// little more than 0.2 s at most; that long it waits until the system takes the
-// last record, which tells the server of the end. It does not try during a
-// Write.
+// 0.2 s at most and mostly no time. That long it waits until the system takes
+// the last record, which tells the server of the end; it does not try during a
+// Write, and it is no error that the server cannot be told. And if data has been
+// written, but none read, it waits for the server to have read all.
 func (c *Conn) Close() error {
 	c.under.closing.Store(true)
 	if !c.writeMu.TryLock() {
@@ -129,10 +138,18 @@ func (c *Conn) Close() error {
 		return c.hide(err)
 	}
 	defer c.writeMu.Unlock()
-	_ = c.under.SetWriteDeadline(time.Now().Add(farewell)) // as CloseWrite does
-	_ = c.Conn.CloseWrite()                                // Close returns the error again
-	c.drain()
-	return c.hide(c.Conn.Close())
+	latest := time.Now().Add(farewell)
+	_ = c.under.SetWriteDeadline(latest) // as CloseWrite does
+	untold := c.Conn.CloseWrite()
+	if c.HasSocket() && c.readMu.TryLock() {
+		c.drain(latest, untold == nil && c.wrote.Load() && !c.heard.Load())
+		c.readMu.Unlock()
+	}
+	err := c.Conn.Close()
+	if untold != nil && errors.Is(err, untold) {
+		err = nil // it is closed all the same
+	}
+	return c.hide(err)
 }
 
 // Cut ends the connection without a word. It does not wait.
@@ -147,15 +164,16 @@ func (c *Conn) Cut() {
 // maxDrain bounds what Close reads.
 const maxDrain = 64 << 10
 
-// drain reads what nobody has read, such as session tickets: if there is
-// something, the system resets the connection when the socket is closed, and
-// the server loses what it has not read yet.
-func (c *Conn) drain() {
-	if _, ok := c.under.Conn.(*Conn); ok || !c.HasSocket() || !c.readMu.TryLock() {
-		return
-	}
-	defer c.readMu.Unlock()
-	for n := 0; n < maxDrain && c.under.look() == nil; {
+// drain reads what nobody has read: when a socket is closed that has something
+// to read, or gets it later, the system resets the connection, and the server
+// loses what it has not read yet. Session tickets are something to read. Before
+// the first data they may still be on the way: then they are waited for, and the
+// server's end after them.
+func (c *Conn) drain(latest time.Time, wait bool) {
+	half, ok := c.under.Conn.(interface{ CloseWrite() error })
+	wait = wait && ok && half.CloseWrite() == nil && c.under.Conn.SetReadDeadline(latest) == nil
+	_, inner := c.under.Conn.(*Conn) // the other drains its socket by itself
+	for n := 0; n < maxDrain && (wait || !inner && c.under.look() == nil); {
 		m, err := c.under.Conn.Read(make([]byte, 4<<10))
 		if err != nil {
 			return
