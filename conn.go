@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -24,8 +25,9 @@ type conn struct {
 
 	heard   atomic.Bool // the first Read is over
 	closed  atomic.Bool
+	ended   atomic.Bool           // CloseWrite was called
 	onClose func()                // nil: nothing
-	reason  atomic.Pointer[error] // why the Dialer has cut it; nil: it has not
+	reason  atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -34,7 +36,9 @@ type socketConn struct{ *conn }
 
 // SyscallConn gives access to the socket, for drivers that look whether an idle
 // connection is still alive: its Read fails if the server has sent data or has
-// ended the connection, and what only concerns TLS is not taken for that.
+// ended the connection, and what only concerns TLS is not taken for that. During
+// a Read or a Write of the connection it fails, since it cannot tell. None of
+// its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
@@ -58,19 +62,32 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.read(b)
 	c.connector.read.Add(int64(n))
 	err = c.explain(err)
-	if c.heard.Load() {
-		return n, err
-	}
 	switch {
+	case c.heard.Load():
 	case n > 0:
 		c.connector.accepted(c.info)
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), c.closed.Load():
-		return n, err
+		c.heard.Store(true)
+	case err == nil || c.ours(err):
 	default:
-		err = c.connector.rejected(c.info, err)
+		err = c.judged(c.connector.rejected(c.info, err))
+	}
+	return n, err
+}
+
+// ours reports whether err comes from this side, and tells nothing about the
+// server.
+func (c *conn) ours(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) || c.closed.Load()
+}
+
+// judged returns err, the error of the first Read, or what counts as that. A
+// refusal is the reason of all errors to come.
+func (c *conn) judged(err error) error {
+	if refusal := (*Error)(nil); errors.As(err, &refusal) {
+		c.reason.CompareAndSwap(nil, &err)
 	}
 	c.heard.Store(true)
-	return n, err
+	return err
 }
 
 func (c *conn) read(b []byte) (int, error) {
@@ -87,14 +104,36 @@ func (c *conn) write(b []byte) (int, error) {
 	return c.tls.Write(b)
 }
 
-// Write writes to the server.
+// Write writes to the server. Its error can be that the server refuses the
+// client certificate, if nothing has been read before.
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.write(b)
 	c.connector.written.Add(int64(n))
-	return n, c.explain(err)
+	err = c.explain(err)
+	if err != nil && !c.heard.Load() && !c.ended.Load() && !c.ours(err) {
+		err = c.unheard(err)
+	}
+	return n, err
 }
 
-// Close closes the connection. After the first call it returns net.ErrClosed.
+// unheard is told the error of a Write before anything was heard, and returns
+// what the caller is to see: the server may have said why, and closed.
+func (c *conn) unheard(err error) error {
+	said := c.tls.Said()
+	switch {
+	case errors.Is(said, tlsconn.ErrData), errors.Is(said, tlsconn.ErrBusy):
+		return err // a Read finds what there is to know
+	case isAlert(said):
+		return c.judged(c.connector.rejected(c.info, said))
+	}
+	err = fmt.Errorf("the server has ended the connection, and has not said why: %w", err)
+	return c.judged(c.connector.unanswered(c.info, err))
+}
+
+// Close closes the connection, and ends Reads and Writes in progress. The server
+// is told, unless a Write is in progress. Close waits for a server that does not
+// read, and for one that has been written to and has said nothing yet, but no
+// longer than 0.2 s. After the first call it returns net.ErrClosed.
 func (c *conn) Close() error {
 	if c.closed.Swap(true) {
 		return net.ErrClosed
@@ -110,20 +149,21 @@ func (c *conn) Close() error {
 // has not been cut before. It waits for nothing: the Close of a connection of
 // [WithDialFunc] can take its time.
 func (c *conn) cut(reason error) bool {
-	first := c.reason.CompareAndSwap(nil, &reason)
+	err := error(&Error{Op: opResolve, Instance: c.connector.String(), Err: reason})
+	first := c.reason.CompareAndSwap(nil, &err)
 	if first {
-		go func() { _ = c.tls.NetConn().Close() }() // closing TLS would wait for a dead server
+		go c.tls.Cut()
 	}
 	return first
 }
 
-// explain returns err, or why the Dialer has cut the connection.
+// explain returns err, or why the connection is of no use.
 func (c *conn) explain(err error) error {
 	if err == nil || c.closed.Load() {
 		return err
 	}
 	if reason := c.reason.Load(); reason != nil {
-		return &Error{Op: opResolve, Instance: c.connector.String(), Err: *reason}
+		return *reason
 	}
 	return err
 }
@@ -138,8 +178,12 @@ func (c *conn) MetadataExchange() bool { return c.exchange != nil }
 // anything.
 func (c *conn) EngineVersion() string { return c.info.DatabaseVersion }
 
-// CloseWrite tells the server that nothing more will be written.
-func (c *conn) CloseWrite() error { return c.tls.CloseWrite() }
+// CloseWrite tells the server that nothing more will be written. It fails during
+// a Write, and when the system takes no more data for 5 s.
+func (c *conn) CloseWrite() error {
+	c.ended.Store(true)
+	return c.tls.CloseWrite()
+}
 
 // ConnectionState tells what the handshake negotiated.
 func (c *conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
@@ -148,8 +192,17 @@ func (c *conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionSt
 // breaks the session.
 func (c *conn) NetConn() net.Conn { return c.tls.NetConn() }
 
-func (c *conn) LocalAddr() net.Addr                { return c.tls.LocalAddr() }
-func (c *conn) RemoteAddr() net.Addr               { return c.tls.RemoteAddr() }
-func (c *conn) SetDeadline(t time.Time) error      { return c.tls.SetDeadline(t) }
-func (c *conn) SetReadDeadline(t time.Time) error  { return c.tls.SetReadDeadline(t) }
+func (c *conn) LocalAddr() net.Addr  { return c.tls.LocalAddr() }
+func (c *conn) RemoteAddr() net.Addr { return c.tls.RemoteAddr() }
+
+// SetDeadline sets the deadlines of Reads and Writes. Neither is lost or broken
+// by one. Only if the connection below knows no deadlines, as one through an SSH
+// client, a Read or Write that waits when its deadline comes is ended by closing
+// the connection; errors.Is(err, os.ErrDeadlineExceeded) holds then, too.
+func (c *conn) SetDeadline(t time.Time) error { return c.tls.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of Reads, as SetDeadline does.
+func (c *conn) SetReadDeadline(t time.Time) error { return c.tls.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of Writes, as SetDeadline does.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.tls.SetWriteDeadline(t) }

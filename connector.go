@@ -304,11 +304,10 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 			Err:      err,
 		}
 	}
-	c.refused.Store(true)
 	if !isAlert(err) {
-		c.cache.Refresh(info)
-		return err
+		return c.unanswered(info, err)
 	}
+	c.refused.Store(true)
 	c.seen.refused()
 	c.cache.Invalidate(info)
 	return &Error{
@@ -318,6 +317,14 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		// The server has done nothing yet: database/sql may connect again.
 		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
 	}
+}
+
+// unanswered is told the error of a connection that was cut before the server
+// has said anything, and returns it.
+func (c *connector) unanswered(info *admin.Info, err error) error {
+	c.refused.Store(true)
+	c.cache.Refresh(info)
+	return err
 }
 
 // isAlert reports whether err is a TLS alert that the other side sent.

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"time"
 )
 
 // greeting waits for a database's first bytes and says what they are. It may
@@ -31,19 +29,20 @@ func firstBytes(databaseVersion string) greeting {
 	return nil
 }
 
-// hear greets the database over conn. Before its first byte comes the answer
-// to the client certificate, if that is refused.
+// hear greets the database over conn, which is closed when ctx ends. Before its
+// first byte comes the answer to the client certificate, if that is refused.
 func hear(ctx context.Context, conn *tls.Conn, greet greeting) (string, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	// Not by a deadline: not every connection takes one.
+	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
 	found, err := greet(conn)
 	switch {
 	case err == nil:
+		stop()
 		return found, nil
+	case !stop():
+		return "", errors.New("no answer from the database")
 	case isAlert(err):
 		return "", &refusedError{err}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return "", errors.New("no answer from the database")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "", fmt.Errorf("the connection was ended before the database answered: %w", err)
 	}

@@ -7,12 +7,13 @@ type Behavior int
 
 // The behaviours of an instance, and what [Counts] calls them.
 const (
-	Healthy        Behavior = iota
-	Silent                  // accepts, reads, and never says anything: Silent
-	StallHandshake          // begins its answer to the TLS handshake and stops: Stalled
-	CloseAtOnce             // accepts, and ends the connection in an orderly way: Dropped
-	ResetAtOnce             // accepts, and resets the connection: Dropped
-	Unreachable             // swallows SYNs, as [Server.Swallow] does: Swallowed; past DialContext like Silent
+	Healthy           Behavior = iota
+	Silent                     // accepts, reads, and never says anything: Silent
+	StallHandshake             // begins its answer to the TLS handshake and stops: Stalled
+	CloseAtOnce                // accepts, and ends the connection in an orderly way: Dropped
+	ResetAtOnce                // accepts, and resets the connection: Dropped
+	Unreachable                // swallows SYNs, as [Server.Swallow] does: Swallowed; past DialContext like Silent
+	CloseAfterRefusal          // like Healthy, but closes as soon as it has refused the client certificate, so that what the client writes then fails: Rejected
 )
 
 // String returns the name of the constant.
@@ -30,6 +31,8 @@ func (b Behavior) String() string {
 		return "ResetAtOnce"
 	case Unreachable:
 		return "Unreachable"
+	case CloseAfterRefusal:
+		return "CloseAfterRefusal"
 	}
 	return fmt.Sprintf("Behavior(%d)", int(b))
 }

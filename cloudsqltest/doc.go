@@ -72,6 +72,7 @@
 //   - client certificates with short lives, or expired when made: [Proxy.SetCertTTL], [Instance].CertTTL (Rejected)
 //   - client certificates not valid yet, or altered otherwise: [Proxy.AlterClientCert], [Instance].AlterClientCert (Rejected)
 //   - the instance's clock ahead: [Instance].ClockSkew (Rejected)
+//   - a refusal that the client may meet by a Write: [CloseAfterRefusal] with one of these (Rejected)
 //   - moved to other addresses: [Proxy.SetAddrs] (Refused, at the old ones)
 //   - deleted, and made again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
 //   - the database down: nobody listens at [Instance].Backend (Unserved)

@@ -85,9 +85,12 @@ func (p *Proxy) handle(r *run, raw net.Conn) {
 		reset(raw)
 	case StallHandshake:
 		p.handshake(l, config, func() { p.count(&p.counts.Stalled) })
+		p.linger(l)
 	default:
 		if c := p.handshake(l, config, nil); c != nil {
 			p.attend(l, c)
+		} else if behavior != CloseAfterRefusal {
+			p.linger(l)
 		}
 	}
 }
@@ -131,7 +134,6 @@ func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
 			p.logInfo("handshake failed", "client", l.raw.RemoteAddr(), "error", err)
 		}
 		_ = held.release()
-		p.linger(l)
 		return nil
 	}
 	state := tc.ConnectionState()

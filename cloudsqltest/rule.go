@@ -59,12 +59,14 @@ var ruleKinds = []ruleKind{
 	{name: "close-at-once", behavior: CloseAtOnce},
 	{name: "reset-at-once", behavior: ResetAtOnce},
 	{name: "unreachable", behavior: Unreachable},
+	{name: "close-after-refusal", behavior: CloseAfterRefusal},
 }
 
 // RuleKinds returns what [Rule].Kind can be: for requests delay, hang, status,
 // body, header, truncate, and reset and end, at-start, in-headers and in-body,
 // as [Fault] describes them; for connections the [Behavior] constants, in small
-// letters: silent, stall-handshake, close-at-once, reset-at-once, unreachable.
+// letters: silent, stall-handshake, close-at-once, reset-at-once, unreachable,
+// close-after-refusal.
 func RuleKinds() (names []string) {
 	for _, k := range ruleKinds {
 		names = append(names, k.name)

@@ -123,10 +123,15 @@ func completeUser(ctx context.Context, d *cloudsqlconn.Dialer, cfg *pgx.ConnConf
 }
 
 // shouldPing reports whether an idle connection has to show that it lives:
-// after a second, as pgx has it, and at once if the server has said something.
-// That is mostly its end.
+// after a second, as pgx has it, and at once if the server has said something,
+// which is mostly its end, or if only a ping can tell: pgx reads in the
+// background while a Write is slow, and leaves that Read waiting.
 func shouldPing(c *pgx.Conn, idle time.Duration) bool {
-	return idle > time.Second || heard.Anything(c.PgConn().Conn())
+	if idle > time.Second {
+		return true
+	}
+	state := heard.Look(c.PgConn().Conn())
+	return state == heard.Something || state == heard.Busy
 }
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of

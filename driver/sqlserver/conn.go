@@ -21,7 +21,7 @@ var _ driver.SessionResetter = (*Conn)(nil)
 
 // ResetSession returns driver.ErrBadConn if the server has left.
 func (c *Conn) ResetSession(ctx context.Context) error {
-	if heard.Anything(c.tunnel) {
+	if heard.Look(c.tunnel) == heard.Something {
 		return driver.ErrBadConn
 	}
 	return c.Conn.ResetSession(ctx)

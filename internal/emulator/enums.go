@@ -26,7 +26,7 @@ func parseNamed[T interface {
 }
 
 func parseBehavior(name string) (cloudsqltest.Behavior, error) {
-	return parseNamed("behavior", name, cloudsqltest.Unreachable)
+	return parseNamed("behavior", name, cloudsqltest.CloseAfterRefusal)
 }
 
 func parseExchange(name string) (cloudsqltest.MetadataExchange, error) {

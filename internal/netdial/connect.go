@@ -10,7 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"syscall"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
 // maxResponse bounds a proxy's response to CONNECT.
@@ -71,27 +72,12 @@ func (h *headReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// secure makes conn a TLS connection to the proxy.
+// secure makes conn a TLS connection to the proxy, whose socket can be asked.
 func (p *Proxy) secure(conn net.Conn) (net.Conn, error) {
-	tc := tls.Client(conn, &tls.Config{ServerName: p.host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+	tc := tlsconn.Outer(conn, &tls.Config{ServerName: p.host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
 	if err := tc.Handshake(); err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
-			err = op.Err // a caller must not take this alert for one of the instance
-		}
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
-	if socket, ok := conn.(syscall.Conn); ok {
-		return &socketConn{tc, socket}, nil
+		// A caller must not take the proxy's alert for one of the instance.
+		return nil, fmt.Errorf("TLS: %w", tlsconn.HideAlert(err))
 	}
 	return tc, nil
 }
-
-// socketConn is a TLS connection over a socket. The socket is only for looking
-// whether it is still alive.
-type socketConn struct {
-	*tls.Conn
-	socket syscall.Conn
-}
-
-// SyscallConn gives access to the socket.
-func (c *socketConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/deadline"
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 // Admin API reports; if it is empty, the client shows its protocol. Clients of
 // SQL Server are told nothing. The caller closes c.
 func Tell(c net.Conn, engine, message, hint string) error {
+	c = deadline.Of(c)
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}

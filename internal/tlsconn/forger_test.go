@@ -62,6 +62,12 @@ type forger struct {
 // the client's socket.
 func pair(t testing.TB) (*tlsconn.Conn, *forger, *net.TCPConn) {
 	t.Helper()
+	return pairOf(t, tlsconn.Client)
+}
+
+// pairOf is pair with a client that newClient makes.
+func pairOf(t testing.TB, newClient func(net.Conn, *tls.Config) *tlsconn.Conn) (*tlsconn.Conn, *forger, *net.TCPConn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	wantNil(t, err)
 	defer l.Close()
@@ -74,7 +80,7 @@ func pair(t testing.TB) (*tlsconn.Conn, *forger, *net.TCPConn) {
 	f.Conn = tls.Server(server, &tls.Config{
 		Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, KeyLogWriter: &keys,
 	})
-	c := tlsconn.Client(client, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	c := newClient(client, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	t.Cleanup(func() {
 		_ = client.Close()
 		_ = server.Close()

@@ -8,14 +8,8 @@ import (
 	"syscall"
 )
 
-// socket is a socket that does not wait while it is being checked.
-type socket struct {
-	net.Conn
-	raw      syscall.RawConn
-	checking bool // guarded by Conn.readMu
-}
-
-func newSocket(c net.Conn) *socket {
+// rawSocket returns c's socket, or nil if there is none.
+func rawSocket(c net.Conn) syscall.RawConn {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return nil
@@ -24,27 +18,22 @@ func newSocket(c net.Conn) *socket {
 	if err != nil {
 		return nil
 	}
-	return &socket{Conn: c, raw: raw}
-}
-
-func (s *socket) Read(b []byte) (int, error) {
-	if s.checking {
-		if err := s.look(); err != nil {
-			return 0, err
-		}
+	if r, ok := raw.(rawConn); ok { // of a session around
+		return r.RawConn
 	}
-	return s.Conn.Read(b)
+	return raw
 }
 
-// look returns errQuiet if a Read would have to wait.
-func (s *socket) look() error {
+// look returns errQuiet if a Read would have to wait. It does not wait itself:
+// that is why it does not use the socket's Read.
+func (t *transport) look() error {
 	var peekErr error
-	err := s.raw.Read(func(fd uintptr) bool {
+	err := t.raw.Control(func(fd uintptr) {
 		var b [1]byte
 		for {
-			_, _, peekErr = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+			_, _, peekErr = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 			if peekErr != syscall.EINTR {
-				return true
+				return
 			}
 		}
 	})

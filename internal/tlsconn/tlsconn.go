@@ -5,113 +5,212 @@
 // something to read? Under TLS that is no answer. The server may have sent a
 // session ticket or changed its key, which mean nothing; and who reads a byte to
 // find out breaks the stream. A [Conn] answers for its socket.
+//
+// No method but Read and Write waits for a Read or a Write in progress.
 package tlsconn
 
 import (
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"sync"
-	"syscall"
+	"sync/atomic"
+	"time"
 )
 
 // Conn is the client's side of a TLS connection. Shake hands before using it.
+// Deadlines can be set whatever is below: see internal/deadline. Other than with
+// crypto/tls, a Write that has met its deadline does not break the connection:
+// what it has taken of its data goes out before that of the next.
 type Conn struct {
 	*tls.Conn
-	socket *socket // nil if there is none
+	under transport
+	outer bool
 
-	readMu sync.Mutex
-	peeked []byte  // what check has read, at most one byte; guarded by readMu
-	one    [1]byte // peeked is in it
+	wrote, heard atomic.Bool // data
+
+	readMu sync.Mutex // held by Reads and looks
+	peeked []byte     // what a look has read, at most one byte; guarded by readMu
+	one    [1]byte    // peeked is in it
+
+	writeMu sync.Mutex // held by Writes and looks: TLS may have to answer what is read
 }
 
 // Client is [tls.Client].
 func Client(raw net.Conn, config *tls.Config) *Conn {
-	if s := newSocket(raw); s != nil {
-		return &Conn{Conn: tls.Client(s, config), socket: s}
-	}
-	return &Conn{Conn: tls.Client(raw, config)}
+	c := new(Conn)
+	c.under.init(raw)
+	c.Conn = tls.Client(&c.under, config)
+	return c
+}
+
+// Outer is Client for a session that another one is to run in: the alerts of
+// its server do not look like alerts of the other's.
+func Outer(raw net.Conn, config *tls.Config) *Conn {
+	c := Client(raw, config)
+	c.outer = true
+	return c
 }
 
 // NetConn returns what Client was given.
-func (c *Conn) NetConn() net.Conn {
-	if c.socket != nil {
-		return c.socket.Conn
-	}
-	return c.Conn.NetConn()
-}
+func (c *Conn) NetConn() net.Conn { return c.under.given() }
+
+// maxRecord is how much a Write hands to TLS at once: what a record holds.
+const maxRecord = 16 << 10
 
 // Read is that of [tls.Conn].
 func (c *Conn) Read(b []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	if len(c.peeked) > 0 {
-		n := copy(b, c.peeked)
-		c.peeked = c.peeked[n:]
-		return n, nil
+		return c.unpeek(b), nil
 	}
-	return c.Conn.Read(b)
-}
-
-// HasSocket reports whether there is a socket that can be asked.
-func (c *Conn) HasSocket() bool { return c.socket != nil }
-
-// SyscallConn gives access to the socket. What it returns calls the function
-// given to its Read only if the server has said nothing; otherwise that Read
-// returns what the server has said: [ErrData], io.EOF for its end, or an error.
-// Session tickets and new keys are nothing. Nothing is lost for a later Read of
-// the connection, and what is asked while a Read waits waits for that.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	if c.socket == nil {
-		return nil, errors.ErrUnsupported
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
 	}
-	return rawConn{c.socket.raw, c}, nil
+	return n, c.hide(err)
 }
 
-// ErrData means that the server has sent data.
-var ErrData = errors.New("the server has sent data")
-
-type rawConn struct {
-	syscall.RawConn
-	conn *Conn
+func (c *Conn) unpeek(b []byte) int {
+	n := copy(b, c.peeked)
+	c.peeked = c.peeked[n:]
+	return n
 }
 
-func (r rawConn) Read(f func(fd uintptr) bool) error {
-	if err := r.conn.check(); err != nil {
+// Write is that of [tls.Conn], but can go on after a deadline: how much it has
+// written then counts what waits in memory, too.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	for {
+		if err := c.under.flush(); err != nil {
+			return n, c.hide(err)
+		}
+		m, err := c.Conn.Write(b[n:min(len(b), n+maxRecord)])
+		n += m
+		if m > 0 && !c.wrote.Load() {
+			c.wrote.Store(true)
+		}
+		if err == nil {
+			err = c.under.late()
+		}
+		if err != nil || n == len(b) {
+			return n, c.hide(err)
+		}
+	}
+}
+
+// goodbye is how long crypto/tls waits until the system takes the last record.
+const goodbye = 5 * time.Second
+
+// CloseWrite tells the server that nothing more will be written. It takes 5 s at
+// most, and fails with [ErrBusy] during a Write.
+func (c *Conn) CloseWrite() error {
+	if !c.writeMu.TryLock() {
+		return ErrBusy
+	}
+	defer c.writeMu.Unlock()
+	_ = c.under.SetWriteDeadline(time.Now().Add(goodbye)) // for what a Read writes: an answer to a new key
+	err := c.Conn.CloseWrite()
+	if err == nil {
+		err = c.under.late()
+	}
+	return c.hide(err)
+}
+
+// farewell is how long Close waits for the server. It is less than the 5 s of
+// crypto/tls, since callers count on Close to be quick, and enough for one that
+// is only slow.
+const farewell = 200 * time.Millisecond
+
+// Close ends the connection, and Reads and Writes in progress with it. It takes
+// 0.2 s at most and mostly no time. That long it waits until the system takes
+// the last record, which tells the server of the end; it does not try during a
+// Write, and it is no error that the server cannot be told. And if data has been
+// written, but none read, it waits for the server to have read all.
+func (c *Conn) Close() error {
+	c.under.closing.Store(true)
+	if !c.writeMu.TryLock() {
+		err := c.under.Close()
+		_ = c.Conn.Close()
+		return c.hide(err)
+	}
+	defer c.writeMu.Unlock()
+	latest := time.Now().Add(farewell)
+	_ = c.under.SetWriteDeadline(latest) // as CloseWrite does
+	untold := c.Conn.CloseWrite()
+	if c.HasSocket() && c.readMu.TryLock() {
+		c.drain(latest, untold == nil && c.wrote.Load() && !c.heard.Load())
+		c.readMu.Unlock()
+	}
+	err := c.Conn.Close()
+	if untold != nil && errors.Is(err, untold) {
+		err = nil // it is closed all the same
+	}
+	return c.hide(err)
+}
+
+// Cut ends the connection without a word, and without waiting for the server.
+func (c *Conn) Cut() {
+	if outer, ok := c.under.Conn.(*Conn); ok {
+		outer.Cut()
+		return
+	}
+	_ = c.under.Close()
+}
+
+// maxDrain bounds what Close reads.
+const maxDrain = 64 << 10
+
+// drain reads what nobody has read: when a socket is closed that has something
+// to read, or gets it later, the system resets the connection, and the server
+// loses what it has not read yet. Session tickets are something to read. Before
+// the first data they may still be on the way: then they are waited for, and the
+// server's end after them.
+func (c *Conn) drain(latest time.Time, wait bool) {
+	half, ok := c.under.Conn.(interface{ CloseWrite() error })
+	wait = wait && ok && half.CloseWrite() == nil && c.under.Conn.SetReadDeadline(latest) == nil
+	_, inner := c.under.Conn.(*Conn) // the other drains its socket by itself
+	for n := 0; n < maxDrain && (wait || !inner && c.under.look() == nil); {
+		m, err := c.under.Conn.Read(make([]byte, 4<<10))
+		if err != nil {
+			return
+		}
+		n += m
+	}
+}
+
+// hide makes the alert of a server that only passes another's data on an error
+// that is none.
+func (c *Conn) hide(err error) error {
+	if err == nil || !c.outer {
 		return err
 	}
-	return r.RawConn.Read(f)
+	return HideAlert(err)
 }
 
-// check returns what the server has said, or nil. It does not wait.
-func (c *Conn) check() error {
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	if len(c.peeked) > 0 {
-		return ErrData
-	}
-	c.socket.checking = true
-	defer func() { c.socket.checking = false }()
-	n, err := c.Conn.Read(c.one[:])
-	switch {
-	case n > 0:
-		c.peeked = c.one[:n]
-		return ErrData
-	case err == errQuiet:
-		return nil
-	case err == nil:
-		return io.ErrNoProgress
+// HideAlert returns err, but as an error that errors.As does not find to be an
+// alert if it is one from the other side.
+func HideAlert(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // how crypto/tls marks them
+		return fmt.Errorf("TLS to the proxy: remote error: %w", op.Err)
 	}
 	return err
 }
 
-// errQuiet means that there is nothing to read. It is temporary for crypto/tls,
-// which keeps what it has read of a record.
-var errQuiet error = quiet{}
+// SetDeadline sets both deadlines, as [net.Conn] says.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return c.under.setDeadlines(t, both)
+}
 
-type quiet struct{}
+// SetReadDeadline sets the deadline of Reads.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.under.setDeadlines(t, reads)
+}
 
-func (quiet) Error() string   { return "nothing to read" }
-func (quiet) Timeout() bool   { return true }
-func (quiet) Temporary() bool { return true }
+// SetWriteDeadline sets the deadline of Writes.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.under.setDeadlines(t, writes)
+}

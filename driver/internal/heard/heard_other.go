@@ -1,10 +1,8 @@
 //go:build !unix
 
-// Package heard looks whether a connection that should be idle has something to
-// say. That is mostly its end.
 package heard
 
 import "net"
 
-// Anything cannot tell here.
-func Anything(net.Conn) bool { return false }
+// Look cannot tell here.
+func Look(net.Conn) State { return Unknown }

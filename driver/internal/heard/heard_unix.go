@@ -1,24 +1,25 @@
 //go:build unix
 
-// Package heard looks whether a connection that should be idle has something to
-// say. That is mostly its end.
 package heard
 
 import (
+	"errors"
 	"net"
 	"syscall"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
-// Anything reports whether there is something to read from c, if only its end.
-// It does not wait. It does not know of connections without a socket.
-func Anything(c net.Conn) bool {
+// Look looks whether there is something to read from c, which a Dialer has
+// returned. It does not wait.
+func Look(c net.Conn) State {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		return Unknown
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return true
+		return Something
 	}
 	quiet := false
 	err = raw.Read(func(fd uintptr) bool {
@@ -26,5 +27,11 @@ func Anything(c net.Conn) bool {
 		quiet = err == syscall.EAGAIN
 		return true
 	})
-	return err != nil || !quiet
+	switch {
+	case errors.Is(err, tlsconn.ErrBusy):
+		return Busy
+	case err == nil && quiet:
+		return Quiet
+	}
+	return Something
 }
