@@ -39,6 +39,7 @@ const (
 // last try. The context of a try ends after tryTimeout.
 func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	pause := firstPause
+	var before error // of the try before
 	for try := 1; ; try++ {
 		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
 		v, err := f(tryCtx)
@@ -46,11 +47,15 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 		switch {
 		case err == nil, Terminal(err), RetryAfter(err, time.Now()) > 0:
 			return v, err
+		case ctx.Err() != nil && before != nil && errors.Is(err, ctx.Err()):
+			return v, interrupted(ctx, before) // this try tells no more than that ctx has ended
 		case ctx.Err() != nil:
 			return v, interrupted(ctx, err)
 		case try == maxTries:
 			return v, err
 		}
+		traceOf(ctx).failed(err)
+		before = err
 		timer := time.NewTimer(time.Duration(float64(pause) * (0.5 + rand.Float64())))
 		select {
 		case <-timer.C:
@@ -69,6 +74,7 @@ func sensible[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	if _, ok := errors.AsType[*ReplyError](err); !ok {
 		return v, err
 	}
+	traceOf(ctx).failed(err)
 	timer := time.NewTimer(firstPause)
 	defer timer.Stop()
 	select {
