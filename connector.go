@@ -91,7 +91,7 @@ func (d *Dialer) newConnector(k key) *connector {
 	c := &connector{key: k, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.refreshing(ctx)
-		return d.admin.Fetch(ctx, inst, k.iam)
+		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
@@ -100,6 +100,15 @@ func (d *Dialer) newConnector(k key) *connector {
 		Landed:  c.seen.refreshed,
 	})
 	return c
+}
+
+// traced returns the context of a fetch, which tells its cache what the Admin
+// API's client tells.
+func traced(ctx context.Context) context.Context {
+	return admin.WithTrace(ctx, admin.Trace{
+		Failed: func(err error) { refresh.Tried(ctx, err) },
+		Hedged: func() { refresh.Note(ctx) },
+	})
 }
 
 // String returns the instance's name.

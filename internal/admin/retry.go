@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
@@ -28,10 +27,6 @@ const (
 	// quotaPause is how long a refused quota is left alone when the answer
 	// does not say.
 	quotaPause = 5 * time.Second
-
-	// maxRetryAfter bounds what a Retry-After can ask for: it may be a captive
-	// portal's.
-	maxRetryAfter = 10 * time.Minute
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
@@ -129,13 +124,8 @@ func Quota(err error) bool {
 // without a header counts as 5 s.
 func RetryAfter(err error, now time.Time) time.Duration {
 	_, header := refusal(err)
-	value := header.Get("Retry-After")
-	// Of an error, 0 or the greatest number is returned: both are right here.
-	if seconds, _ := strconv.ParseInt(value, 10, 64); seconds > 0 {
-		return time.Duration(min(seconds, int64(maxRetryAfter/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil && at.After(now) {
-		return min(at.Sub(now), maxRetryAfter)
+	if wait := auth.RetryAfter(header, now); wait > 0 {
+		return wait
 	}
 	if Quota(err) {
 		return quotaPause
