@@ -22,7 +22,7 @@ const (
 	// its load does not stay doubled, and one outlier changes nothing.
 	patience   = 2
 	remembered = 16
-	fewest     = 4 // of which something is known
+	fewest     = 8 // to be remembered, for anything to be known
 
 	// maxHedges bounds the hedges of a Hedger in flight; others wait for their
 	// turn. It is two for the two calls that are made at a time, and as many for

@@ -12,8 +12,8 @@ import (
 type Failure struct {
 	Err      error         // the last error that is known; nil if nothing has failed yet
 	Ctx      error         // why the caller stopped waiting; nil if it did not
-	Trying   bool          // Err is that of a try of the fetch in progress, not a fetch's
-	Attempts int           // fetches that failed since the last success
+	Trying   bool          // the fetch is in progress, and Err that of one of its tries
+	Attempts int           // fetches that failed since the last success, and one in progress if Trying
 	Age      time.Duration // since what failed with Err
 }
 
@@ -22,8 +22,6 @@ func (f *Failure) Error() string {
 	switch {
 	case f.Err == nil:
 		return fmt.Sprintf("%v while waiting for an answer", f.Ctx)
-	case f.Trying:
-		return fmt.Sprintf("%v while waiting for an answer; last error: %v", f.Ctx, f.Err)
 	case f.Ctx != nil:
 		return fmt.Sprintf("%v while waiting for another attempt; last error%s: %v", f.Ctx, f.history(), f.Err)
 	default:
@@ -32,7 +30,7 @@ func (f *Failure) Error() string {
 }
 
 func (f *Failure) history() string {
-	if f.Age < time.Millisecond && f.Attempts < 2 {
+	if f.Age < time.Millisecond && f.Attempts < 2 && !f.Trying {
 		return ""
 	}
 	unit := "attempts"
@@ -90,9 +88,9 @@ func (c *Cache[T]) reportLocked(now time.Time, ctxErr error) error {
 	if f == nil || f.tried == nil {
 		return c.fail.report(now, ctxErr)
 	}
-	r := &Failure{Err: f.tried, Ctx: ctxErr, Trying: true, Age: now.Sub(f.triedAt)}
+	r := &Failure{Err: f.tried, Ctx: ctxErr, Trying: true, Attempts: 1, Age: now.Sub(f.triedAt)}
 	if c.fail != nil {
-		r.Attempts = c.fail.attempts
+		r.Attempts += c.fail.attempts
 	}
 	return r
 }
