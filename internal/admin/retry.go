@@ -20,8 +20,8 @@ const (
 	maxTries   = 4
 	firstPause = 200 * time.Millisecond
 
-	// tryTimeout bounds one try, so that a call that is never answered leaves
-	// time for another one.
+	// tryTimeout bounds one try, a call and its hedges, so that what is never
+	// answered leaves time for another one.
 	tryTimeout = 20 * time.Second
 
 	// quotaPause is how long a refused quota is left alone when the answer
