@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 )
@@ -56,17 +57,24 @@ func (w *world) wantHedges(want map[string]int64) {
 // caller with less than 20 s: with 5 s each, four Dials failed (issue 13,
 // point 3). Google's connector needs one failed Dial for that.
 func TestOneHungCallFailsNoDial(t *testing.T) {
-	for name, calls := range map[string][]string{
-		"metadata":    {cloudsqltest.ConnectSettings},
-		"certificate": {cloudsqltest.GenerateEphemeralCert},
-		"both":        {cloudsqltest.ConnectSettings, cloudsqltest.GenerateEphemeralCert},
+	both := []string{cloudsqltest.ConnectSettings, cloudsqltest.GenerateEphemeralCert}
+	for name, tt := range map[string]struct {
+		calls []string
+		iam   bool
+		most  time.Duration
+	}{
+		"metadata":                  {both[:1], false, 2 * time.Second},
+		"certificate":               {both[1:], false, 2 * time.Second},
+		"both":                      {both, false, 2 * time.Second},
+		"both, one after the other": {both, true, 4 * time.Second},
 	} {
+		calls := tt.calls
 		t.Run(name, func(t *testing.T) {
 			bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 				w.OnRequest = hangFirst(w, calls...)
 				d := took(func() {
 					parallel(10, func(int) {
-						if err := w.dial(5 * time.Second); err != nil {
+						if err := w.dial(5*time.Second, cloudsqlconn.WithDialIAMAuthN(tt.iam)); err != nil {
 							t.Error(err)
 						}
 					})
@@ -74,7 +82,7 @@ func TestOneHungCallFailsNoDial(t *testing.T) {
 				if n := int(w.faults.Load()); n != len(calls) {
 					t.Fatalf("the fault happened %d times", n)
 				}
-				if d > 2*time.Second {
+				if d > tt.most {
 					t.Errorf("Dial took %v", d)
 				}
 				w.wantCalls(2 + len(calls))

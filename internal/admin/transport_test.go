@@ -216,7 +216,12 @@ func serveGenuine(w http.ResponseWriter, r *http.Request) {
 // network has gone.
 type lossyConn struct {
 	net.Conn
-	lost atomic.Bool
+	lost, closed atomic.Bool
+}
+
+func (c *lossyConn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 func (c *lossyConn) Write(b []byte) (int, error) {
@@ -293,6 +298,13 @@ func TestConnectionThatDiedInSilenceCostsLittle(t *testing.T) {
 		defer mu.Unlock()
 		if slices.Sort(hedges); !slices.Equal(hedges, []string{connectSettings, ephemeralCert}) {
 			t.Errorf("hedges of %v", hedges)
+		}
+		c.Close()
+		synctest.Wait()
+		for i, conn := range conns {
+			if !conn.closed.Load() {
+				t.Errorf("connection %d of %d is open after Close", i+1, len(conns))
+			}
 		}
 	})
 }

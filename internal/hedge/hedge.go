@@ -5,12 +5,15 @@ package hedge
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // grace is what a call gets to return after its context has ended: its own
 // error says more than the context's.
 const grace = 100 * time.Millisecond
+
+var errGone = errors.New("the call has ended its goroutine")
 
 // Weight is what the outcome of a call means for the call beside it.
 type Weight int
@@ -66,15 +69,19 @@ func Run[T any](ctx context.Context, h *Hedger, c Call[T]) (T, error) {
 		flying++
 		began := h.begin()
 		go func() { // Hedger.Wait waits for it
-			r := result[T]{second: second, weight: Final}
+			r := result[T]{second: second, err: errGone}
+			defer func() { // deferred, since a call can end its goroutine
+				h.end(began, r.err == nil)
+				if hedge {
+					h.landed()
+				}
+				results <- r
+			}()
 			if r.value, r.err = c.Do(all, second); r.err != nil {
 				r.weight = c.Weigh(r.err)
+			} else {
+				r.weight = Final
 			}
-			h.end(began, r.err == nil)
-			if hedge {
-				h.landed()
-			}
-			results <- r
 		}()
 	}
 	launch(false, false)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,7 +12,7 @@ import (
 )
 
 var (
-	errGone   = errors.New("no route")
+	errNoWay  = errors.New("no route")
 	errLost   = errors.New("connection reset")
 	errBusy   = errors.New("out of order")
 	errDenied = errors.New("denied")
@@ -146,7 +147,7 @@ func TestTheFirstAnswerOfTwoIsTaken(t *testing.T) {
 		"a refusal":                             {[]answer{silence, {after: 100 * ms, err: errDenied}}, 2, 1600 * ms, errDenied},
 		"the first's, after the hedge has none": {[]answer{{after: 1800 * ms}, {after: 100 * ms, err: errLost}}, 1, 1800 * ms, nil},
 		"the hedge's, after the first has none": {[]answer{{after: 1600 * ms, err: errLost}, {after: 300 * ms}}, 2, 1800 * ms, nil},
-		"of two failures, the first":            {[]answer{{after: 1700 * ms, err: errLost}, {after: 100 * ms, err: errGone}}, 2, 1700 * ms, errGone},
+		"of two failures, the first":            {[]answer{{after: 1700 * ms, err: errLost}, {after: 100 * ms, err: errNoWay}}, 2, 1700 * ms, errNoWay},
 		"of two failures, the one with more":    {[]answer{{after: 1600 * ms, err: errLost}, {after: 300 * ms, err: errBusy}}, 2, 1800 * ms, errBusy},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -336,6 +337,19 @@ func TestAServerThatWantsToBeLeftAloneGetsNoHedges(t *testing.T) {
 		_, _, _ = s.run(time.Minute, silence, answer{})
 		s.calls(0, 1500*ms)
 	})
+}
+
+// As t.FailNow does in the transport of a user's test.
+func TestACallThatEndsItsGoroutineIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	_, err := Run(t.Context(), new(Hedger), Call[int]{
+		Do:     func(context.Context, bool) (int, error) { runtime.Goexit(); return 0, nil },
+		Weigh:  func(error) Weight { return Final },
+		Hedged: func() {},
+	})
+	if !errors.Is(err, errGone) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // The usual case: an answer comes at once.
