@@ -22,8 +22,9 @@
 // # What to rely on
 //
 // A certificate that still lives is served whatever happens to the Admin API.
-// Transient failures are waited for while the caller's context lasts; refusals
-// are remembered and told at once. When an instance cannot be reached or
+// Transient failures are waited for while the caller's context lasts, and a call
+// that is not answered for longer than usual is made a second time, over another
+// connection; refusals are remembered and told at once. When an instance cannot be reached or
 // verified, Dial asks for fresh metadata and tries again. Every error is an
 // [*Error] that says which step failed and, where there is a next step, what
 // to do.
@@ -96,7 +97,7 @@ func (d *Dialer) newConnector(k key) *connector {
 	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.refreshing(ctx)
-		return d.admin.Fetch(ctx, inst, k.iam)
+		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
@@ -105,6 +106,15 @@ func (d *Dialer) newConnector(k key) *connector {
 		Landed:  c.landed,
 	})
 	return c
+}
+
+// traced returns the context of a fetch, which tells its cache what the Admin
+// API's client tells.
+func traced(ctx context.Context) context.Context {
+	return admin.WithTrace(ctx, admin.Trace{
+		Failed: func(err error) { refresh.Tried(ctx, err) },
+		Hedged: func() { refresh.Note(ctx) },
+	})
 }
 
 // String returns the instance's name.

@@ -94,8 +94,9 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 
 // tokenSources returns what makes the tokens of Admin API calls and those for
 // IAM login. Nil: the HTTP client authorises calls by itself; and nothing makes
-// login tokens. creds is nil if they come from elsewhere.
-func (c *credentials) tokenSources() (api, login oauth2.TokenSource, creds *auth.Credentials) {
+// login tokens. creds is nil if they come from elsewhere. hedged is told of each
+// of their calls that is made a second time.
+func (c *credentials) tokenSources(hedged func(call string)) (api, login oauth2.TokenSource, creds *auth.Credentials) {
 	if c.target == "" {
 		switch {
 		case c.api != nil:
@@ -112,6 +113,7 @@ func (c *credentials) tokenSources() (api, login oauth2.TokenSource, creds *auth
 		Delegates:  c.delegates,
 		Universe:   c.universe,
 		HTTPClient: c.httpClient,
+		Hedged:     hedged,
 	})
 	return creds.Admin(), creds.Login(), creds
 }

@@ -62,7 +62,9 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, login, creds := cfg.tokenSources()
+	d := &Dialer{connectors: map[key]*connector{}, dials: map[*dialing]bool{}, sweepAt: idleSweep}
+	hedged := func(call string) { d.telemetry.Hedged(call) }
+	api, login, creds := cfg.tokenSources(hedged)
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {
 		makeKey = func() (crypto.Signer, error) { return cfg.key, nil }
@@ -75,12 +77,13 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		API:          api,
 		Login:        login,
 		Principal:    creds.KnownEmail,
+		Hedged:       hedged,
 		Key:          makeKey,
 	})
 	if err != nil {
 		return nil, asConfigError([]error{err})
 	}
-	d := &Dialer{cfg: cfg, admin: client, credentials: creds, connectors: map[key]*connector{}, dials: map[*dialing]bool{}, sweepAt: idleSweep}
+	d.cfg, d.admin, d.credentials = cfg, client, creds
 	switch names := &cfg.names; {
 	case names.dns != nil:
 		d.resolver = newDNSResolver(names.dns, client, cfg.refreshTimeout)

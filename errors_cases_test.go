@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -192,6 +193,8 @@ func refreshFailures(s *authtest.Server) []failure {
 			return w.dial(time.Second)
 		}},
 		{name: "API out of order", before: settings(&cloudsqltest.Fault{Status: 503, Body: "server error"})},
+		{name: "API out of order, and a caller with little time", before: settings(&cloudsqltest.Fault{Status: 500, Body: "server error"}), fail: littleTime},
+		{name: "API that answers once and then no more", before: answeredOnce(&cloudsqltest.Fault{Status: 500, Body: "server error"})},
 		{name: "API that does not answer", before: settings(&cloudsqltest.Fault{Hang: true})},
 		{name: "no network", before: api(noNetwork("sqladmin.googleapis.com"))},
 		{name: "certificate of the API, and a clock that is wrong", before: api(clockTLS("sqladmin.googleapis.com"))},
@@ -222,6 +225,28 @@ func refreshFailures(s *authtest.Server) []failure {
 // atOnce is a Dial for errors with the time in them: it ends before the first
 // pause, which is random.
 func atOnce(w *world) error { return w.dial(900 * time.Millisecond) }
+
+// littleTime is a Dial that ends amid the pauses between the tries of its
+// refresh.
+//
+// Callers with less time than the four tries take were told "deadline exceeded
+// while waiting for an answer", and that the API cannot be reached: it had
+// answered 500 to each of them (issue 13, point 7).
+func littleTime(w *world) error { return w.dial(300 * time.Millisecond) }
+
+// answeredOnce makes the Admin API answer connectSettings once, and nothing
+// else.
+func answeredOnce(f *cloudsqltest.Fault) func(w *world) {
+	return func(w *world) {
+		var answered atomic.Bool
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if strings.HasSuffix(r.URL.Path, cloudsqltest.ConnectSettings) && !answered.Swap(true) {
+				return f
+			}
+			return &cloudsqltest.Fault{Hang: true}
+		}
+	}
+}
 
 // shortToken makes tokens that have half a second left.
 type shortToken string

@@ -87,6 +87,7 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 			cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
 		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
 		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
+		{name: "a token server that is out of order, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
 		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
 		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),

@@ -12,6 +12,9 @@ import (
 // calls. Default: Application Default Credentials, looked up at the first
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
 //
+// A source is not asked again while it has not answered: unlike calls of
+// servers, one that hangs is not tried a second time beside the first.
+//
 // There is no IAM login, since these tokens do not belong into certificates:
 // see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
 // kinds of token of one source.
@@ -113,6 +116,12 @@ func WithAdminAPIEndpoint(url string) Option {
 // [WithImpersonation] it must not, and carries the calls that get tokens too,
 // but for those to the metadata server. A token source of the caller's has a
 // client of its own.
+//
+// A call that is not answered for longer than usual is made a second time
+// beside the first. Without this option that goes over another connection;
+// client is used for both as it is. With HTTP/2 they can share a connection,
+// and hang together if that is dead, unless its transport notices: see
+// [http.HTTP2Config], SendPingTimeout.
 func WithHTTPClient(client *http.Client) Option {
 	return option(func(c *config) {
 		c.httpClient = client

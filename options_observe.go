@@ -66,8 +66,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 // To have none at all, pass NewMeterProvider() of
 // go.opentelemetry.io/otel/metric/noop.
 //
-// All have the attributes cloudsqlconn.instance, if it is known, and
-// cloudsqlconn.iam_authn:
+// All but hedge.count have the attributes cloudsqlconn.instance, if it is
+// known, and cloudsqlconn.iam_authn:
 //
 //   - cloudsqlconn.dial.duration, a histogram, in seconds, and
 //     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
@@ -75,6 +75,10 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //   - cloudsqlconn.refresh.count: by outcome and error.type
 //   - cloudsqlconn.refresh.expiry: seconds until what the last refresh has
 //     brought expires
+//   - cloudsqlconn.hedge.count: calls that were made a second time, since they
+//     had not been answered for longer than usual; by cloudsqlconn.call
+//     (connectSettings, generateEphemeralCert, resolveConnectSettings, token,
+//     metadata server)
 //   - cloudsqlconn.connections.open
 //   - cloudsqlconn.io, in bytes of the database protocol: by
 //     network.io.direction (receive, transmit)

@@ -73,8 +73,10 @@ func newDNSResolver(dns DNS, client *admin.Client, timeout time.Duration) dnsRes
 			_, err := ParseName(text)
 			return err == nil
 		},
-		Instance: client.ResolveDNS,
-		Policy:   refresh.Policy{Timeout: timeout, Judge: judge},
+		Instance: func(ctx context.Context, region, dnsName string) (string, error) {
+			return client.ResolveDNS(traced(ctx), region, dnsName)
+		},
+		Policy: refresh.Policy{Timeout: timeout, Judge: judge},
 	})}
 }
 

@@ -37,6 +37,7 @@ type RefreshAttempt struct {
 	Time     time.Time // when it began
 	Duration time.Duration
 	Forced   bool   // by a Dial that had failed; otherwise it was due, or the first
+	Hedges   int    // calls that were made a second time, since they had not been answered
 	Error    string // why it failed, cut after some 500 bytes; "" if it did not
 }
 
@@ -81,7 +82,7 @@ func (c *connector) status() InstanceStatus {
 		BytesWritten:    c.written.Load(),
 	}
 	for _, a := range c.cache.History() {
-		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Error: a.Err})
+		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Hedges: a.Noted, Error: a.Err})
 	}
 	if info := cached.Value; info != nil {
 		s.DatabaseVersion = info.DatabaseVersion

@@ -184,6 +184,7 @@ func TestJSONTellsTheSame(t *testing.T) {
 						Time    time.Time
 						Seconds float64
 						Forced  bool
+						Hedges  int
 						Error   string
 					}
 				}
@@ -209,6 +210,34 @@ func TestJSONTellsTheSame(t *testing.T) {
 			if !fresh.Refreshing || !fresh.LastRefresh.IsZero() || !fresh.Expiry.IsZero() || fresh.History == nil {
 				t.Errorf("got %+v", fresh)
 			}
+		}
+	})
+}
+
+func TestCallsMadeASecondTimeAreShown(t *testing.T) {
+	t.Parallel()
+	if _, err := admin.ProcessKey(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := cloudsqltest.NewMemoryServer()
+		defer s.Close()
+		s.AddInstance(readyName, cloudsqltest.Instance{})
+		hang := &cloudsqltest.Fault{Hang: true, Times: 2}
+		s.OnRequest = func(*http.Request) *cloudsqltest.Fault { return hang }
+		d, err := cloudsqlconn.NewDialer(t.Context(), s.Options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if err := d.Warmup(t.Context(), readyName); err != nil || s.Hits(hang) != 2 {
+			t.Fatalf("%v, %d faults", err, s.Hits(hang))
+		}
+		if text := body(t, get(d, "GET", "/")); !strings.Contains(text, "<td>1.5s <small>2 hedges</small></td>") {
+			t.Errorf("no hedges in %s", text)
+		}
+		if text := body(t, get(d, "GET", "/?format=json")); !strings.Contains(text, `"hedges": 2`) {
+			t.Errorf("no hedges in %s", text)
 		}
 	})
 }

@@ -40,6 +40,7 @@ type attempt struct {
 	Time    moment  `json:"time"`
 	Seconds float64 `json:"seconds"`
 	Forced  bool    `json:"forced"`
+	Hedges  int     `json:"hedges"` // calls made a second time, as they were not answered
 	Error   string  `json:"error,omitempty"`
 }
 
@@ -144,7 +145,7 @@ func newInstance(s cloudsqlconn.InstanceStatus, now time.Time) instance {
 		i.LastError = s.LastError.Error()
 	}
 	for _, a := range slices.Backward(s.History) {
-		i.History = append(i.History, attempt{Time: moment{a.Time, now}, Seconds: a.Duration.Seconds(), Forced: a.Forced, Error: a.Error})
+		i.History = append(i.History, attempt{Time: moment{a.Time, now}, Seconds: a.Duration.Seconds(), Forced: a.Forced, Hedges: a.Hedges, Error: a.Error})
 	}
 	return i
 }

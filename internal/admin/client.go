@@ -9,7 +9,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,11 +19,10 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 	"google.golang.org/api/sqladmin/v1beta4"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
 )
 
 // DefaultEndpoint is the root of the API.
@@ -55,6 +53,10 @@ type Config struct {
 	// never known.
 	Principal func() string
 
+	// Hedged is told of each call that is made a second time, since it has not
+	// been answered. Nil: nobody is.
+	Hedged func(call string)
+
 	// Key signs the client's part of handshakes. Its public half goes into
 	// every certificate.
 	Key func() (crypto.Signer, error)
@@ -68,11 +70,12 @@ type Instance struct {
 // Client calls the API. Its methods are safe for concurrent use.
 type Client struct {
 	cfg        Config
-	api, login *sharedSource // of cfg's sources; nil as they are
-	service    *sqladmin.Service
-	slots      chan struct{} // holds one element for each refresh under way
-	offset     atomic.Int64  // how far this machine's clock is ahead of the API's, in nanoseconds
-	close      func()
+	api, login *sharedSource        // of cfg's sources; nil as they are
+	services   [2]*sqladmin.Service // the second is for hedges
+	hedger     hedge.Hedger         // of all calls of the API
+	slots      chan struct{}        // holds one element for each refresh under way
+	offset     atomic.Int64         // how far this machine's clock is ahead of the API's, in nanoseconds
+	closeIdle  []func()             // for each transport of its own
 }
 
 // NewClient returns a client. It opens no connection.
@@ -86,27 +89,36 @@ func NewClient(cfg Config) (*Client, error) {
 		api:   share(cfg.API),
 		login: share(cfg.Login),
 		slots: make(chan struct{}, maxRefreshes),
-		close: func() {},
 	}
-	client := cfg.HTTPClient
-	if client == nil {
-		client = new(http.Client)
-		client.Transport, c.close = newTransport()
+	for i := range c.services {
+		client := cfg.HTTPClient
+		if client == nil {
+			// HTTP/2 has one connection for all calls: when that is dead, a hedge
+			// gets through only on another.
+			rt, closeIdle := newTransport()
+			client = &http.Client{Transport: rt}
+			c.closeIdle = append(c.closeIdle, closeIdle)
+		}
+		c.services[i], err = sqladmin.NewService(context.Background(),
+			option.WithHTTPClient(bounded(client, &c.offset)),
+			option.WithEndpoint(root.JoinPath("/").String()),
+			option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
+		if err != nil {
+			return nil, err
+		}
+		c.services[i].UserAgent = cfg.UserAgent
 	}
-	c.service, err = sqladmin.NewService(context.Background(),
-		option.WithHTTPClient(bounded(client, &c.offset)),
-		option.WithEndpoint(root.JoinPath("/").String()),
-		option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
-	if err != nil {
-		return nil, err
-	}
-	c.service.UserAgent = cfg.UserAgent
 	return c, nil
 }
 
 // Close closes idle connections to the API, unless the HTTP client is the
 // caller's. No Fetch may be running.
-func (c *Client) Close() { c.close() }
+func (c *Client) Close() {
+	c.hedger.Wait()
+	for _, closeIdle := range c.closeIdle {
+		closeIdle()
+	}
+}
 
 // Fetch asks for metadata and certificate at the same time and returns them
 // with the time at which they expire: the earlier of the certificate's and,
@@ -205,8 +217,8 @@ func checkIAM(databaseVersion string) error {
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
 	return sensible(ctx, func() (*sqladmin.ConnectSettings, error) {
-		s, err := do(ctx, c, "connectSettings", func(ctx context.Context) call[sqladmin.ConnectSettings] {
-			return c.service.Connect.Get(inst.Project, inst.ID).Context(ctx)
+		s, err := do(ctx, c, "connectSettings", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.ConnectSettings] {
+			return s.Connect.Get(inst.Project, inst.ID).Context(ctx)
 		})
 		if err == nil {
 			_, err = parseAnchors(s.ServerCaCert)
@@ -220,8 +232,8 @@ func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.Connect
 // 42cf.2imj.us-west1.sql.goog.
 func (c *Client) ResolveDNS(ctx context.Context, region, dnsName string) (string, error) {
 	const name = "resolveConnectSettings"
-	settings, err := do(ctx, c, name, func(ctx context.Context) call[sqladmin.ConnectSettings] {
-		return c.service.Connect.Resolve(region, strings.TrimSuffix(dnsName, ".")+".").Context(ctx)
+	settings, err := do(ctx, c, name, func(ctx context.Context, s *sqladmin.Service) call[sqladmin.ConnectSettings] {
+		return s.Connect.Resolve(region, strings.TrimSuffix(dnsName, ".")+".").Context(ctx)
 	})
 	if err != nil {
 		return "", err
@@ -255,9 +267,11 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known
 			return nil, err
 		}
 	}
+	// A hedge makes a second certificate. Nobody gets to see the one that comes
+	// late, and within the hour it expires: that is harmless.
 	return sensible(ctx, func() (*certificate, error) {
-		resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context) call[sqladmin.GenerateEphemeralCertResponse] {
-			return c.service.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+		resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.GenerateEphemeralCertResponse] {
+			return s.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
 		}, req.AccessToken)
 		if err != nil {
 			return nil, err
@@ -276,73 +290,6 @@ func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
 		return nil, &TokenError{Err: &SourceError{Problem: "a login token that expired at " + tok.Expiry.UTC().Format(time.RFC3339)}}
 	}
 	return tok, nil
-}
-
-// call is a call of the generated client.
-type call[T any] interface {
-	Header() http.Header
-	Do(...googleapi.CallOption) (*T, error)
-}
-
-// do makes a call, a new one after transient failures, and once more with a new
-// token if the token was refused. Its errors name the call, and tell neither
-// the secrets in it nor the token that authorises it.
-func do[T any](ctx context.Context, c *Client, name string, newCall func(context.Context) call[T], secrets ...string) (*T, error) {
-	return retry(ctx, func(ctx context.Context) (*T, error) {
-		reply, token, err := once(ctx, c, name, newCall(ctx), secrets)
-		if code, _ := refusal(err); code == http.StatusUnauthorized && token != "" && c.api.replace(token) {
-			reply, _, err = once(ctx, c, name, newCall(ctx), secrets)
-		}
-		return reply, err
-	})
-}
-
-// once makes a call, and returns the token that authorised it, or "" if there
-// was none.
-func once[T any](ctx context.Context, c *Client, name string, call call[T], secrets []string) (*T, string, error) {
-	token, err := c.authorize(ctx, call.Header())
-	if err != nil {
-		return nil, "", err
-	}
-	reply, err := call.Do()
-	if err != nil {
-		return nil, token, c.callError(name, call.Header(), err, append(secrets, token)...)
-	}
-	if reply == nil { // the JSON was null
-		return nil, token, &ReplyError{Field: name, Problem: "is null"}
-	}
-	return reply, token, nil
-}
-
-// callError returns the error of a call that was made with these headers.
-func (c *Client) callError(name string, h http.Header, err error, secrets ...string) error {
-	err = newCallError(name, err, secrets...)
-	if call, ok := errors.AsType[*CallError](err); ok {
-		call.QuotaProject, call.ClockOffset = h.Get("X-Goog-User-Project"), c.clockOffset()
-		if c.cfg.Principal != nil {
-			call.Principal = c.cfg.Principal()
-		}
-	}
-	return err
-}
-
-// authorize sets the headers that say who asks, and returns the token in them.
-func (c *Client) authorize(ctx context.Context, h http.Header) (string, error) {
-	if c.cfg.QuotaProject != "" {
-		h.Set("X-Goog-User-Project", c.cfg.QuotaProject)
-	}
-	if c.api == nil {
-		return "", nil
-	}
-	tok, err := c.api.token(ctx)
-	if err != nil {
-		return "", err
-	}
-	if project := auth.QuotaProject(tok); project != "" && c.cfg.QuotaProject == "" {
-		h.Set("X-Goog-User-Project", project)
-	}
-	h.Set("Authorization", tok.Type()+" "+tok.AccessToken)
-	return tok.AccessToken, nil
 }
 
 // publicPEM encodes the public half of key as the API wants it: PKIX, in PEM.

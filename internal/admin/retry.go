@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
@@ -21,17 +20,13 @@ const (
 	maxTries   = 4
 	firstPause = 200 * time.Millisecond
 
-	// tryTimeout bounds one try, so that a call that is never answered leaves
-	// time for another one.
+	// tryTimeout bounds one try, a call and its hedges, so that what is never
+	// answered leaves time for another one.
 	tryTimeout = 20 * time.Second
 
 	// quotaPause is how long a refused quota is left alone when the answer
 	// does not say.
 	quotaPause = 5 * time.Second
-
-	// maxRetryAfter bounds what a Retry-After can ask for: it may be a captive
-	// portal's.
-	maxRetryAfter = 10 * time.Minute
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
@@ -39,6 +34,7 @@ const (
 // last try. The context of a try ends after tryTimeout.
 func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	pause := firstPause
+	var before error // of the try before
 	for try := 1; ; try++ {
 		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
 		v, err := f(tryCtx)
@@ -46,11 +42,15 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 		switch {
 		case err == nil, Terminal(err), RetryAfter(err, time.Now()) > 0:
 			return v, err
+		case ctx.Err() != nil && before != nil && errors.Is(err, ctx.Err()):
+			return v, interrupted(ctx, before) // this try tells no more than that ctx has ended
 		case ctx.Err() != nil:
 			return v, interrupted(ctx, err)
 		case try == maxTries:
 			return v, err
 		}
+		traceOf(ctx).failed(err)
+		before = err
 		timer := time.NewTimer(time.Duration(float64(pause) * (0.5 + rand.Float64())))
 		select {
 		case <-timer.C:
@@ -69,6 +69,7 @@ func sensible[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	if _, ok := errors.AsType[*ReplyError](err); !ok {
 		return v, err
 	}
+	traceOf(ctx).failed(err)
 	timer := time.NewTimer(firstPause)
 	defer timer.Stop()
 	select {
@@ -123,13 +124,8 @@ func Quota(err error) bool {
 // without a header counts as 5 s.
 func RetryAfter(err error, now time.Time) time.Duration {
 	_, header := refusal(err)
-	value := header.Get("Retry-After")
-	// Of an error, 0 or the greatest number is returned: both are right here.
-	if seconds, _ := strconv.ParseInt(value, 10, 64); seconds > 0 {
-		return time.Duration(min(seconds, int64(maxRetryAfter/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil && at.After(now) {
-		return min(at.Sub(now), maxRetryAfter)
+	if wait := auth.RetryAfter(header, now); wait > 0 {
+		return wait
 	}
 	if Quota(err) {
 		return quotaPause

@@ -243,8 +243,8 @@ func TestSilentAPIIsAskedAgain(t *testing.T) {
 				a := h.api(inTurn(silence, genuine))
 				began := time.Now()
 				mustFetch(t, a)
-				if took := time.Since(began); took < 20*time.Second || took > 20300*time.Millisecond {
-					t.Errorf("Fetch took %v, want a try of 20 s and the first pause", took)
+				if took := time.Since(began); took != 1500*time.Millisecond {
+					t.Errorf("Fetch took %v, want what an unknown API is waited for", took)
 				}
 				h.want(t, a, 2)
 			})
@@ -266,7 +266,7 @@ func TestSilentAPIGetsThreeTriesInAMinute(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || admin.Terminal(err) {
 			t.Errorf("error is %v", err)
 		}
-		h.want(t, a, 3)
+		h.want(t, a, 6) // each twice
 	})
 }
 
@@ -332,8 +332,8 @@ func TestFailedHalfEndsTheLastTryOfTheOther(t *testing.T) {
 			a.cert = after(late, refuse(403))
 		}
 		err := fetchError(t.Context(), t, newClient(t, a), false)
-		if n := len(a.received(string(h.other()))); n != 4 {
-			t.Fatalf("%d tries", n)
+		if n := len(a.received(string(h.other()))); n < 4 || n > 5 { // the last may have been made again by then
+			t.Fatalf("%d calls in four tries", n)
 		}
 		var api *googleapi.Error
 		if !errors.As(err, &api) || api.Code != 403 {
@@ -364,13 +364,13 @@ func TestMetadataErrorWinsWhenBothFail(t *testing.T) {
 func TestEndOfContextInsideFetch(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		failure answer
-		code    int // of the last answer; 0: there was none
+		failures []answer // in turn
+		code     int      // of the last answer; 0: there was none
 	}{
-		"in a call":             {hangs, 0},
-		"between tries":         {refuse(503), 503},
-		"in the second call":    {inTurn(refuse(503), hangs), 0},
-		"in the body of a page": {slowly(502), 502},
+		"in a call":             {[]answer{hangs}, 0},
+		"between tries":         {[]answer{refuse(503)}, 503},
+		"in the second call":    {[]answer{refuse(503), hangs}, 503},
+		"in the body of a page": {[]answer{slowly(502)}, 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -381,7 +381,7 @@ func TestEndOfContextInsideFetch(t *testing.T) {
 				}
 				defer cancel()
 				deadline, _ := ctx.Deadline()
-				err := fetchError(ctx, t, newClient(t, h.api(tt.failure)), false)
+				err := fetchError(ctx, t, newClient(t, h.api(inTurn(tt.failures...))), false)
 				if !time.Now().Equal(deadline) {
 					t.Errorf("Fetch returned %v after the end of its context", time.Since(deadline))
 				}

@@ -52,13 +52,18 @@ type Config struct {
 
 	Universe   string       // domain; "": DefaultUniverse
 	HTTPClient *http.Client // for tokens, but the metadata server's; nil: http.DefaultClient
+
+	// Hedged is told of each call that is made a second time, since it has not
+	// been answered. Nil: nobody is.
+	Hedged func(call string)
 }
 
 // Credentials make tokens. They are looked up at the first token of either
 // kind, and again after a token or a look-up that failed. The methods are safe
 // for concurrent use.
 type Credentials struct {
-	cfg Config
+	cfg    Config
+	hedges hedges // of all calls
 
 	mu   sync.Mutex // guards last; never held over I/O
 	last *lookup    // nil: none, or one that failed
@@ -85,7 +90,7 @@ type identity struct {
 // New returns credentials. It reads nothing yet.
 func New(cfg Config) *Credentials {
 	cfg.Universe = cmp.Or(cfg.Universe, DefaultUniverse)
-	return &Credentials{cfg: cfg}
+	return &Credentials{cfg: cfg, hedges: hedges{told: cfg.Hedged}}
 }
 
 // Admin returns a source of tokens for Admin API calls. Its errors are a

@@ -25,7 +25,7 @@ func exchange(ctx context.Context, f func(context.Context) (*oauth2.Token, error
 	if base == nil {
 		base = http.DefaultClient
 	}
-	w := &watcher{base: base.Transport}
+	w := &watcher{base: base.Transport, hedges: hedgesOf(ctx)}
 	if w.base == nil {
 		w.base = http.DefaultTransport
 	}
@@ -59,15 +59,16 @@ func exchange(ctx context.Context, f func(context.Context) (*oauth2.Token, error
 // one goroutine.
 type watcher struct {
 	base    http.RoundTripper
+	hedges  *hedges
 	asked   bool
 	refusal *RefusedError // the last answer, if it was a failure
 }
 
-// RoundTrip does what base does.
+// RoundTrip does what base does, twice if need be.
 func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.asked, w.refusal = true, nil
 	form := formOf(req)
-	resp, err := w.base.RoundTrip(req)
+	resp, err := w.hedges.roundTrip(w.base, req)
 	if err != nil || resp == nil || resp.Body == nil { // net/http takes care of these
 		return resp, err
 	}

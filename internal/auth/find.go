@@ -20,7 +20,7 @@ const maxFile = 1 << 20
 func (c *Credentials) find() (*identity, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	id, err := c.cfg.base(ctx)
+	id, err := c.cfg.base(c.hedged(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
 )
 
 // fromMetadata returns the service account of this machine or container, or
@@ -28,7 +31,8 @@ func fromMetadata(ctx context.Context) (*identity, error) {
 	if !server.OnGCEWithContext(ctx) {
 		return nil, nil
 	}
-	universe, err := server.GetWithContext(ctx, "universe/universe-domain")
+	h := hedgesOf(ctx)
+	universe, err := h.metadata(ctx, "universe/universe-domain")
 	var unknown metadata.NotDefinedError
 	switch {
 	case errors.As(err, &unknown):
@@ -36,14 +40,17 @@ func fromMetadata(ctx context.Context) (*identity, error) {
 	case err != nil:
 		return nil, err
 	}
-	email := func(ctx context.Context) (string, error) { return server.EmailWithContext(ctx, "default") }
-	return &identity{kind: kindMetadata, token: metadataToken, universe: strings.TrimSpace(universe), email: email}, nil
+	email := func(ctx context.Context) (string, error) {
+		text, err := h.metadata(ctx, "instance/service-accounts/default/email")
+		return strings.TrimSpace(text), err
+	}
+	return &identity{kind: kindMetadata, token: h.metadataToken, universe: strings.TrimSpace(universe), email: email}, nil
 }
 
 // metadataToken asks the metadata server for a token.
-func metadataToken(ctx context.Context, scope string) (*oauth2.Token, error) {
+func (h *hedges) metadataToken(ctx context.Context, scope string) (*oauth2.Token, error) {
 	query := url.Values{"scopes": {scope}}
-	text, err := metadata.NewClient(nil).GetWithContext(ctx, "instance/service-accounts/default/token?"+query.Encode())
+	text, err := h.metadata(ctx, "instance/service-accounts/default/token?"+query.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -53,4 +60,32 @@ func metadataToken(ctx context.Context, scope string) (*oauth2.Token, error) {
 	}
 	tok.Expiry = time.Now().Add(time.Duration(tok.ExpiresIn) * time.Second)
 	return &tok, nil
+}
+
+// metadata asks the metadata server, and once more beside that if no answer
+// comes. It speaks HTTP/1.1, so that the second goes over another connection.
+func (h *hedges) metadata(ctx context.Context, suffix string) (string, error) {
+	return hedge.Run(ctx, &h.hedger, hedge.Call[string]{
+		Do: func(ctx context.Context, _ bool) (string, error) {
+			text, err := metadata.NewClient(nil).GetWithContext(ctx, suffix)
+			if failure, ok := errors.AsType[*metadata.Error](err); ok && failure.Code == http.StatusTooManyRequests {
+				h.hedger.Quiet(quotaPause)
+			}
+			return text, err
+		},
+		Weigh: func(err error) hedge.Weight {
+			var (
+				unknown metadata.NotDefinedError
+				failure *metadata.Error
+			)
+			switch {
+			case errors.As(err, &unknown), errors.As(err, &failure) && failure.Code < 500:
+				return hedge.Final
+			case failure != nil:
+				return hedge.Passing
+			}
+			return hedge.Unanswered
+		},
+		Hedged: func() { h.count(callMetadata) },
+	})
 }

@@ -74,7 +74,7 @@ func (s *Source) make(l *lookup) (*oauth2.Token, error) {
 	if s.creds.cfg.HTTPClient != nil {
 		ctx = context.WithValue(ctx, oauth2.HTTPClient, s.creds.cfg.HTTPClient)
 	}
-	tok, err := id.token(ctx, s.scope)
+	tok, err := id.token(s.creds.hedged(ctx), s.scope)
 	if err != nil {
 		return nil, err
 	}

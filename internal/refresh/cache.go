@@ -150,7 +150,7 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[
 	case usable && c.flight == nil && c.fail == nil:
 		return step[T]{landed: c.landed, until: c.forcedAgainLocked()}
 	case ctx.Err() != nil:
-		return step[T]{err: c.fail.report(now, contextError(ctx))}
+		return step[T]{err: c.reportLocked(now, contextError(ctx))}
 	case c.flight != nil && !c.flight.suspended(now, c.policy.Timeout):
 		return step[T]{landed: c.landed}
 	case c.flight != nil, c.fail == nil, c.fail.slept:
@@ -312,7 +312,8 @@ func (c *Cache[T]) startLocked(now time.Time) <-chan struct{} {
 		c.flight.cancel()
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.policy.Timeout)
-	f := &flight{began: now, cancel: cancel}
+	f := &flight{began: now, cancel: cancel, mu: &c.mu}
+	ctx = context.WithValue(ctx, flightKey{}, f)
 	c.flight, c.paced = f, false
 	c.wg.Go(func() {
 		defer cancel()

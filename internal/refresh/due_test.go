@@ -66,7 +66,7 @@ func TestAValueIssuedForAnHourIsNeverOld(t *testing.T) {
 		w.get(time.Minute).want(1, latency)
 		for n := range 20 {
 			w.wantFetches(n + 1)
-			time.Sleep(time.Until(w.fetches()[n]) + 33*time.Minute + latency)
+			time.Sleep(time.Until(w.fetches()[n]) + latency + 33*time.Minute + latency) // until the value had arrived, and until the next has
 			w.want(n + 2)
 		}
 	})

@@ -10,10 +10,11 @@ import (
 // Failure says why a [Cache] has no value to give. errors.Is and errors.As
 // reach both the caller's context error and the last error of the fetch.
 type Failure struct {
-	Err      error         // the last fetch's error; nil if none has failed yet
+	Err      error         // the last error that is known; nil if nothing has failed yet
 	Ctx      error         // why the caller stopped waiting; nil if it did not
-	Attempts int           // fetches that failed since the last success
-	Age      time.Duration // since the last of them failed
+	Trying   bool          // the fetch is in progress, and Err that of one of its tries
+	Attempts int           // fetches that failed since the last success, and one in progress if Trying
+	Age      time.Duration // since what failed with Err
 }
 
 // Error tells the last error, how often it came and how old it is.
@@ -29,7 +30,7 @@ func (f *Failure) Error() string {
 }
 
 func (f *Failure) history() string {
-	if f.Age < time.Millisecond && f.Attempts < 2 {
+	if f.Age < time.Millisecond && f.Attempts < 2 && !f.Trying {
 		return ""
 	}
 	unit := "attempts"
@@ -78,6 +79,20 @@ func (f *failure) report(now time.Time, ctxErr error) error {
 		return &Failure{Ctx: ctxErr}
 	}
 	return &Failure{Err: f.err, Ctx: ctxErr, Attempts: f.attempts, Age: now.Sub(f.at)}
+}
+
+// reportLocked is what a caller is told whose context has ended: with the last
+// error of all, which may be one of the fetch in progress.
+func (c *Cache[T]) reportLocked(now time.Time, ctxErr error) error {
+	f := c.flight
+	if f == nil || f.tried == nil {
+		return c.fail.report(now, ctxErr)
+	}
+	r := &Failure{Err: f.tried, Ctx: ctxErr, Trying: true, Attempts: 1, Age: now.Sub(f.triedAt)}
+	if c.fail != nil {
+		r.Attempts += c.fail.attempts
+	}
+	return r
 }
 
 // contextError says why ctx ended: the cause that somebody gave, and what

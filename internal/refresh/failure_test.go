@@ -8,6 +8,78 @@ import (
 	"time"
 )
 
+// Callers whose time ended while a fetch tried again were told nothing of what
+// it had met: issue 13, point 7.
+func TestACallerWhoStopsWaitingIsToldTheLastErrorOfTheTries(t *testing.T) {
+	tellBoth(t, func(t *testing.T, w *world) {
+		first, second := errors.New("first try"), errors.New("second try")
+		c := New(w.c.policy, func(ctx context.Context) (*int, time.Time, error) {
+			time.Sleep(time.Second)
+			Tried(ctx, first)
+			time.Sleep(time.Second)
+			Tried(ctx, second)
+			Note(ctx)
+			<-ctx.Done()
+			return nil, time.Time{}, errDenied
+		})
+		defer c.Close()
+		for _, tt := range []struct {
+			time time.Duration
+			err  error // nil: nothing is known
+			age  time.Duration
+		}{
+			{900 * time.Millisecond, nil, 0},
+			{600 * time.Millisecond, first, 500 * time.Millisecond},
+			{time.Second, second, 500 * time.Millisecond},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), tt.time)
+			_, err := c.Get(ctx)
+			cancel()
+			f, ok := errors.AsType[*Failure](err)
+			if !ok || f.Err != tt.err || !errors.Is(f.Ctx, context.DeadlineExceeded) || f.Trying != (tt.err != nil) || f.Age != tt.age {
+				t.Errorf("after %v more: %+v", tt.time, err)
+			}
+			if tt.err != nil && f.Attempts != 1 {
+				t.Errorf("%d attempts, want the one under way", f.Attempts)
+			}
+		}
+		time.Sleep(time.Hour)
+		if h := c.History()[0]; h.Noted != 1 || h.Err != errDenied.text {
+			t.Errorf("history: %+v", h)
+		}
+	})
+}
+
+// The failures of an attempt that has ended are older than those of one that
+// has not.
+func TestTheLatestErrorIsTold(t *testing.T) {
+	tell(t, Policy{}, func(t *testing.T, w *world) {
+		n := 0
+		later := errors.New("later")
+		c := New(Policy{}, func(ctx context.Context) (*int, time.Time, error) {
+			if n++; n == 1 {
+				return nil, time.Time{}, errDown
+			}
+			Tried(ctx, later)
+			<-ctx.Done()
+			return nil, time.Time{}, later
+		})
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := c.Get(ctx)
+		if f, ok := errors.AsType[*Failure](err); !ok || f.Err != later || f.Attempts != 2 {
+			t.Errorf("got %+v", err)
+		}
+	})
+}
+
+func TestTellingOutsideOfAFetchDoesNothing(t *testing.T) {
+	t.Parallel()
+	Tried(t.Context(), errDown)
+	Note(t.Context())
+}
+
 func TestFailureTells(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -29,6 +101,9 @@ func TestFailureTells(t *testing.T) {
 		}, {
 			Failure{Err: io.ErrUnexpectedEOF, Ctx: context.Canceled, Attempts: 1},
 			"context canceled while waiting for another attempt; last error: unexpected EOF",
+		}, {
+			Failure{Err: io.ErrUnexpectedEOF, Ctx: context.Canceled, Trying: true, Attempts: 1},
+			"context canceled while waiting for another attempt; last error (1 attempt, the last 0s ago): unexpected EOF",
 		}, {
 			Failure{Err: io.ErrUnexpectedEOF, Ctx: context.Canceled, Attempts: 2, Age: 90 * time.Second},
 			"context canceled while waiting for another attempt; last error (2 attempts, the last 1m30s ago): unexpected EOF",

@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -12,6 +13,34 @@ type flight struct {
 	cancel context.CancelFunc
 	forced bool // by somebody's bad luck
 	timed  bool // by the timer
+
+	mu      *sync.Mutex // the cache's; guards everything below
+	tried   error       // why the last try failed; nil: none has
+	triedAt time.Time   // when that was
+	noted   int         // see Note
+}
+
+type flightKey struct{}
+
+// Tried is told by a fetch, with its context, that a try has failed that another
+// one follows. Callers whose context ends meanwhile are told the error. With
+// any other context it does nothing.
+func Tried(ctx context.Context, err error) {
+	if f, ok := ctx.Value(flightKey{}).(*flight); ok {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.tried, f.triedAt = err, time.Now()
+	}
+}
+
+// Note is told by a fetch, with its context, that something has happened which
+// is counted: see [Attempt]. With any other context it does nothing.
+func Note(ctx context.Context) {
+	if f, ok := ctx.Value(flightKey{}).(*flight); ok {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.noted++
+	}
 }
 
 // suspended reports whether the machine has slept since the flight began.

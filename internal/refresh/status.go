@@ -21,6 +21,7 @@ type Attempt struct {
 	Began    time.Time
 	Duration time.Duration
 	Forced   bool   // by Refresh or Invalidate, or by a Get after that
+	Noted    int    // calls of Note, for the owner of the cache to know of what
 	Err      string // the text of its error, cut if it is long; "": it succeeded
 }
 
@@ -29,10 +30,10 @@ const (
 	maxErr     = 500 // bytes of an error's text
 )
 
-// newAttempt describes a flight that has ended. It keeps the text of err only:
-// errors can hold on to whole replies.
+// newAttempt describes a flight that has ended, with the cache's lock held. It
+// keeps the text of err only: errors can hold on to whole replies.
 func newAttempt(f *flight, now time.Time, err error) Attempt {
-	a := Attempt{Began: f.began.Round(0), Duration: now.Sub(f.began), Forced: f.forced}
+	a := Attempt{Began: f.began.Round(0), Duration: now.Sub(f.began), Forced: f.forced, Noted: f.noted}
 	if err != nil {
 		a.Err = err.Error()
 		if len(a.Err) > maxErr {

@@ -25,7 +25,7 @@ func TestHistoryTellsHowEachFetchEnded(t *testing.T) {
 		second := time.Now().Round(0)
 		w.c.Refresh(v)
 		time.Sleep(time.Second)
-		want := []Attempt{{first, latency, false, ""}, {second, latency, true, "permission denied"}}
+		want := []Attempt{{Began: first, Duration: latency}, {Began: second, Duration: latency, Forced: true, Err: "permission denied"}}
 		got := w.c.History()
 		if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 			t.Errorf("got %+v, want %+v", got, want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,11 @@ func (e *LookupError) Temporary() bool {
 		}
 	}
 	return false
+}
+
+// clone returns a copy that does not change.
+func (e *LookupError) clone() *LookupError {
+	return &LookupError{Domain: e.Domain, tried: slices.Clone(e.tried), errs: slices.Clone(e.errs)}
 }
 
 func (e *LookupError) add(err error, format string, args ...any) {

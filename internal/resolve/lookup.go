@@ -8,7 +8,9 @@ import (
 // lookup is a question that is asked again and again, by one at a time. It
 // belongs to a Resolver, whose mutex guards it.
 type lookup[T any] struct {
-	ask  func(context.Context) (T, error)
+	// ask asks. What it tells before it returns is why the answer may be a
+	// failure, for those who do not wait for that.
+	ask  func(ctx context.Context, tell func(error)) (T, error)
 	last *flight[T] // nil if it has never been asked
 }
 
@@ -18,6 +20,7 @@ type flight[T any] struct {
 	landed chan struct{} // closed when there is an answer
 	value  T             // written before landed is closed
 	err    error         // likewise
+	told   error         // what is known of a failure; nil: nothing. Guarded by Resolver.mu
 }
 
 func (f *flight[T]) hasLanded() bool {
@@ -48,7 +51,11 @@ func start[T any](r *Resolver, l *lookup[T], seen *flight[T]) *flight[T] {
 		ctx, cancel := context.WithTimeout(r.ctx, lookupTimeout)
 		defer cancel()
 		defer close(f.landed)
-		f.value, f.err = l.ask(ctx)
+		f.value, f.err = l.ask(ctx, func(err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			f.told = err
+		})
 	})
 	return f
 }

@@ -180,10 +180,13 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (Answer, error) {
 // if there is an answer from before, once.
 func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (string, error) {
 	pause := firstPause
-	var seen *flight[route]
+	var (
+		seen *flight[route]
+		last error // of seen
+	)
 	for {
 		f := start(r, &d.route, seen)
-		instance, err := r.follow(ctx, f, known)
+		instance, err := r.follow(ctx, f, known, last)
 		switch {
 		case err == nil:
 			r.remember(d, f.began, instance)
@@ -193,27 +196,28 @@ func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (string, 
 		case !r.sleep(ctx, pause):
 			return "", r.ended(ctx, err)
 		}
-		seen, pause = f, min(2*pause, maxPause)
+		seen, last, pause = f, err, min(2*pause, maxPause)
 	}
 }
 
 // follow waits for a look-up, not for long if there is an answer from before,
-// and goes where it leads.
-func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool) (string, error) {
+// and goes where it leads. last is how the one before has failed, or nil.
+func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, last error) (string, error) {
 	if known {
 		short, cancel := within(ctx, patience(ctx, f.began))
 		defer cancel()
 		ctx = short
 	}
-	to, err := r.await(ctx, f)
+	to, err := r.await(ctx, f, last)
 	if err != nil || to.instance != "" {
 		return to.instance, err
 	}
 	return r.instance(ctx, to.region, to.dnsName)
 }
 
-// await returns what the look-up brought, or why it was not waited for.
-func (r *Resolver) await(ctx context.Context, f *flight[route]) (route, error) {
+// await returns what the look-up brought, or why it was not waited for, with
+// what is known by then.
+func (r *Resolver) await(ctx context.Context, f *flight[route], last error) (route, error) {
 	select {
 	case <-f.landed:
 		if f.err != nil {
@@ -221,7 +225,15 @@ func (r *Resolver) await(ctx context.Context, f *flight[route]) (route, error) {
 		}
 		return f.value, nil
 	case <-ctx.Done():
-		return route{}, fmt.Errorf("%w while waiting for DNS", contextError(ctx))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if f.told != nil {
+			last = f.told
+		}
+		if last == nil {
+			return route{}, fmt.Errorf("%w while waiting for DNS", contextError(ctx))
+		}
+		return route{}, fmt.Errorf("%w while waiting for DNS; last error: %w", contextError(ctx), last)
 	case <-r.ctx.Done():
 		return route{}, ErrClosed
 	}
@@ -247,8 +259,8 @@ func (r *Resolver) domain(name string) (d *domain, instance string, err error) {
 	}
 	d, _ = r.domains.get(name, time.Now(), func() *domain {
 		d := &domain{name: name}
-		d.route.ask = func(ctx context.Context) (route, error) { return r.walk(ctx, name) }
-		d.hosts.ask = func(ctx context.Context) ([]string, error) { return r.lookupHosts(ctx, d) }
+		d.route.ask = func(ctx context.Context, tell func(error)) (route, error) { return r.walk(ctx, name, tell) }
+		d.hosts.ask = func(ctx context.Context, _ func(error)) ([]string, error) { return r.lookupHosts(ctx, d) }
 		return d
 	})
 	return d, d.instance, nil

@@ -204,6 +204,37 @@ func TestTemporaryFailuresEndWithTheContext(t *testing.T) {
 	})
 }
 
+// Callers whose time ended during a look-up were told no more than that, though
+// the server had just said that it is out of order: the same as in issue 13,
+// point 7.
+func TestTheEndOfTheContextDoesNotHideWhatDNSHasSaid(t *testing.T) {
+	t.Parallel()
+	t.Run("in the look-up before", func(t *testing.T) {
+		tell(t, func(t *testing.T, w *world) {
+			w.dns.SetTXT(domain, one)
+			busy, silent := servFail, lost
+			busy.Type, busy.Times = cloudsqltest.TXT, 1
+			fault := w.fail(domain, busy)
+			c := w.start(domain, 5*time.Second)
+			w.wantHits(fault, 1)
+			w.fail(domain, silent)
+			lookupError(t, c.wantErr(5*time.Second, context.DeadlineExceeded), "server misbehaving")
+		})
+	})
+	t.Run("in this one", func(t *testing.T) {
+		tell(t, func(t *testing.T, w *world) {
+			busy, silent := servFail, lost
+			busy.Type, busy.Times = cloudsqltest.TXT, 1
+			busy.Delay = time.Second
+			fault := w.fail(domain, busy)
+			c := w.start(domain, 5*time.Second)
+			w.fail(domain, silent)
+			lookupError(t, c.wantErr(5*time.Second, context.DeadlineExceeded), "server misbehaving")
+			w.wantHits(fault, 1)
+		})
+	})
+}
+
 func TestCallerThatGivesUpGetsItsOwnError(t *testing.T) {
 	tell(t, func(t *testing.T, w *world) {
 		w.dns.SetTXT(domain, one)

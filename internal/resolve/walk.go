@@ -18,8 +18,9 @@ type route struct {
 
 // walk asks for each name of a chain, in this order: is it the DNS name of an
 // instance, has it a TXT record that names one, is it an alias. LookupCNAME may
-// return the next name or the last.
-func (r *Resolver) walk(ctx context.Context, domain string) (route, error) {
+// return the next name or the last. tell is told of a failure that a later
+// answer may make up for.
+func (r *Resolver) walk(ctx context.Context, domain string, tell func(error)) (route, error) {
 	failure := &LookupError{Domain: domain}
 	chain := []string{domain}
 	for {
@@ -33,6 +34,9 @@ func (r *Resolver) walk(ctx context.Context, domain string) (route, error) {
 			return route{instance: texts[i]}, nil
 		}
 		failure.addTXT(name, texts, err)
+		if err != nil && !notFound(err) {
+			tell(failure.clone())
+		}
 
 		next, err := r.cfg.DNS.LookupCNAME(ctx, r.question(name))
 		target, nameErr := normalize(next)

@@ -13,6 +13,7 @@ type instruments struct {
 	dials     metric.Int64Counter
 	durations metric.Float64Histogram
 	refreshes metric.Int64Counter
+	hedges    metric.Int64Counter
 }
 
 // Reading is what is read of an instance when metrics are collected.
@@ -25,7 +26,7 @@ type Reading struct {
 // meter makes the instruments, and registers what reads the others.
 func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 	m := provider.Meter(scope, metric.WithInstrumentationVersion(cfg.Version))
-	var errs [6]error
+	var errs [7]error
 	t.meters.dials, errs[0] = m.Int64Counter("cloudsqlconn.dial.count",
 		metric.WithUnit("{dial}"), metric.WithDescription("Dials that have ended."))
 	t.meters.durations, errs[1] = m.Float64Histogram("cloudsqlconn.dial.duration",
@@ -33,6 +34,8 @@ func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 		metric.WithExplicitBucketBoundaries(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30))
 	t.meters.refreshes, errs[2] = m.Int64Counter("cloudsqlconn.refresh.count",
 		metric.WithUnit("{refresh}"), metric.WithDescription("Refreshes of metadata and certificate that have ended."))
+	t.meters.hedges, errs[6] = m.Int64Counter("cloudsqlconn.hedge.count",
+		metric.WithUnit("{call}"), metric.WithDescription("Calls for metadata, certificates and tokens that were made a second time, since they had not been answered."))
 	expiry, err := m.Float64ObservableGauge("cloudsqlconn.refresh.expiry",
 		metric.WithUnit("s"), metric.WithDescription("Time until the client certificate expires; negative when it has."))
 	errs[3] = err

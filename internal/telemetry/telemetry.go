@@ -33,6 +33,7 @@ const (
 	keyServer    = attribute.Key("server.address")
 	keyPort      = attribute.Key("server.port")
 	keyPeer      = attribute.Key("network.peer.address")
+	keyCall      = attribute.Key("cloudsqlconn.call")
 	keyPeerPort  = attribute.Key("network.peer.port")
 )
 
@@ -121,6 +122,14 @@ func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took tim
 // Resolve begins the span of a name's look-up.
 func (t *Telemetry) Resolve(ctx context.Context) (context.Context, Span) {
 	return t.start(ctx, "resolve")
+}
+
+// Hedged counts a call that was made a second time. call is its name, one of
+// few.
+func (t *Telemetry) Hedged(call string) {
+	if ctx := context.Background(); t.meters.hedges.Enabled(ctx) {
+		t.meters.hedges.Add(ctx, 1, metric.WithAttributes(keyCall.String(call)))
+	}
 }
 
 // outcome are the attributes of something that has come to an end.

@@ -1,0 +1,136 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
+)
+
+// call is a call of the generated client.
+type call[T any] interface {
+	Header() http.Header
+	Do(...googleapi.CallOption) (*T, error)
+}
+
+// newCall makes a call of a service.
+type newCall[T any] func(context.Context, *sqladmin.Service) call[T]
+
+// do makes a call, a new one after transient failures, and once more with a new
+// token if the token was refused. Its errors name the call, and tell neither
+// the secrets in it nor the token that authorises it.
+func do[T any](ctx context.Context, c *Client, name string, newCall newCall[T], secrets ...string) (*T, error) {
+	return retry(ctx, func(ctx context.Context) (*T, error) {
+		reply, token, err := hedged(ctx, c, name, newCall, secrets)
+		if code, _ := refusal(err); code == http.StatusUnauthorized && token != "" && c.api.replace(token) {
+			reply, _, err = hedged(ctx, c, name, newCall, secrets)
+		}
+		return reply, err
+	})
+}
+
+// hedged makes a call, and makes it again beside itself if it is not answered.
+// It returns the token that authorised it, or "" if there was none.
+func hedged[T any](ctx context.Context, c *Client, name string, newCall newCall[T], secrets []string) (*T, string, error) {
+	header := http.Header{}
+	token, err := c.authorize(ctx, header)
+	if err != nil {
+		return nil, "", err
+	}
+	secrets = append(slices.Clip(secrets), token)
+	reply, err := hedge.Run(ctx, &c.hedger, hedge.Call[*T]{
+		Do: func(ctx context.Context, second bool) (*T, error) {
+			service := c.services[0]
+			if second {
+				service = c.services[1]
+			}
+			call := newCall(ctx, service)
+			maps.Copy(call.Header(), header)
+			reply, err := once(c, name, call, secrets)
+			c.heed(ctx, err)
+			return reply, err
+		},
+		Weigh: weigh,
+		Hedged: func() {
+			if c.cfg.Hedged != nil {
+				c.cfg.Hedged(name)
+			}
+			traceOf(ctx).hedged()
+		},
+	})
+	return reply, token, err
+}
+
+// heed takes in what a call that has failed tells of the API.
+func (c *Client) heed(ctx context.Context, err error) {
+	if wait := RetryAfter(err, time.Now()); wait > 0 {
+		c.hedger.Quiet(wait)
+	}
+	if err != nil && ctx.Err() == nil && weigh(err) != hedge.Final {
+		traceOf(ctx).failed(err)
+	}
+}
+
+// weigh says what the error of a call means for the one beside it.
+func weigh(err error) hedge.Weight {
+	code, _ := refusal(err)
+	_, nonsense := errors.AsType[*ReplyError](err)
+	switch {
+	case Terminal(err) && !nonsense, RetryAfter(err, time.Now()) > 0:
+		return hedge.Final
+	case code != 0, nonsense:
+		return hedge.Passing
+	}
+	return hedge.Unanswered
+}
+
+// once makes a call that is authorised.
+func once[T any](c *Client, name string, call call[T], secrets []string) (*T, error) {
+	reply, err := call.Do()
+	if err != nil {
+		return nil, c.callError(name, call.Header(), err, secrets...)
+	}
+	if reply == nil { // the JSON was null
+		return nil, &ReplyError{Field: name, Problem: "is null"}
+	}
+	return reply, nil
+}
+
+// callError returns the error of a call that was made with these headers.
+func (c *Client) callError(name string, h http.Header, err error, secrets ...string) error {
+	err = newCallError(name, err, secrets...)
+	if call, ok := errors.AsType[*CallError](err); ok {
+		call.QuotaProject, call.ClockOffset = h.Get("X-Goog-User-Project"), c.clockOffset()
+		if c.cfg.Principal != nil {
+			call.Principal = c.cfg.Principal()
+		}
+	}
+	return err
+}
+
+// authorize sets the headers that say who asks, and returns the token in them.
+func (c *Client) authorize(ctx context.Context, h http.Header) (string, error) {
+	if c.cfg.QuotaProject != "" {
+		h.Set("X-Goog-User-Project", c.cfg.QuotaProject)
+	}
+	if c.api == nil {
+		return "", nil
+	}
+	tok, err := c.api.token(ctx)
+	if err != nil {
+		return "", err
+	}
+	if project := auth.QuotaProject(tok); project != "" && c.cfg.QuotaProject == "" {
+		h.Set("X-Goog-User-Project", project)
+	}
+	h.Set("Authorization", tok.Type()+" "+tok.AccessToken)
+	return tok.AccessToken, nil
+}
