@@ -197,6 +197,7 @@ func (d *Dialer) Close() error {
 		connectors := d.connectors
 		d.connectors = nil
 		d.cancel()
+		d.credentials.Close()
 		for g := range d.dials {
 			g.cancel()
 		}
@@ -231,7 +232,7 @@ func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*adm
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.cache.Get(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
 		return nil, d.reason(c.String(), newError(opRefresh, c.String(), err))
 	}

@@ -18,15 +18,10 @@ const (
 // they are. Its errors are those of a token; an address that the metadata
 // server does not tell is none.
 func (c *Credentials) Describe(ctx context.Context) (Description, error) {
-	l := c.current()
-	id, err := l.result()
+	gen, err := c.current(ctx)
 	if err != nil {
-		c.forget(l)
 		return Description{}, err
 	}
-	d := Description{Kind: id.kind}
-	if id.email != nil {
-		d.Email, _ = id.email(ctx) // a server that cannot say it may still give tokens
-	}
-	return d, nil
+	email, _ := gen.email(ctx) // a server that cannot say it may still give tokens
+	return Description{Kind: gen.kind, Email: email}, nil
 }

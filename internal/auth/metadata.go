@@ -37,7 +37,7 @@ func fromMetadata(ctx context.Context) (*identity, error) {
 		return nil, err
 	}
 	email := func(ctx context.Context) (string, error) { return server.EmailWithContext(ctx, "default") }
-	return &identity{kind: kindMetadata, token: metadataToken, universe: strings.TrimSpace(universe), email: email}, nil
+	return &identity{kind: kindMetadata, token: metadataToken, universe: strings.TrimSpace(universe), askEmail: email}, nil
 }
 
 // metadataToken asks the metadata server for a token.
