@@ -60,6 +60,9 @@ func (c *Credentials) inUse() (gen *generation, doubt bool) {
 // lookUp begins the generation that a look-up finds. If it finds none, the one
 // in use goes on, and stays in doubt.
 func (c *Credentials) lookUp() (*generation, error) {
+	if gen, doubt := c.inUse(); gen != nil && !doubt { // since a moment ago
+		return gen, nil
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, callTimeout)
 	defer cancel()
 	id, err := c.find(ctx)

@@ -84,6 +84,9 @@ func (s *Source) Replace(refused string) bool {
 
 // make makes a token of gen, which then holds it.
 func (s *Source) make(gen *generation) (*oauth2.Token, error) {
+	if tok := s.heldBy(gen); tok != nil { // since a moment ago
+		return tok, nil
+	}
 	ctx, cancel := context.WithTimeout(s.creds.ctx, callTimeout)
 	defer cancel()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, endingWith(ctx, s.creds.cfg.HTTPClient))
