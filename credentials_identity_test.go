@@ -222,29 +222,27 @@ func TestAFailureOfTheTokenServerForgetsNoCredentials(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			withFile(t, (*authtest.Server).ServiceAccount, func(t *testing.T, w *world, s *authtest.Server, name string, _ chan string) {
-				failures := 0
-				fail := false
+				var fail, failed atomic.Bool
 				s.Fail = func(*http.Request) *authtest.Failure {
-					if !fail {
+					if !fail.Swap(false) {
 						return nil
 					}
-					fail = false
-					failures++
+					failed.Store(true)
 					return &tt.failure
 				}
 				w.wantDial()
 				if err := os.Remove(name); err != nil {
 					t.Fatal(err)
 				}
-				fail = true
+				fail.Store(true)
 				time.Sleep(6 * time.Hour) // nobody asks
 				if err := w.dial(20 * time.Second); err != nil && !tt.refused {
 					t.Errorf("six hours later: %v", err)
 				}
 				time.Sleep(time.Minute)
 				w.wantDial()
-				if failures != 1 {
-					t.Errorf("the fault happened %d times", failures)
+				if !failed.Load() {
+					t.Error("the fault did not happen")
 				}
 			})
 		})
