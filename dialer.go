@@ -232,7 +232,7 @@ func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*adm
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.info(ctx)
+	info, err := c.cache.Get(ctx)
 	if err != nil {
 		return nil, d.reason(c.String(), newError(opRefresh, c.String(), err))
 	}

@@ -51,10 +51,11 @@ func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOp
 	return email, nil
 }
 
-// info returns what is known about the instance. If its certificate logs in
-// with credentials that have been refused or looked up again since, another one
-// is fetched, and serves the next Dial.
-func (c *connector) info(ctx context.Context) (*admin.Info, error) {
+// latest returns what is known about the instance, for a Dial. If its
+// certificate logs in with credentials that have been refused or looked up again
+// since, another one is fetched, and serves the next Dial: this one's user has
+// been chosen.
+func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
 	info, err := c.cache.Get(ctx)
 	if err == nil && info.Login.Outdated() {
 		c.cache.Refresh(info)
