@@ -30,12 +30,6 @@ type Replacer interface {
 	Replace(refused string) bool
 }
 
-// patientSource is a source of tokens that many can ask at once, each for as long
-// as its context lasts.
-type patientSource interface {
-	TokenContext(ctx context.Context) (*oauth2.Token, error)
-}
-
 // sharedSource is a source of tokens for many callers. Its methods are safe for
 // concurrent use.
 type sharedSource struct {
@@ -46,16 +40,16 @@ type sharedSource struct {
 	failed error      // the last answer; nil: it was a token
 }
 
-// share returns ts, shared; nil for nil. what names its tokens in errors.
+// share returns ts, shared; nil for nil. what is the name of its tokens in
+// errors.
 func share(ts oauth2.TokenSource, what string) *sharedSource {
 	if ts == nil {
 		return nil
 	}
-	p, ok := ts.(patientSource)
-	if !ok {
-		p = auth.NewOwn(ts, what)
+	if s, ok := ts.(*auth.Source); ok {
+		return &sharedSource{ts: ts, ask: s.TokenContext}
 	}
-	return &sharedSource{ts: ts, ask: p.TokenContext}
+	return &sharedSource{ts: ts, ask: auth.NewOwn(ts, what).TokenContext}
 }
 
 // token returns the source's token, but does not wait for longer than ctx

@@ -6,8 +6,14 @@ import (
 	"time"
 )
 
-// emailRest is how long a server is left alone that did not tell an address.
-const emailRest = 5 * time.Second
+const (
+	// emailRest is how long a server is left alone that did not tell an address.
+	emailRest = 5 * time.Second
+
+	// emailPatience is how long an address is worth waiting for that is only for
+	// people to read.
+	emailPatience = 5 * time.Second
+)
 
 // address is an e-mail address that a server tells. It is asked until it has
 // told it.
