@@ -17,7 +17,7 @@ import (
 // See [Dialer.LoginPrincipal] about certificates made before that.
 func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	if d.ctx.Err() != nil {
-		return "", newError(opRefresh, "", ErrDialerClosed)
+		return "", &Error{Op: opRefresh, Err: ErrDialerClosed}
 	}
 	if d.credentials == nil {
 		return "", nil
