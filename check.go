@@ -79,6 +79,9 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 	began := time.Now()
 	found, err := f()
 	s := Step{Hop: hop, Target: printable(target), Result: Passed, Duration: time.Since(began), Detail: printable(found)}
+	if errors.Is(err, auth.ErrClosed) {
+		err = ErrDialerClosed // ctx ends for the same reason, if only a moment later
+	}
 	if err != nil {
 		e := newError(ops[hop], c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {

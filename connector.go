@@ -135,7 +135,7 @@ func (c *connector) idle() bool {
 // is a second one; and one more if the metadata has changed meanwhile, since
 // an instance that is on the move can be met on the move twice.
 func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
-	info, err := c.cache.Get(g.ctx)
+	info, err := c.latest(g.ctx)
 	if err != nil {
 		return nil, newError(opRefresh, c.String(), err)
 	}

@@ -16,7 +16,7 @@ func tokenHint(err error) string {
 		refused   *auth.RefusedError
 		none      *auth.NotFoundError
 		misfit    *auth.ConfigError
-		bad       *admin.SourceError
+		bad       *auth.SourceError
 		noAccount metadata.NotDefinedError
 	)
 	switch {

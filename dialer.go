@@ -200,6 +200,7 @@ func (d *Dialer) Close() error {
 		connectors := d.connectors
 		d.connectors = nil
 		d.cancel()
+		d.credentials.Close()
 		for g := range d.dials {
 			g.cancel()
 		}

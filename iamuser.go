@@ -7,21 +7,60 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 )
 
-// IAMPrincipal returns the e-mail address of the account that IAM login logs
-// in as, for [FormatIAMUser]. It is "" if the credentials do not tell: those of
-// users, of external accounts without a service account, and token sources of
-// the caller's.
+// IAMPrincipal returns the e-mail address of the account that the Dialer's
+// credentials belong to, for [FormatIAMUser]. It is "" if the credentials do not
+// tell: those of users, of external accounts without a service account, and
+// token sources of the caller's.
 //
-// The first call may read a file or ask the metadata server.
+// The first call may read a file or ask the metadata server; ctx bounds the
+// wait for that. The address is kept until the credentials are looked up again.
+// See [Dialer.LoginPrincipal] about certificates made before that.
 func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
+	if d.ctx.Err() != nil {
+		return "", &Error{Op: opRefresh, Err: ErrDialerClosed}
+	}
 	if d.credentials == nil {
 		return "", nil
 	}
 	email, err := d.credentials.Email(ctx)
 	if err != nil {
-		return "", newError(opRefresh, "", &admin.TokenError{Err: err})
+		return "", d.reason("", newError(opRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
+}
+
+// LoginPrincipal is IAMPrincipal for one instance: it returns the address of
+// the account in the client certificate that a Dial of name with the same
+// options uses, and "" if that is not for IAM login. It differs from
+// IAMPrincipal's for a moment after the credentials were replaced. Driver
+// packages ask it whom to log in as.
+//
+// The first call gets the certificate, as [Dialer.Warmup] does.
+func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (string, error) {
+	if d.credentials == nil && d.ctx.Err() == nil {
+		return "", nil
+	}
+	info, err := d.info(ctx, name, opts)
+	if err != nil {
+		return "", err
+	}
+	email, err := info.Login.Email(ctx)
+	if err != nil {
+		return "", d.reason(name, newError(opRefresh, "", &admin.TokenError{Err: err}))
+	}
+	return email, nil
+}
+
+// latest returns what is known about the instance, for a Dial. If its
+// certificate logs in with credentials that have been refused or looked up again
+// since, another one is fetched, and serves the next Dial: this one's user has
+// been chosen.
+func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
+	info, err := c.cache.Get(ctx)
+	if err == nil && info.Login.Outdated() {
+		c.cache.Refresh(info)
+	}
+	return info, err
 }
 
 // FormatIAMUser returns the database user name of an IAM principal, given as an

@@ -12,8 +12,13 @@ import (
 // calls. Default: Application Default Credentials, looked up at the first
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
 //
-// A source is not asked again while it has not answered: unlike calls of
-// servers, one that hangs is not tried a second time beside the first.
+// The source is asked for each call of the API, by one goroutine at a time; one
+// that makes tokens should be an [oauth2.ReuseTokenSource]. Nobody waits for it
+// for longer than their context lasts, but nothing can end a call that hangs: it
+// keeps one goroutine, and unlike calls of servers it is not made a second time
+// beside the first. An empty or an expired token is not sent. The source is
+// asked once more then, and if that brings nothing better, it is left alone for
+// five seconds, in which Dials that need it fail with [ErrPermission].
 //
 // There is no IAM login, since these tokens do not belong into certificates:
 // see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
@@ -33,7 +38,8 @@ const withTwoSources = "WithIAMAuthNTokenSources"
 // WithIAMAuthNTokenSources sets two sources: of the tokens that authorise
 // Admin API calls, and of those that log in to the database. The latter should
 // have the scope sqlservice.login and no other, since they travel inside
-// certificates.
+// certificates. Both are asked as [WithTokenSource] says, the latter for each
+// certificate.
 func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	return option(func(c *config) {
 		c.from(withTwoSources)
@@ -46,9 +52,11 @@ func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 
 // WithCredentialsFile takes the place of Application Default Credentials: the
 // file is what GOOGLE_APPLICATION_CREDENTIALS would name. It is read at the
-// first Dial, and again when its credentials do not work any more; a file that
-// cannot be used is an error of the Dial, ErrPermission. See
-// [WithCredentialsJSON] about what it may contain.
+// first Dial; a file that cannot be used then is an error of the Dial,
+// ErrPermission. It is read again after its credentials, or a token made with
+// them, were refused, so that it can be replaced; if it has gone or is no good,
+// what it contained before stays in use. See [WithCredentialsJSON] about what it
+// may contain.
 func WithCredentialsFile(name string) Option {
 	return option(func(c *config) {
 		c.from("WithCredentialsFile")

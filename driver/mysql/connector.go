@@ -26,13 +26,14 @@ type connector struct {
 type login struct {
 	dialer   *cloudsqlconn.Dialer
 	instance string
+	opts     []cloudsqlconn.DialOption
 	iam      bool
 }
 
 // complete puts in the user of the credentials if cfg has none.
 func (l *login) complete(ctx context.Context, cfg *mysql.Config) (err error) {
 	if l.iam && cfg.User == "" {
-		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, sqldriver.MySQL)
+		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, l.instance, sqldriver.MySQL, l.opts)
 	}
 	return err
 }

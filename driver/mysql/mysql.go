@@ -61,7 +61,7 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if iam {
 		cfg.User = cloudsqlconn.FormatIAMUser(sqldriver.MySQL, cfg.User)
 	}
-	return newConnector(cfg, login{d, instance, iam})
+	return newConnector(cfg, login{d, instance, opts, iam})
 }
 
 // parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.

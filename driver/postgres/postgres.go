@@ -45,11 +45,11 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	if err != nil {
 		return nil, parseError(err)
 	}
-	iam, err := configure(d, cfg, opts)
+	l, err := configure(d, cfg, opts)
 	if err != nil {
 		return nil, err
 	}
-	return newConnector(d, cfg, iam), nil
+	return newConnector(cfg, l), nil
 }
 
 // NewPool returns a pool that connects through d. It connects in the
@@ -60,10 +60,11 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 	if err != nil {
 		return nil, parseError(err)
 	}
-	if err := Configure(d, cfg.ConnConfig, opts...); err != nil {
+	l, err := configure(d, cfg.ConnConfig, opts)
+	if err != nil {
 		return nil, err
 	}
-	cfg.BeforeConnect = func(ctx context.Context, cfg *pgx.ConnConfig) error { return completeUser(ctx, d, cfg) }
+	cfg.BeforeConnect = l.complete
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return shouldPing(p.Conn, p.IdleDuration)
 	}
@@ -78,20 +79,36 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 	return err
 }
 
-// configure is Configure. It reports whether the login is by IAM.
-func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (iam bool, err error) {
+// login is who logs in to what.
+type login struct {
+	dialer   *cloudsqlconn.Dialer
+	instance string
+	opts     []cloudsqlconn.DialOption
+	iam      bool
+}
+
+// complete puts in the user of the credentials if cfg has none.
+func (l login) complete(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
+	if cfg.User == "" {
+		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, l.instance, sqldriver.Postgres, l.opts)
+	}
+	return err
+}
+
+// configure is Configure. It returns how to log in.
+func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (l login, err error) {
 	instance := cfg.Host
 	if instance == "" || instance == "localhost" || strings.HasPrefix(instance, "/") {
-		return false, fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
+		return l, fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
 	}
 	for _, f := range cfg.Fallbacks {
 		if f.Host != instance {
-			return false, fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
+			return l, fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
 		}
 	}
 	opts, err = sqldriver.Options(cfg.RuntimeParams, opts)
 	if err != nil {
-		return false, err
+		return l, err
 	}
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
@@ -99,10 +116,11 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil
 	cfg.Port = 3307 // where every instance listens; only pgx's errors show it
-	if iam = d.IAMAuthN(opts...); iam {
+	l = login{d, instance, opts, d.IAMAuthN(opts...)}
+	if l.iam {
 		cfg.User = iamUser(cfg.User)
 	}
-	return iam, nil
+	return l, nil
 }
 
 // iamUser returns the database user of an IAM login, "" if there is none: pgx
@@ -112,14 +130,6 @@ func iamUser(name string) string {
 		return ""
 	}
 	return cloudsqlconn.FormatIAMUser(sqldriver.Postgres, name)
-}
-
-// completeUser puts in the user of the credentials if there is none.
-func completeUser(ctx context.Context, d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig) (err error) {
-	if cfg.User == "" {
-		cfg.User, err = sqldriver.IAMUser(ctx, d, sqldriver.Postgres)
-	}
-	return err
 }
 
 // shouldPing reports whether an idle connection has to show that it lives:

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"google.golang.org/api/sqladmin/v1beta4"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // pemCertificate is the PEM type of certificates.
@@ -19,6 +21,7 @@ const pemCertificate = "CERTIFICATE"
 type certificate struct {
 	tls    tls.Certificate
 	expiry time.Time
+	login  *auth.Origin // of the login token in it; nil: there is none, or it is the caller's own
 }
 
 // newCertificate reads a certificate for key. It is useless once the login
@@ -48,6 +51,7 @@ func newCertificate(resp *sqladmin.GenerateEphemeralCertResponse, key crypto.Sig
 	c := &certificate{
 		tls:    tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf},
 		expiry: leaf.NotAfter,
+		login:  auth.OriginOf(login),
 	}
 	if login != nil && !login.Expiry.IsZero() && login.Expiry.Before(c.expiry) {
 		c.expiry = login.Expiry

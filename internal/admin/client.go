@@ -40,8 +40,9 @@ type Config struct {
 	QuotaProject string // X-Goog-User-Project; empty: that of API's tokens, if any
 
 	// API authorises the calls. Nil: HTTPClient does that by itself. No source
-	// is asked again while it has not answered. One that can replace a token
-	// that was refused is a [Replacer].
+	// is asked again while it has not answered, and none that gives unusable
+	// tokens more often than every 5 s. One that can replace a token that was
+	// refused is a [Replacer].
 	API oauth2.TokenSource
 
 	// Login gives the tokens that go into certificates for IAM login. It is
@@ -86,8 +87,8 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:   cfg,
-		api:   share(cfg.API),
-		login: share(cfg.Login),
+		api:   share(cfg.API, "an access token"),
+		login: share(cfg.Login, "a login token"),
 		slots: make(chan struct{}, maxRefreshes),
 	}
 	for i := range c.services {
@@ -177,7 +178,7 @@ func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *c
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	info.ClockOffset = c.clockOffset()
+	info.ClockOffset, info.Login = c.clockOffset(), cert.login
 	if now := time.Now(); !now.Before(info.Certificate.NotAfter) {
 		return nil, time.Time{}, &ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset}
 	}
@@ -255,41 +256,47 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known
 	if err != nil {
 		return nil, err
 	}
-	req := &sqladmin.GenerateEphemeralCertRequest{PublicKey: public}
-	var login *oauth2.Token
-	if iam {
+	// A hedge makes a second certificate. Nobody gets to see the one that comes
+	// late, and within the hour it expires: that is harmless.
+	ask := func(login *oauth2.Token) (*certificate, error) {
+		req := &sqladmin.GenerateEphemeralCertRequest{PublicKey: public}
+		if login != nil {
+			req.AccessToken = login.AccessToken
+		}
+		return sensible(ctx, func() (*certificate, error) {
+			resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.GenerateEphemeralCertResponse] {
+				return s.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
+			}, req.AccessToken)
+			if err != nil {
+				return nil, err
+			}
+			return newCertificate(resp, key, login)
+		})
+	}
+	if !iam {
+		return ask(nil)
+	}
+	login, err := c.loginToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	<-known
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	cert, err := ask(login)
+	if c.login.outdated(login, err) {
 		if login, err = c.loginToken(ctx); err != nil {
 			return nil, err
 		}
-		req.AccessToken = login.AccessToken
-		<-known
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+		return ask(login)
 	}
-	// A hedge makes a second certificate. Nobody gets to see the one that comes
-	// late, and within the hour it expires: that is harmless.
-	return sensible(ctx, func() (*certificate, error) {
-		resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.GenerateEphemeralCertResponse] {
-			return s.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
-		}, req.AccessToken)
-		if err != nil {
-			return nil, err
-		}
-		return newCertificate(resp, key, login)
-	})
+	return cert, err
 }
 
 // loginToken returns the token to be embedded in a certificate.
 func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
-	tok, err := retry(ctx, c.login.token)
-	if err != nil {
-		return nil, err
-	}
-	if !tok.Expiry.IsZero() && !time.Now().Before(tok.Expiry) {
-		return nil, &TokenError{Err: &SourceError{Problem: "a login token that expired at " + tok.Expiry.UTC().Format(time.RFC3339)}}
-	}
-	return tok, nil
+	return retry(ctx, c.login.token)
 }
 
 // publicPEM encodes the public half of key as the API wants it: PKIX, in PEM.

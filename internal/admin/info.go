@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/api/sqladmin/v1beta4"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -46,6 +47,10 @@ type Info struct {
 	// ClockOffset is how far this machine's clock was ahead of the API's. Zero
 	// if the API did not tell.
 	ClockOffset time.Duration
+
+	// Login is the credentials that the certificate logs in with. Nil: they are
+	// not known, or it is not for IAM login.
+	Login *auth.Origin
 
 	tls      *tls.Config
 	serverCA string // PEM

@@ -90,7 +90,8 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // Terminal reports whether err will come again until a person changes
-// something: a refused call, a wrong configuration, a reply without sense.
+// something: a refused call, a wrong configuration, a reply without sense, a
+// source of useless tokens.
 // Transport errors, quota, and faults of the server are not terminal.
 func Terminal(err error) bool {
 	var (
@@ -98,9 +99,10 @@ func Terminal(err error) bool {
 		cfg       *ConfigError
 		none      *auth.NotFoundError
 		misfit    *auth.ConfigError
+		source    *auth.SourceError
 		noAccount metadata.NotDefinedError // the machine has no service account
 	)
-	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &noAccount) {
+	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &source) || errors.As(err, &noAccount) {
 		return true
 	}
 	code, _ := refusal(err)

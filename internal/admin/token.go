@@ -2,9 +2,14 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"sync"
 
 	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // TokenError says that no OAuth 2.0 token could be had.
@@ -16,12 +21,6 @@ func (e *TokenError) Error() string { return withCause("access token", e.Err) }
 // Unwrap returns the token source's error.
 func (e *TokenError) Unwrap() error { return e.Err }
 
-// SourceError says that a token source gave a token that is no good.
-type SourceError struct{ Problem string }
-
-// Error tells what it gave.
-func (e *SourceError) Error() string { return "the token source returned " + e.Problem }
-
 // Replacer is a source of tokens that does not give a refused one again.
 type Replacer interface {
 	oauth2.TokenSource
@@ -31,49 +30,47 @@ type Replacer interface {
 	Replace(refused string) bool
 }
 
-var errEmptyToken = &SourceError{Problem: "an empty token"}
-
-// sharedSource asks a TokenSource for many callers: whoever comes while it is
-// being asked joins that call. Its methods are safe for concurrent use.
+// sharedSource is a source of tokens for many callers. Its methods are safe for
+// concurrent use.
 type sharedSource struct {
-	ts oauth2.TokenSource
+	ts  oauth2.TokenSource
+	ask func(context.Context) (*oauth2.Token, error)
 
-	mu   sync.Mutex // guards call
-	call *tokenCall // under way; nil: none
+	mu     sync.Mutex // guards failed
+	failed error      // the last answer; nil: it was a token
 }
 
-// tokenCall is a call of a TokenSource. Its result stands once done is closed.
-type tokenCall struct {
-	done chan struct{}
-	tok  *oauth2.Token
-	err  error
-}
-
-// share returns ts, shared; nil for nil.
-func share(ts oauth2.TokenSource) *sharedSource {
+// share returns ts, shared; nil for nil. what is the name of its tokens in
+// errors.
+func share(ts oauth2.TokenSource, what string) *sharedSource {
 	if ts == nil {
 		return nil
 	}
-	return &sharedSource{ts: ts}
+	if s, ok := ts.(*auth.Source); ok {
+		return &sharedSource{ts: ts, ask: s.TokenContext}
+	}
+	return &sharedSource{ts: ts, ask: auth.NewOwn(ts, what).TokenContext}
 }
 
 // token returns the source's token, but does not wait for longer than ctx
-// lasts: a TokenSource knows no context. A source that never returns keeps one
-// goroutine.
+// lasts. If a source does not answer that has failed before, its error tells
+// that too.
 func (s *sharedSource) token(ctx context.Context) (*oauth2.Token, error) {
-	call := s.ask()
-	select {
-	case <-call.done:
-	case <-ctx.Done():
-		return nil, &TokenError{Err: ctx.Err()}
+	tok, err := s.ask(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.failed = nil
+		return tok, nil
+	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
+		s.failed = err
+	case s.failed != nil && Terminal(s.failed): // the refusal of then is none of now
+		err = fmt.Errorf("%w; last error: %v", err, s.failed)
+	case s.failed != nil:
+		err = fmt.Errorf("%w; last error: %w", err, s.failed)
 	}
-	if call.err != nil {
-		return nil, &TokenError{Err: call.err}
-	}
-	if call.tok == nil || call.tok.AccessToken == "" {
-		return nil, &TokenError{Err: errEmptyToken}
-	}
-	return call.tok, nil
+	return nil, &TokenError{Err: err}
 }
 
 // replace reports whether the source may have a better token than this one,
@@ -86,23 +83,20 @@ func (s *sharedSource) replace(refused string) bool {
 	return ok && r.Replace(refused)
 }
 
-// ask returns the call under way, or begins one.
-func (s *sharedSource) ask() *tokenCall {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.call == nil {
-		s.call = &tokenCall{done: make(chan struct{})}
-		go s.run(s.call) // no WaitGroup: nothing can end a source that hangs
+// outdated reports whether a certificate with tok in it is to be asked for once
+// more, with another token. err is what came of asking for the first. The API
+// does not say what it holds against a token: any refusal may be about it.
+func (s *sharedSource) outdated(tok *oauth2.Token, err error) bool {
+	if err == nil {
+		return auth.OriginOf(tok).Outdated() // the certificate is another account's than the next will be
 	}
-	return s.call
-}
-
-func (s *sharedSource) run(call *tokenCall) {
-	defer func() { // deferred, since a source can end its goroutine
-		s.mu.Lock()
-		s.call = nil
-		s.mu.Unlock()
-		close(call.done)
-	}()
-	call.tok, call.err = s.ts.Token()
+	call, ok := errors.AsType[*CallError](err)
+	if !ok || Quota(call) {
+		return false
+	}
+	switch code, _ := refusal(call); code {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return auth.OriginOf(tok).Outdated() || s.replace(tok.AccessToken)
+	}
+	return false
 }

@@ -340,3 +340,49 @@ func TestATokenThatCannotBeHadIsNotReplaced(t *testing.T) {
 		t.Errorf("the source was told %d times that its token was refused", n)
 	}
 }
+
+// A source that failed and then hung: the error told of the time that was over,
+// and not of what had been wrong before. Issue 13, 7.
+func TestASourceThatFallsSilentIsToldWithItsLastFailure(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		failure error
+		found   bool // in the chain; a refusal is in the text only, lest it be taken for one of now
+	}{
+		"out of order": {retrieveError(503), true},
+		"no network":   {syscall.ENETUNREACH, true},
+		"refused":      {retrieveError(400), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				defer close(release)
+				var asked atomic.Int32
+				c := newClient(t, &api{}, withAPI(func() (*oauth2.Token, error) {
+					if asked.Add(1) == 1 {
+						return nil, tt.failure
+					}
+					<-release
+					return nil, nil
+				}))
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				_, err := c.Token(ctx)
+				if asked.Load() == 1 { // a refusal ends the first call
+					_, err = c.Token(ctx)
+				}
+				if asked.Load() != 2 || !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("the fault did not happen: asked %d times, %v", asked.Load(), err)
+				}
+				if got := errors.Is(err, tt.failure); got != tt.found {
+					t.Errorf("the last failure is in the chain: %v", got)
+				}
+				wantText(t, err, "last error: ")
+				if admin.Terminal(err) {
+					t.Errorf("%v is terminal", err)
+				}
+			})
+		})
+	}
+}

@@ -11,9 +11,9 @@ package auth
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -36,8 +36,9 @@ const (
 	loginReserve = 30 * time.Minute
 )
 
-// callTimeout bounds a look-up, and a token: x/oauth2 has no bound by itself,
-// and no token is asked for while another is on its way.
+// callTimeout bounds a look-up, a token and the question for an address:
+// x/oauth2 has no bound by itself, and nothing is asked for a second time while
+// it is on its way.
 const callTimeout = 20 * time.Second
 
 // Config says whose credentials to use. One of File, JSON and Base may be set;
@@ -58,21 +59,25 @@ type Config struct {
 	Hedged func(call string)
 }
 
-// Credentials make tokens. They are looked up at the first token of either
-// kind, and again after a token or a look-up that failed. The methods are safe
-// for concurrent use.
+// ErrClosed is returned by the methods of closed Credentials.
+var ErrClosed = errors.New("auth: credentials are closed")
+
+// Credentials make tokens. They are looked up at the first use, and again once
+// they, or a token of theirs, have been refused: see [generation]. Callers wait
+// for no longer than their contexts last; the work is shared, and ends at Close
+// or after callTimeout. The methods are safe for concurrent use.
 type Credentials struct {
 	cfg    Config
-	hedges hedges // of all calls
+	hedges hedges          // of all calls
+	base   *Own            // of cfg.Base; nil: none
+	ctx    context.Context // of all work; ends at Close
+	cancel context.CancelFunc
 
-	mu   sync.Mutex // guards last; never held over I/O
-	last *lookup    // nil: none, or one that failed
-}
+	looking shared[*generation] // look-ups
 
-// lookup is one look-up of the credentials, made at its first use.
-type lookup struct {
-	result func() (*identity, error)
-	found  atomic.Pointer[identity] // once result has been called and brought one
+	mu    sync.Mutex  // guards everything below; never held over I/O
+	gen   *generation // in use; nil: nothing has been found yet
+	doubt bool        // gen is to be looked up again before the next token
 }
 
 // identity is credentials that were found.
@@ -82,49 +87,53 @@ type identity struct {
 	universe     string // "": unknown
 	quotaProject string // "": none
 
-	// email returns the account's e-mail address. Nil: it is not known.
-	email   func(ctx context.Context) (string, error)
-	account string // what email returns, if nobody has to be asked
+	account  string // e-mail address; "": askEmail tells it, or nobody
+	askEmail func(ctx context.Context) (string, error)
 }
 
-// New returns credentials. It reads nothing yet.
+// New returns credentials. It reads nothing yet. The caller closes them.
 func New(cfg Config) *Credentials {
 	cfg.Universe = cmp.Or(cfg.Universe, DefaultUniverse)
-	return &Credentials{cfg: cfg, hedges: hedges{told: cfg.Hedged}}
+	c := &Credentials{cfg: cfg, hedges: hedges{told: cfg.Hedged}}
+	if cfg.Base != nil {
+		c.base = NewOwn(cfg.Base, "a token")
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends all work, and fails whoever waits for it with ErrClosed. It does
+// not wait. c can be nil.
+func (c *Credentials) Close() {
+	if c != nil {
+		c.cancel()
+	}
 }
 
 // Admin returns a source of tokens for Admin API calls. Its errors are a
-// [*NotFoundError], a [*ConfigError], a [*RefusedError], the metadata server's,
-// or of the network.
+// [*NotFoundError], a [*ConfigError], a [*RefusedError], a [*SourceError], the
+// metadata server's, of the network, or ErrClosed.
 func (c *Credentials) Admin() *Source {
-	return &Source{creds: c, scope: adminScope, reserve: adminReserve}
+	return &Source{creds: c, kind: adminKind, scope: adminScope, reserve: adminReserve}
 }
 
 // Login is like Admin, for tokens that go into certificates for IAM login.
 func (c *Credentials) Login() *Source {
-	return &Source{creds: c, scope: loginScope, reserve: loginReserve}
+	return &Source{creds: c, kind: loginKind, scope: loginScope, reserve: loginReserve}
 }
 
 // Email returns the e-mail address of the account that the tokens are for, or
 // "" if the credentials do not tell: those of users and of external accounts.
 func (c *Credentials) Email(ctx context.Context) (string, error) {
-	l := c.current()
-	id, err := l.result()
+	gen, err := c.current(ctx)
 	if err != nil {
-		c.forget(l)
 		return "", err
 	}
-	if id.email == nil {
-		return "", nil
-	}
-	return id.email(ctx)
+	return gen.email(ctx)
 }
 
 // belongsTo says whose the credentials are.
-func (id *identity) belongsTo(address string) {
-	id.account = address
-	id.email = func(context.Context) (string, error) { return address, nil }
-}
+func (id *identity) belongsTo(address string) { id.account = address }
 
 // KnownEmail is Email without I/O: it returns "" also if the credentials have
 // not been looked up, or the metadata server would have to be asked. c can be
@@ -134,55 +143,10 @@ func (c *Credentials) KnownEmail() string {
 		return ""
 	}
 	c.mu.Lock()
-	l := c.last
+	gen := c.gen
 	c.mu.Unlock()
-	if l == nil {
+	if gen == nil {
 		return ""
 	}
-	if id := l.found.Load(); id != nil {
-		return id.account
-	}
-	return ""
-}
-
-// current returns the look-up that holds, or a new one.
-func (c *Credentials) current() *lookup {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == nil {
-		l := new(lookup)
-		l.result = sync.OnceValues(func() (*identity, error) {
-			id, err := c.find()
-			l.found.Store(id)
-			return id, err
-		})
-		c.last = l
-	}
-	return c.last
-}
-
-// forget makes the next token look the credentials up again.
-func (c *Credentials) forget(l *lookup) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == l {
-		c.last = nil
-	}
-}
-
-// quotaKey is where a token keeps the quota project of its credentials.
-const quotaKey = "quota_project_id"
-
-func withQuotaProject(tok *oauth2.Token, project string) *oauth2.Token {
-	if project == "" {
-		return tok
-	}
-	return tok.WithExtra(map[string]any{quotaKey: project})
-}
-
-// QuotaProject returns the project that the credentials of a token name for
-// calls to be counted for, or "".
-func QuotaProject(tok *oauth2.Token) string {
-	project, _ := tok.Extra(quotaKey).(string)
-	return project
+	return gen.knownEmail()
 }

@@ -301,8 +301,8 @@ func TestMetadataServer(t *testing.T) {
 	want(t, creds.Admin(), adminToken)
 	want(t, creds.Login(), loginToken)
 	want(t, creds.Login(), loginToken)
-	if n := s.Asked(); n != 4 { // the universe once
-		t.Errorf("%d requests, want 4", n)
+	if n := s.Asked(); n != 3 { // the universe, and each kind of token, once
+		t.Errorf("%d requests, want 3", n)
 	}
 	s.Universe = "elsewhere.example"
 	wantError[*auth.ConfigError](t, auth.New(auth.Config{}).Admin())

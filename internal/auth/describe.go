@@ -16,17 +16,14 @@ const (
 
 // Describe looks the credentials up, if that has not been done, and says what
 // they are. Its errors are those of a token; an address that the metadata
-// server does not tell is none.
+// server does not tell within 5 s is none.
 func (c *Credentials) Describe(ctx context.Context) (Description, error) {
-	l := c.current()
-	id, err := l.result()
+	gen, err := c.current(ctx)
 	if err != nil {
-		c.forget(l)
 		return Description{}, err
 	}
-	d := Description{Kind: id.kind}
-	if id.email != nil {
-		d.Email, _ = id.email(ctx) // a server that cannot say it may still give tokens
-	}
-	return d, nil
+	ctx, cancel := context.WithTimeout(ctx, emailPatience)
+	defer cancel()
+	email, _ := gen.email(ctx) // a server that cannot say it may still give tokens
+	return Description{Kind: gen.kind, Email: email}, nil
 }

@@ -17,10 +17,8 @@ import (
 const maxFile = 1 << 20
 
 // find looks the credentials up.
-func (c *Credentials) find() (*identity, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	id, err := c.cfg.base(c.hedged(ctx))
+func (c *Credentials) find(ctx context.Context) (*identity, error) {
+	id, err := c.beforeImpersonation(c.hedged(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -37,15 +35,15 @@ func (c *Credentials) find() (*identity, error) {
 	}), nil
 }
 
-// base returns the credentials before impersonation.
-func (cfg *Config) base(ctx context.Context) (*identity, error) {
+// beforeImpersonation returns the credentials themselves.
+func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error) {
 	switch {
-	case cfg.Base != nil:
-		return &identity{kind: kindSource, token: func(context.Context, string) (*oauth2.Token, error) { return cfg.Base.Token() }}, nil
-	case cfg.JSON != nil:
-		return parseFrom("WithCredentialsJSON", cfg.JSON)
-	case cfg.File != "":
-		return readFile(cfg.File)
+	case c.base != nil:
+		return &identity{kind: kindSource, token: func(ctx context.Context, _ string) (*oauth2.Token, error) { return c.base.TokenContext(ctx) }}, nil
+	case c.cfg.JSON != nil:
+		return parseFrom("WithCredentialsJSON", c.cfg.JSON)
+	case c.cfg.File != "":
+		return readFile(c.cfg.File)
 	}
 	return findDefault(ctx)
 }

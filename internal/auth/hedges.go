@@ -118,6 +118,9 @@ func send(ctx context.Context, rt http.RoundTripper, req *http.Request) (*http.R
 // another returns a transport with connections of its own, in place of the
 // default one: that may have just one, which is dead.
 func another(rt http.RoundTripper) http.RoundTripper {
+	if e, ok := rt.(ending); ok {
+		return ending{e.ctx, another(e.base)}
+	}
 	t, ok := rt.(*http.Transport)
 	if !ok || rt != http.DefaultTransport {
 		return rt

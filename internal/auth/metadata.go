@@ -44,7 +44,7 @@ func fromMetadata(ctx context.Context) (*identity, error) {
 		text, err := h.metadata(ctx, "instance/service-accounts/default/email")
 		return strings.TrimSpace(text), err
 	}
-	return &identity{kind: kindMetadata, token: h.metadataToken, universe: strings.TrimSpace(universe), email: email}, nil
+	return &identity{kind: kindMetadata, token: h.metadataToken, universe: strings.TrimSpace(universe), askEmail: email}, nil
 }
 
 // metadataToken asks the metadata server for a token.

@@ -159,7 +159,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case path == "/computeMetadata/v1/universe/universe-domain" && s.Universe != "":
 		_, _ = io.WriteString(w, s.Universe)
 	case path == "/computeMetadata/v1/instance/service-accounts/default/token" && r.Header.Get("Metadata-Flavor") == "Google":
-		s.give(w, Call{Who: "metadata", Scope: r.FormValue("scopes")})
+		s.give(w, Call{Who: "metadata", Scope: r.URL.Query().Get("scopes")})
 	case path == "/computeMetadata/v1/instance/service-accounts/default/email":
 		_, _ = io.WriteString(w, Account)
 	default:

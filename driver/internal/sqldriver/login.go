@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -16,9 +17,11 @@ func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, u
 }
 
 func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // it is only for the hint
+	defer cancel()
 	principal, err := d.IAMPrincipal(ctx)
 	if err != nil {
-		principal = "" // it is only for the hint
+		principal = ""
 	}
 	switch right := cloudsqlconn.FormatIAMUser(engine, principal); {
 	case principal != "" && right != user:

@@ -7,10 +7,10 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// IAMUser returns the database user of the Dialer's credentials, for a data
-// source name that has none.
-func IAMUser(ctx context.Context, d *cloudsqlconn.Dialer, engine string) (string, error) {
-	principal, err := d.IAMPrincipal(ctx)
+// IAMUser returns the database user that a Dial of the instance with opts logs
+// in as, for a data source name that has none.
+func IAMUser(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (string, error) {
+	principal, err := d.LoginPrincipal(ctx, instance, opts...)
 	if err != nil {
 		return "", err
 	}
