@@ -14,29 +14,29 @@ import (
 // mostShown bounds how many findings of a kind are printed in full.
 const mostShown = 10
 
-// judge prints what has happened since a moment, and returns what is wrong with
-// it.
-func judge(out io.Writer, r *report, strikes map[string]int, w *witness, began time.Duration) error {
+// judge prints what has happened, and returns what is wrong with it.
+func judge(out io.Writer, r *report, strikes map[string]int, w *witness) error {
 	table(out, "calls", r.Counts)
 	table(out, "latest return after the end of a context, in running time", r.Latest)
 	table(out, "faults", strikes)
 	fmt.Fprintf(out, "peak                %d goroutines, %d sockets, %d MiB heap\n", r.Goroutines, r.Sockets, r.Heap>>20)
 
 	var errs []error
-	complain := func(what string, list []string) {
-		if len(list) == 0 {
+	complain := func(what string, n int, list []string) {
+		if n == 0 {
 			return
 		}
-		fmt.Fprintf(out, "\n%s: %d\n", what, len(list))
+		fmt.Fprintf(out, "\n%s: %d\n", what, n)
 		for _, one := range list[:min(len(list), mostShown)] {
 			fmt.Fprintln(out, one)
 		}
-		errs = append(errs, fmt.Errorf("%s: %d", what, len(list)))
+		errs = append(errs, fmt.Errorf("%s: %d", what, n))
 	}
-	complain("calls that did not return within "+grace.String()+" of running time after their contexts ended", lateCalls(r.Late))
-	complain("Dials that failed though they had time and a way", w.accusations(r.Failures, began))
-	complain("what does not work once all is well again", r.Broken)
-	complain("left behind", r.Leaks)
+	complain("calls that did not return within "+grace.String()+" of running time after their contexts ended", len(r.Late), lateCalls(r.Late))
+	n, accusations := w.accusations(r.Failures)
+	complain("Dials that failed though they had time and a way", n, accusations)
+	complain("what does not work once all is well again", len(r.Broken), r.Broken)
+	complain("left behind", len(r.Leaks), r.Leaks)
 	return errors.Join(errs...)
 }
 
@@ -59,12 +59,28 @@ func lateCalls(late []*lateness) (list []string) {
 	return list
 }
 
-// accusations are the Dials that should not have failed, and why.
-func (w *witness) accusations(failures []failure, began time.Duration) (list []string) {
+// accusations are the Dials that should not have failed, and why: the first of
+// each instance after the same fault, and how many followed.
+func (w *witness) accusations(failures []failure) (n int, list []string) {
+	type cause struct{ instance, fault string }
+	first, more := map[cause]string{}, map[cause]int{}
+	var order []cause
 	for _, f := range failures {
-		if why := w.accuse(f); why != "" {
-			list = append(list, fmt.Sprintf("at %v: %v\n\t%s", (f.From-began).Round(time.Millisecond), f, why))
+		why := w.accuse(f)
+		if why == "" {
+			continue
 		}
+		n++
+		c := cause{f.Instance, w.lastFault(f)}
+		if first[c] == "" {
+			order = append(order, c)
+			first[c] = fmt.Sprintf("at %v: %v\n\t%s", (f.From - w.began).Round(time.Millisecond), f, why)
+			continue
+		}
+		more[c]++
 	}
-	return list
+	for _, c := range order {
+		list = append(list, fmt.Sprintf("%s\n\tand %d more until the next fault", first[c], more[c]))
+	}
+	return n, list
 }

@@ -44,8 +44,9 @@ func (f failure) String() string {
 
 // witness is what is known about a run.
 type witness struct {
-	faults         []fault
-	client, server spans // when the processes ran
+	began          time.Duration
+	faults         []fault // in the order of their ends
+	client, server spans   // when the processes ran
 }
 
 // accuse returns why a Dial should not have failed, or "": it had time, and no
@@ -55,18 +56,23 @@ func (w *witness) accuse(f failure) string {
 	if f.Ended && min(clientRan, serverRan) < enough {
 		return ""
 	}
-	last := "no fault before it"
 	for _, one := range w.faults {
-		if one.Instance != f.Instance || one.From > f.To {
-			continue
-		}
-		if !w.over(one, f.From) {
+		if one.Instance == f.Instance && one.From <= f.To && !w.over(one, f.From) {
 			return ""
 		}
-		last = fmt.Sprintf("%q over for %v (%v of running time)", one.Kind,
-			(f.From - one.To).Round(time.Millisecond), w.client.within(one.To, f.From).Round(time.Millisecond))
 	}
-	return fmt.Sprintf("%v of running time, the servers %v; %s", clientRan.Round(time.Millisecond), serverRan.Round(time.Millisecond), last)
+	return fmt.Sprintf("it had %v of running time, the servers %v; %s", clientRan.Round(time.Millisecond), serverRan.Round(time.Millisecond), w.lastFault(f))
+}
+
+// lastFault tells which fault the instance had before a Dial, and when.
+func (w *witness) lastFault(f failure) string {
+	last := "there was no fault before it"
+	for _, one := range w.faults {
+		if one.Instance == f.Instance && one.To <= f.From {
+			last = fmt.Sprintf("the last fault, %q, was over at %v", one.Kind, (one.To - w.began).Round(time.Millisecond))
+		}
+	}
+	return last
 }
 
 // over reports whether a fault was at an end at a moment, and the Dialer had
