@@ -37,6 +37,9 @@ func judge(out io.Writer, r *report, strikes map[string]int, w *witness) error {
 	complain("Dials that failed though they had time and a way", n, accusations)
 	complain("what does not work once all is well again", len(r.Broken), r.Broken)
 	complain("left behind", len(r.Leaks), r.Leaks)
+	if len(errs) == 0 {
+		fmt.Fprintln(out, "left behind         no goroutine, no socket, no connection")
+	}
 	return errors.Join(errs...)
 }
 

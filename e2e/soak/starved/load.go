@@ -150,7 +150,7 @@ func (l *load) dial(ctx context.Context, c caller) {
 			continue
 		}
 		for range 1 + rand.IntN(3) {
-			if err := l.calls.do("echo", c.Instance, patience(), func(ctx context.Context) error { return echo(ctx, conn) }); err != nil {
+			if err := l.calls.do("echo", c.Instance, patience(), func(ctx context.Context) error { return ping(ctx, conn) }); err != nil {
 				break
 			}
 			pause(ctx)
@@ -159,8 +159,8 @@ func (l *load) dial(ctx context.Context, c caller) {
 	}
 }
 
-// echo sends something and wants it back, before the deadline of ctx.
-func echo(ctx context.Context, c net.Conn) error {
+// ping sends something and wants it back, before the deadline of ctx.
+func ping(ctx context.Context, c net.Conn) error {
 	deadline, _ := ctx.Deadline()
 	if err := c.SetDeadline(deadline); err != nil {
 		return err

@@ -26,7 +26,8 @@ type servers struct {
 // target is an instance that faults can hit.
 type target struct {
 	*cloudsqltest.Proxy
-	id       string           // the last part of its name
+	id       string // the last part of its name
+	gate     *gate
 	database *dbserver.Server // behind it; nil if there is none
 	calm     time.Duration    // when it may be hit again; guarded by striker.mu
 }
@@ -57,7 +58,7 @@ func startServers(ctx context.Context) (_ *servers, err error) {
 			mode = cloudsqltest.GoogleCAS
 		}
 		c := lengths[i%len(lengths)]
-		c.Instance = s.add(fmt.Sprintf("echo-%d", i), nil, cloudsqltest.Instance{CAMode: mode})
+		c.Instance = s.add(fmt.Sprintf("echo-%d", i), nil, cloudsqltest.Instance{CAMode: mode, Handler: echo})
 		s.callers = append(s.callers, c)
 	}
 
@@ -65,7 +66,7 @@ func startServers(ctx context.Context) (_ *servers, err error) {
 	if err != nil {
 		return nil, err
 	}
-	name := s.add("postgres", pg, cloudsqltest.Instance{Backend: pg.TCPAddr()})
+	name := s.add("postgres", pg, cloudsqltest.Instance{Handler: forward(pg.TCPAddr())})
 	dsn := "host=" + name + " user=app password=secret dbname=shop"
 	s.pools = append(s.pools, database{"postgres", dsn, "select pg_sleep(60)"}, database{"pgxpool", dsn, "select pg_sleep(60)"})
 
@@ -73,7 +74,7 @@ func startServers(ctx context.Context) (_ *servers, err error) {
 	if err != nil {
 		return nil, err
 	}
-	name = s.add("mysql", my, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", Backend: my.TCPAddr()})
+	name = s.add("mysql", my, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", Handler: forward(my.TCPAddr())})
 	s.pools = append(s.pools, database{"mysql", "app:secret@cloudsql-mysql(" + name + ")/shop", "select sleep(60)"})
 
 	const waitFor = "waitfor delay '00:01'"
@@ -99,11 +100,13 @@ func (s *servers) start(ctx context.Context, start func(context.Context, dbserve
 	return db, db.Exec(ctx, statements...)
 }
 
-// add adds an instance, and returns its name.
+// add adds an instance, with a gate before cfg.Handler, and returns its name.
 func (s *servers) add(id string, db *dbserver.Server, cfg cloudsqltest.Instance) string {
+	g := &gate{}
+	cfg.Handler = g.before(cfg.Handler)
 	p := s.kit.AddInstance("my-project:europe-west1:"+id, cfg)
 	s.network.add(p)
-	s.targets = append(s.targets, &target{Proxy: p, id: id, database: db})
+	s.targets = append(s.targets, &target{Proxy: p, id: id, gate: g, database: db})
 	return p.Name()
 }
 

@@ -76,7 +76,7 @@ func Run(duration time.Duration, out io.Writer) (err error) {
 	fmt.Fprintf(out, "time                %v, of which stopped %v in %d pauses; the client ran %v\n",
 		duration, p.stopped.Round(time.Millisecond), p.pauses, r.Ran.within(began, began+duration).Round(time.Millisecond))
 	fmt.Fprintf(out, "Admin API calls     %d\n", len(s.kit.Requests()))
-	return errors.Join(c.exit(), judge(out, r, striker.counts, w))
+	return errors.Join(c.exit(), striker.err, judge(out, r, striker.counts, w))
 }
 
 // child is the client's process.

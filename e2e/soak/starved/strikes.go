@@ -37,7 +37,6 @@ type strike struct {
 	kind   string
 	settle time.Duration
 	way    bool // there is a way to the instance all the time
-	needs  func(*target) bool
 	do     func(*striker, context.Context, *target)
 }
 
@@ -76,12 +75,21 @@ var strikes = []strike{
 	}},
 	{kind: "connections cut", do: func(_ *striker, _ context.Context, t *target) { t.CutConnections(false) }},
 	{kind: "connections reset", do: func(_ *striker, _ context.Context, t *target) { t.CutConnections(true) }},
-	{kind: "database restarts", settle: settleNow, needs: func(t *target) bool { return t.database != nil }, do: func(s *striker, _ context.Context, t *target) {
-		if err := t.database.Restart(context.Background()); err != nil {
-			panic(err)
-		}
+	{kind: "open connections hang", way: true, do: func(_ *striker, ctx context.Context, t *target) {
+		t.gate.mu.Lock()
+		defer t.gate.mu.Unlock()
+		wait(ctx, 3*time.Second)
 	}},
 }
+
+// restart is of databases alone, and a third of what happens to them.
+var restart = strike{kind: "database restarts", settle: settleNow, do: func(s *striker, _ context.Context, t *target) {
+	if err := t.database.Restart(context.Background()); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.err = err
+	}
+}}
 
 // striker makes things go wrong.
 type striker struct {
@@ -90,8 +98,9 @@ type striker struct {
 	moves   int
 
 	mu      sync.Mutex // guards everything below
-	faults  []fault    // that leave no way
+	faults  []fault    // that are over
 	counts  map[string]int
+	err     error                            // of a database that has not come back
 	pending map[string][]*cloudsqltest.Fault // of the next API calls about an instance, by its ID
 }
 
@@ -123,8 +132,8 @@ func (s *striker) calm(t *target) time.Duration {
 // strike hits an instance.
 func (s *striker) strike(ctx context.Context, t *target) {
 	one := strikes[rand.IntN(len(strikes))]
-	if one.needs != nil && !one.needs(t) {
-		return
+	if t.database != nil && rand.IntN(3) == 0 {
+		one = restart
 	}
 	from := now()
 	s.mu.Lock()
@@ -137,9 +146,7 @@ func (s *striker) strike(ctx context.Context, t *target) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		t.calm = over + one.settle + calmFor
-		if !one.way {
-			s.faults = append(s.faults, fault{t.Name(), one.kind, from, over, one.settle})
-		}
+		s.faults = append(s.faults, fault{t.Name(), one.kind, from, over, one.settle, one.way})
 	})
 }
 
@@ -197,5 +204,6 @@ func (s *striker) onRequest(r *http.Request) *cloudsqltest.Fault {
 		return nil
 	}
 	s.pending[id] = list[1:]
+	s.counts["- API calls that met their fault"]++
 	return list[0]
 }

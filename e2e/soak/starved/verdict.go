@@ -18,11 +18,12 @@ const enough = 500 * time.Millisecond
 // fault's own settle, until Dials have to succeed again.
 const settled = time.Second
 
-// fault is a trouble of one instance that leaves no way to it.
+// fault is a trouble of one instance.
 type fault struct {
 	Instance, Kind string
 	From, To       time.Duration
 	Settle         time.Duration // what the Dialer then has to find out about it
+	Way            bool          // there was a way to it all the time
 }
 
 // failure is a Dial that failed.
@@ -57,7 +58,7 @@ func (w *witness) accuse(f failure) string {
 		return ""
 	}
 	for _, one := range w.faults {
-		if one.Instance == f.Instance && one.From <= f.To && !w.over(one, f.From) {
+		if !one.Way && one.Instance == f.Instance && one.From <= f.To && !w.over(one, f.From) {
 			return ""
 		}
 	}
