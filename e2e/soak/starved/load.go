@@ -155,7 +155,7 @@ func (l *load) dial(ctx context.Context, c caller) {
 			}
 			pause(ctx)
 		}
-		_ = conn.Close()
+		_ = l.calls.do("Close", c.Instance, time.Second, func(context.Context) error { return conn.Close() })
 	}
 }
 

@@ -28,8 +28,14 @@ import (
 	"time"
 )
 
-// silence is how long the child can say nothing until it counts as hung.
-const silence = time.Minute
+const (
+	// silence is how long the child can say nothing until it counts as hung.
+	silence = 90 * time.Second
+
+	// atMost is how long it can take beyond the load: to get ready, to end calls,
+	// and to let go of all it has.
+	atMost = 5 * time.Minute
+)
 
 // Run starves a client for so long, and returns why that went wrong.
 func Run(duration time.Duration, out io.Writer) (err error) {
@@ -54,7 +60,9 @@ func Run(duration time.Duration, out io.Writer) (err error) {
 		return err
 	}
 	defer c.kill()
-	if _, err := c.hear(); err != nil {
+	life, end := context.WithTimeout(context.Background(), duration+atMost)
+	defer end()
+	if _, err := c.hear(life); err != nil {
 		return fmt.Errorf("the client does not get ready: %w", err)
 	}
 
@@ -65,7 +73,7 @@ func Run(duration time.Duration, out io.Writer) (err error) {
 	var work sync.WaitGroup
 	work.Go(func() { p.run(ctx) })
 	work.Go(func() { striker.run(ctx) })
-	r, err := c.report()
+	r, err := c.report(life)
 	cancel()
 	work.Wait()
 	if err != nil {
@@ -82,7 +90,6 @@ func Run(duration time.Duration, out io.Writer) (err error) {
 // child is the client's process.
 type child struct {
 	cmd  *exec.Cmd
-	in   io.Closer
 	news chan news // closed when no more can come
 }
 
@@ -109,7 +116,7 @@ func startChild(o *orders) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, in: in, news: make(chan news)}
+	c := &child{cmd: cmd, news: make(chan news)}
 	go func() { // ends with the child, which Run waits for
 		defer close(c.news)
 		for decoder := json.NewDecoder(out); ; {
@@ -123,30 +130,28 @@ func startChild(o *orders) (*child, error) {
 	return c, json.NewEncoder(in).Encode(o)
 }
 
-// hear waits for the child's next news. A child that says nothing for long is
-// made to show where it hangs.
-func (c *child) hear() (news, error) {
-	timer := time.NewTimer(silence)
-	defer timer.Stop()
+// hear waits for the child's next news. A child that says nothing for long, or
+// lives too long, is made to show where it hangs.
+func (c *child) hear(life context.Context) (news, error) {
+	ctx, cancel := context.WithTimeoutCause(life, silence, fmt.Errorf("it has said nothing for %v", silence))
+	defer cancel()
 	select {
 	case n, ok := <-c.news:
 		if !ok {
 			return news{}, fmt.Errorf("the client has ended: %w", c.cmd.Wait())
 		}
 		return n, nil
-	case <-timer.C:
+	case <-ctx.Done():
 		_ = c.cmd.Process.Signal(syscall.SIGCONT)
 		_ = c.cmd.Process.Signal(syscall.SIGQUIT) // it prints all stacks
-		for range c.news {
-		}
-		return news{}, fmt.Errorf("the client has said nothing for %v; its stacks are above: %w", silence, c.cmd.Wait())
+		return news{}, fmt.Errorf("the client hangs, its stacks are above: %w (%v)", context.Cause(ctx), c.exit())
 	}
 }
 
 // report waits for the child's report.
-func (c *child) report() (*report, error) {
+func (c *child) report(life context.Context) (*report, error) {
 	for {
-		n, err := c.hear()
+		n, err := c.hear(life)
 		if err != nil || n.Report != nil {
 			return n.Report, err
 		}
