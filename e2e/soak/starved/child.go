@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"runtime"
 	"sync"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -32,6 +34,7 @@ func Child(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		return err
 	}
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // it tells of each connection that was cut
 	before := holdings()
 
 	ctx, stop := context.WithCancel(context.Background())

@@ -49,7 +49,7 @@ func startServers(ctx context.Context) (_ *servers, err error) {
 	}
 	defer func() {
 		if err != nil {
-			s.close()
+			err = errors.Join(err, s.close())
 		}
 	}()
 	for i := range perLength * len(lengths) {
