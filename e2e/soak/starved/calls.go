@@ -20,6 +20,7 @@ type calls struct {
 	mu      sync.Mutex // guards everything below
 	out     map[*call]bool
 	outcome report
+	taken   int // stacks
 }
 
 // call is one that has not returned.
@@ -29,6 +30,7 @@ type call struct {
 	from, end time.Duration // when its context begins and ends
 	goroutine string        // its caller's, as stack traces name it
 	late      *lateness     // nil while it is not
+	stack     string        // where it was when half of its grace was over
 }
 
 func newCalls(h *heart) *calls {
@@ -85,18 +87,19 @@ func (c *calls) overdueLocked(one *call, at time.Duration) {
 	}
 	if one.late == nil {
 		one.late = &lateness{Kind: one.kind, On: one.on, Patience: one.patience, At: one.end - c.began}
+		one.late.Stack = one.stack
 		c.outcome.Late = append(c.outcome.Late, one.late)
 	}
 	one.late.Late, one.late.Wall = late, at-one.end
 }
 
-// mostStacks bounds how many stacks are kept: taking them stops everything.
-const mostStacks = 20
+// mostStacks bounds how often stacks are taken, which stops everything.
+const mostStacks = 100
 
-// watch looks for calls that have not returned in time, and where they are,
-// until ctx ends.
+// watch looks for calls that do not return in time, and where they are, until
+// ctx ends.
 func (c *calls) watch(ctx context.Context) {
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
@@ -110,24 +113,26 @@ func (c *calls) watch(ctx context.Context) {
 
 func (c *calls) look() {
 	at := now()
-	var fresh []*call
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.outcome.Goroutines = max(c.outcome.Goroutines, runtime.NumGoroutine())
+	var slow []*call
 	for one := range c.out {
 		if at > one.end {
-			before := one.late
-			if c.overdueLocked(one, at); before == nil && one.late != nil {
-				fresh = append(fresh, one)
+			c.overdueLocked(one, at)
+			if one.stack == "" && c.heart.within(one.end, at) > grace/2 {
+				slow = append(slow, one)
 			}
 		}
 	}
-	if len(fresh) > 0 && len(c.outcome.Late) <= mostStacks {
-		all := stacks()
-		for _, one := range fresh {
-			one.late.Stack = stackOf(all, one.goroutine)
-		}
+	if len(slow) == 0 || c.taken == mostStacks {
+		return
 	}
-	c.outcome.Goroutines = max(c.outcome.Goroutines, runtime.NumGoroutine())
+	c.taken++
+	all := stacks()
+	for _, one := range slow {
+		one.stack = stackOf(all, one.goroutine)
+	}
 }
 
 // missing returns how many calls are under way, and their longest wait in

@@ -53,5 +53,5 @@ type lateness struct {
 	Late     time.Duration // in running time
 	Wall     time.Duration
 	Returned bool
-	Stack    string // where it was when its grace was over
+	Stack    string // where it was when half of its grace was over
 }
