@@ -80,7 +80,7 @@ func Run(duration time.Duration, out io.Writer) (err error) {
 		return err
 	}
 
-	w := &witness{began: began, faults: striker.faults, client: r.Ran, server: h.all()}
+	w := &witness{began: began, faults: striker.faults, calls: striker.calls, client: r.Ran, server: h.all()}
 	fmt.Fprintf(out, "time                %v, of which stopped %v in %d pauses; the client ran %v\n",
 		duration, p.stopped.Round(time.Millisecond), p.pauses, r.Ran.within(began, began+duration).Round(time.Millisecond))
 	fmt.Fprintf(out, "Admin API calls     %d\n", len(s.kit.Requests()))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -100,6 +101,7 @@ type striker struct {
 	mu      sync.Mutex // guards everything below
 	faults  []fault    // that are over
 	counts  map[string]int
+	calls   []apiCall
 	err     error                            // of a database that has not come back
 	pending map[string][]*cloudsqltest.Fault // of the next API calls about an instance, by its ID
 }
@@ -199,11 +201,16 @@ func (s *striker) onRequest(r *http.Request) *cloudsqltest.Fault {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	one := apiCall{id: id, at: now(), what: path.Base(r.URL.Path)}
 	list := s.pending[id]
+	if len(list) > 0 {
+		s.pending[id] = list[1:]
+		s.counts["- API calls that met their fault"]++
+		one.what += " (meets a fault)"
+	}
+	s.calls = append(s.calls, one)
 	if len(list) == 0 {
 		return nil
 	}
-	s.pending[id] = list[1:]
-	s.counts["- API calls that met their fault"]++
 	return list[0]
 }

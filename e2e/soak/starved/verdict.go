@@ -2,6 +2,7 @@ package starved
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,13 @@ type fault struct {
 	Way            bool          // there was a way to it all the time
 }
 
+// apiCall is a call of the Admin API about an instance.
+type apiCall struct {
+	id   string
+	at   time.Duration
+	what string
+}
+
 // failure is a Dial that failed.
 type failure struct {
 	Instance string
@@ -47,6 +55,7 @@ func (f failure) String() string {
 type witness struct {
 	began          time.Duration
 	faults         []fault // in the order of their ends
+	calls          []apiCall
 	client, server spans   // when the processes ran
 }
 
@@ -62,7 +71,19 @@ func (w *witness) accuse(f failure) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("it had %v of running time, the servers %v; %s", clientRan.Round(time.Millisecond), serverRan.Round(time.Millisecond), w.lastFault(f))
+	return fmt.Sprintf("it had %v of running time, the servers %v; %s", clientRan.Round(time.Millisecond), serverRan.Round(time.Millisecond), w.lastFault(f)) + w.lastCalls(f)
+}
+
+// lastCalls tells the last API calls about the instance before a Dial's end.
+func (w *witness) lastCalls(f failure) string {
+	const most = 4
+	var last []string
+	for _, c := range w.calls {
+		if strings.HasSuffix(f.Instance, ":"+c.id) && c.at <= f.To {
+			last = append(last, fmt.Sprintf("%v %s", (c.at-w.began).Round(time.Millisecond), c.what))
+		}
+	}
+	return fmt.Sprintf("; API calls until it failed: %d, the last ones %v", len(last), last[max(0, len(last)-most):])
 }
 
 // lastFault tells which fault the instance had before a Dial, and when.
