@@ -56,7 +56,7 @@ type witness struct {
 	began          time.Duration
 	faults         []fault // in the order of their ends
 	calls          []apiCall
-	client, server spans   // when the processes ran
+	client, server spans // when the processes ran
 }
 
 // accuse returns why a Dial should not have failed, or "": it had time, and no
