@@ -6,10 +6,12 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -207,10 +209,23 @@ func (l *load) end(alive func()) {
 	if !l.wait(over, &closing, alive) {
 		return
 	}
-	for _, s := range l.dialer.Instances() {
-		if s.OpenConnections != 0 {
-			broken(s.Name.String(), fmt.Errorf("%d connections are still counted as open", s.OpenConnections))
-		}
+	// pgx closes connections of cancelled queries in the background.
+	for deadline := now() + leavePatience; l.open() != "" && now() < deadline; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if open := l.open(); open != "" {
+		broken("connections are still counted as open", errors.New(open))
 	}
 	broken("Dialer", l.calls.do("Dialer Close", "Dialer", endPatience, func(context.Context) error { return l.dialer.Close() }))
+}
+
+// open tells which instances have open connections.
+func (l *load) open() string {
+	var open []string
+	for _, s := range l.dialer.Instances() {
+		if s.OpenConnections != 0 {
+			open = append(open, fmt.Sprintf("%v: %d", s.Name, s.OpenConnections))
+		}
+	}
+	return strings.Join(open, ", ")
 }
