@@ -4,6 +4,7 @@
 //
 //	go run ./e2e/soak                 # ten minutes
 //	go run ./e2e/soak -duration 60s
+//	go run ./e2e/soak -starved        # the process is starved: see package starved
 //
 // A fault hits a random instance, or the Admin API, every 200 ms: see
 // faults.go. An instance that was hit is left alone for twice the time that a
@@ -36,7 +37,9 @@ type settings struct {
 }
 
 func main() {
+	ifChild()
 	var s settings
+	starve := flag.Bool("starved", false, "stop and continue the process all the time, with databases and all drivers; of the flags, only -duration counts then")
 	flag.DurationVar(&s.duration, "duration", 10*time.Minute, "how long to run")
 	flag.IntVar(&s.instances, "instances", 50, "emulated instances")
 	flag.IntVar(&s.connections, "connections", 2000, "connections open at once, at the most")
@@ -44,7 +47,11 @@ func main() {
 	flag.DurationVar(&s.faultEvery, "fault-every", 200*time.Millisecond, "time between faults")
 	flag.DurationVar(&s.patience, "patience", 15*time.Second, "deadline of most Dials")
 	flag.Parse()
-	if err := run(s); err != nil {
+	soak := run
+	if *starve {
+		soak = func(s settings) error { return runStarved(s.duration) }
+	}
+	if err := soak(s); err != nil {
 		fmt.Fprintln(os.Stderr, "FAIL:", err)
 		os.Exit(1)
 	}
