@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/bench/internal/client"
 )
@@ -24,6 +25,15 @@ func buildClient(ctx context.Context, module, program string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", program, "./"+clientPath+"/program")
 	cmd.Dir = module
 	return output(cmd)
+}
+
+// commitOf returns the hash of the commit that ref names.
+func commitOf(ctx context.Context, ref string) (string, error) {
+	hash, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "--verify", "--end-of-options", ref+"^{commit}").Output()
+	if err != nil {
+		return "", fmt.Errorf("no commit has the name %q: %w", ref, err)
+	}
+	return strings.TrimSpace(string(hash)), nil
 }
 
 // buildClientAt builds the same program with the library as it is in a commit.

@@ -143,8 +143,10 @@ func (r *Report) Markdown(plots string) string {
 	if r.Quick {
 		kind, command = "quick", command+" -quick"
 	}
+	before := ""
 	if r.Before != "" {
 		command += " -before " + r.Before
+		before = fmt.Sprintf("- \"%s\" is this library at the commit %s, built in this run.\n", beforeName, r.Before)
 	}
 	fmt.Fprintf(&b, `# Benchmarks
 
@@ -157,7 +159,7 @@ on %s, in %.0f minutes (a %s run).
 
 - Machine: %s. It is shared: compare ratios, not times.
 - Versions: %s.
-- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
+%s- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
   process alone (getrusage, runtime.MemStats).
 - The subjects take turns within one process, in rounds. Figures are medians over the rounds with their quartiles;
   ratios are formed within each round.
@@ -166,7 +168,7 @@ on %s, in %.0f minutes (a %s run).
 
 ## Bars
 
-`, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "))
+`, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "), before)
 	fmt.Fprint(&b, table{[]string{"work", "bar", "measured", "met"}, r.bars})
 	for _, text := range r.reasons {
 		fmt.Fprintf(&b, "\n%s\n", text)

@@ -70,6 +70,11 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Before != "" {
+		if o.Before, err = commitOf(ctx, o.Before); err != nil {
+			return nil, err
+		}
+	}
 	r := &run{Report: Report{Quick: o.Quick, Before: o.Before, Start: time.Now()}, kit: k, key: key, quick: o.Quick}
 	var errs []error
 	for _, w := range workloads {

@@ -124,12 +124,12 @@ func (c Config) dialTCP(ctx context.Context, network, addr string) (net.Conn, er
 }
 
 func (d *dialer) do(t Task) (r Result) {
-	ctx, cancel := context.WithTimeout(context.Background(), t.Timeout)
-	defer cancel()
 	var before, after runtime.MemStats
 	runtime.GC() // of what was before
 	runtime.ReadMemStats(&before)
 	cpu, start := cpuTime(), time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), t.Timeout)
+	defer cancel()
 	for range t.Dials {
 		if err := d.once(ctx); err != nil {
 			r.Failed = err.Error()
