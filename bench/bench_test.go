@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/pprof/profile"
+
+	"github.com/cloudsqlconn/cloudsqlconn/bench/internal/client"
 )
 
 func TestMain(m *testing.M) {
@@ -161,6 +165,53 @@ func TestColdDialInAProcessOfItsOwn(t *testing.T) {
 	wantNil(t, err)
 	if calls.Calls != 4 {
 		t.Errorf("%d calls of the Admin API, want 4", calls.Calls)
+	}
+}
+
+func TestClientsInProcessesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	k, err := startKit()
+	wantNil(t, err)
+	defer k.close()
+	silent, err := k.add(InstanceSpec{Names: []string{"my-project:europe-west1:my-db"}, Silent: true})
+	wantNil(t, err)
+	dir := t.TempDir()
+	today, before := filepath.Join(dir, "today"), filepath.Join(dir, "before")
+	wantNil(t, buildClient(t.Context(), ".", today))
+	commit, err := commitOf(t.Context(), "HEAD")
+	wantNil(t, err)
+	wantNil(t, buildClientAt(t.Context(), commit, t.TempDir(), before))
+	for name, program := range map[string]string{"today": today, "before": before, "private": today, "peer": today} {
+		cfg := silent.config(newTestKey(t))
+		cfg.Private, cfg.Peer = name == "private", name == "peer"
+		c, err := startClient(name, program, cfg)
+		wantNil(t, err)
+		if cfg.Peer { // WithAutoIP stays with the public address
+			spent, err := c.do(client.Task{Dials: 1, Timeout: 50 * time.Millisecond})
+			if _, failed := errors.AsType[*taskError](err); !failed || spent.wall < 50*time.Millisecond {
+				t.Errorf("%s: %v after %v", name, err, spent.wall)
+			}
+			wantNil(t, c.close())
+			continue
+		}
+		_, err = k.calls()
+		wantNil(t, err)
+		for _, task := range []client.Task{{Dials: 1, Timeout: time.Minute}, {Dials: 2, Timeout: time.Minute}, {Fresh: true, Dials: 1, Timeout: time.Minute}} {
+			spent, err := c.do(task)
+			wantNil(t, err)
+			if spent.wall <= 0 || spent.cpu <= 0 || spent.allocs < 100 || spent.bytes < 100 {
+				t.Errorf("%s: %+v", name, spent)
+			}
+		}
+		calls, err := k.calls()
+		wantNil(t, err)
+		if calls.Calls != 4 {
+			t.Errorf("%s: %d calls of the Admin API by two Dialers, want 4", name, calls.Calls)
+		}
+		wantNil(t, c.close())
+	}
+	if _, err := commitOf(t.Context(), "no-such-commit"); err == nil {
+		t.Error("a commit that there is not has a hash")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
@@ -44,6 +45,7 @@ type KitInfo struct {
 type InstanceSpec struct {
 	Names     []string
 	NoTickets bool
+	Silent    bool   // the public address, which comes first, leads nowhere
 	Backend   string // host:port of a database
 }
 
@@ -126,8 +128,10 @@ func (s *kitService) Add(spec InstanceSpec, reply *map[string]string) error {
 		p := s.server.AddInstance(name, cloudsqltest.Instance{
 			NoSessionTickets: spec.NoTickets, Backend: spec.Backend, Handler: serveCommands,
 		})
-		for _, host := range p.Addrs() {
-			addrs[host] = p.Addr().String()
+		for kind, host := range p.Addrs() {
+			if !spec.Silent || kind != cloudsqlconn.PublicIP {
+				addrs[host] = p.Addr().String()
+			}
 		}
 		s.mu.Lock()
 		s.proxies[name] = p

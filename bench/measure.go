@@ -47,7 +47,7 @@ func cpuTime() time.Duration {
 // interleave measures the subjects in turn, so many rounds, each round in
 // another order, and returns the costs by name. The machine's moods hit all of
 // them alike.
-func interleave(rounds int, subjects []subject, f func(subject) (cost, error)) (map[string][]cost, error) {
+func interleave[S interface{ Name() string }](rounds int, subjects []S, f func(S) (cost, error)) (map[string][]cost, error) {
 	costs := map[string][]cost{}
 	for round := range rounds + 1 {
 		for i := range subjects {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,9 +15,10 @@ var subjectNames = []string{oursName, peerName, bareName}
 
 // Report is what a run has found.
 type Report struct {
-	Quick bool
-	Start time.Time
-	Took  time.Duration
+	Quick  bool
+	Before string // a commit; "": none
+	Start  time.Time
+	Took   time.Duration
 
 	bars    [][]string
 	reasons []string // why bars are missed
@@ -32,6 +34,11 @@ func (r *Report) bar(work, bar, measured string, met bool) {
 		verdict = "**no**"
 	}
 	r.bars = append(r.bars, []string{work, bar, measured, verdict})
+}
+
+// unmeasured adds a line about a bar that this run cannot say anything about.
+func (r *Report) unmeasured(work, bar, why string) {
+	r.bars = append(r.bars, []string{work, bar, "not measured in this run: " + why, ""})
 }
 
 // reason says why a bar is missed.
@@ -71,19 +78,25 @@ type figure struct {
 
 // costTable adds a table: each subject's costs, and their ratios to bare.
 func (r *Report) costTable(costs map[string][]cost, columns ...func(cost) float64) {
+	r.costTableTo(bareName, subjectNames, costs, columns...)
+}
+
+// costTableTo adds a table: the costs of subjects, and their ratios to those of
+// one of them.
+func (r *Report) costTableTo(base string, names []string, costs map[string][]cost, columns ...func(cost) float64) {
 	figures := []figure{{"wall", "µs", wallOf}, {"client CPU", "µs", cpuOf}, {"allocations", "", allocsOf}, {"allocated", "B", bytesOf}}[:len(columns)]
 	t := table{head: []string{""}}
 	for _, f := range figures {
-		t.head = append(t.head, f.name, "÷ "+bareName)
+		t.head = append(t.head, f.name, "÷ "+base)
 	}
-	for _, name := range subjectNames {
+	for _, name := range names {
 		c := costs[name]
 		if c == nil {
 			continue
 		}
 		row := []string{name}
 		for i, f := range figures {
-			row = append(row, with(spreadOf(values(c, columns[i])), f.unit), times(ratio(c, costs[bareName], columns[i])))
+			row = append(row, with(spreadOf(values(c, columns[i])), f.unit), times(ratio(c, costs[base], columns[i])))
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -92,7 +105,7 @@ func (r *Report) costTable(costs map[string][]cost, columns ...func(cost) float6
 
 // lines adds results in the format of go test -bench, for benchstat.
 func (r *Report) lines(name string, n int, costs map[string][]cost) {
-	for _, subject := range subjectNames {
+	for _, subject := range slices.Concat(subjectNames, []string{beforeName}) {
 		for _, c := range costs[subject] {
 			fmt.Fprintf(&r.raw, "Benchmark%s/subject=%s %d %d ns/op %d cpu-ns/op %.0f B/op %.0f allocs/op\n",
 				strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), `"`, ""), subject, n, c.wall.Nanoseconds(), c.cpu.Nanoseconds(), c.bytes, c.allocs)
@@ -130,6 +143,11 @@ func (r *Report) Markdown(plots string) string {
 	if r.Quick {
 		kind, command = "quick", command+" -quick"
 	}
+	before := ""
+	if r.Before != "" {
+		command += " -before " + r.Before
+		before = fmt.Sprintf("- \"%s\" is this library at the commit %s, built in this run.\n", beforeName, r.Before)
+	}
 	fmt.Fprintf(&b, `# Benchmarks
 
 What this library costs, beside cloud.google.com/go/cloudsqlconn ("peer") and beside crypto/tls alone with the same
@@ -141,7 +159,7 @@ on %s, in %.0f minutes (a %s run).
 
 - Machine: %s. It is shared: compare ratios, not times.
 - Versions: %s.
-- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
+%s- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
   process alone (getrusage, runtime.MemStats).
 - The subjects take turns within one process, in rounds. Figures are medians over the rounds with their quartiles;
   ratios are formed within each round.
@@ -150,7 +168,7 @@ on %s, in %.0f minutes (a %s run).
 
 ## Bars
 
-`, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "))
+`, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "), before)
 	fmt.Fprint(&b, table{[]string{"work", "bar", "measured", "met"}, r.bars})
 	for _, text := range r.reasons {
 		fmt.Fprintf(&b, "\n%s\n", text)

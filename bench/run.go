@@ -17,6 +17,11 @@ type Options struct {
 	Quick bool           // fewer rounds: some minutes instead of a quarter of an hour
 	Only  *regexp.Regexp // names of workloads; nil: all
 	Log   io.Writer      // told what is being measured
+
+	// Before is a commit of this repository that has a module bench. The library
+	// as it is there takes turns where the bar is about the state before. "": it
+	// does not.
+	Before string
 }
 
 // workloads are all that is measured, in the order of the report.
@@ -31,6 +36,7 @@ var workloads = []struct {
 	{"transfers", transfers},
 	{"warmups", warmups},
 	{"refreshes", refreshes},
+	{"addresses", addresses},
 	{"failing", failing},
 	{"profiles", profiles},
 	{"databases", databases},
@@ -64,7 +70,12 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Report: Report{Quick: o.Quick, Start: time.Now()}, kit: k, key: key, quick: o.Quick}
+	if o.Before != "" {
+		if o.Before, err = commitOf(ctx, o.Before); err != nil {
+			return nil, err
+		}
+	}
+	r := &run{Report: Report{Quick: o.Quick, Before: o.Before, Start: time.Now()}, kit: k, key: key, quick: o.Quick}
 	var errs []error
 	for _, w := range workloads {
 		if o.Only != nil && !o.Only.MatchString(w.name) {

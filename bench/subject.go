@@ -24,6 +24,8 @@ const (
 	oursName = "ours"
 	peerName = "peer"
 	bareName = "bare"
+
+	beforeName = "before" // this library at another commit
 )
 
 // ours is this library.
@@ -117,7 +119,7 @@ func closeAll(subjects []subject) {
 type target struct {
 	URL, Token string
 	Instance   string            // project:region:instance
-	Addrs      map[string]string // where an address of the metadata really leads
+	Addrs      map[string]string // where an address of the metadata really leads, unless it is silent
 }
 
 func (t target) token() oauth2.TokenSource {

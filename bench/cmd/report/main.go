@@ -20,17 +20,18 @@ func main() {
 	bench.Main()
 	quick := flag.Bool("quick", false, "fewer rounds")
 	only := flag.String("only", "", "`pattern` of the workloads to run; the report is printed then, and nothing written")
+	before := flag.String("before", "", "`commit` of the state before: the library as it is there takes turns with today's, where a bar is about that")
 	flag.Parse()
-	if err := report(*quick, *only); err != nil {
+	if err := report(*quick, *only, *before); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func report(quick bool, only string) error {
+func report(quick bool, only, before string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	o := bench.Options{Quick: quick, Log: os.Stderr}
+	o := bench.Options{Quick: quick, Before: before, Log: os.Stderr}
 	if only != "" {
 		pattern, err := regexp.Compile(only)
 		if err != nil {
