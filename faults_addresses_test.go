@@ -232,20 +232,21 @@ func TestTLSIsSpokenOnTheWinnerOnly(t *testing.T) {
 	})
 }
 
-// A function of WithDialFunc that does not look at its context holds nobody up
-// but itself.
+// A function of WithDialFunc that does not look at its context holds up nobody
+// who tries another address beside.
 func TestADialFuncThatIgnoresItsContextLosesTheRace(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
+		w.Swallow(publicHost)
 		end := make(chan struct{})
 		defer close(end)
 		deaf := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if host, _, _ := net.SplitHostPort(addr); host == publicHost {
+			if host, _, _ := net.SplitHostPort(addr); host == privateHost {
 				<-end
 				return nil, errors.New("at last")
 			}
 			return w.DialContext(ctx, network, addr)
 		})
-		if d := took(func() { w.wantDial(deaf) }); d != stagger {
+		if d := took(func() { w.wantDial(deaf) }); d != 2*stagger {
 			t.Errorf("Dial took %v", d)
 		}
 	})

@@ -57,24 +57,26 @@ type Try struct {
 
 // Race tries several hosts for one caller, and is not safe for concurrent use.
 //
-// It has a goroutine for each host under way, unless there is only one host
-// left. They end soon after [Race.Stop], that of the first host, which mostly
-// wins, after ctx. Nobody waits for them: an Open is somebody else's code.
+// The first host is tried in the caller's goroutine, since mostly it is the only
+// one. Each of the others has a goroutine, which ends soon after [Race.Stop].
+// Nobody waits for it: an Open is somebody else's code.
 type Race struct {
 	ctx     context.Context // the caller's
 	open    Open
 	stagger time.Duration
 
 	hosts      []string
-	started    int             // how many of them have been tried, or are under way
-	latest     time.Time       // when the last of these began
-	running    []runner        // those under way
-	runners    [3]runner       // running is in it, unless there are more
-	racing     context.Context // of all but the first, whose is ctx; nil before the second
-	cancel     context.CancelCauseFunc
-	tries      chan Try // that have ended; has room for all
-	failed     bool     // a try has failed
-	unanswered []string // see Unanswered
+	started    int       // how many of them have been tried, or are under way
+	latest     time.Time // when the last of these began
+	running    []runner  // those under way
+	runners    [3]runner // running is in it, unless there are more
+	early      []Try     // that have ended while the leader was under way
+	failed     bool      // a try has failed
+	unanswered []string  // see Unanswered
+
+	tries  chan Try        // that have ended; has room for all; nil before the first goroutine
+	racing context.Context // of those with goroutines
+	cancel context.CancelCauseFunc
 
 	mu      sync.Mutex // guards stopped
 	stopped bool       // nobody takes from tries any more
@@ -89,6 +91,7 @@ type runner struct {
 // New returns a race that ends with ctx. Nothing is opened before Next.
 func New(ctx context.Context, hosts []string, open Open) *Race {
 	r := &Race{ctx: ctx, open: open, stagger: maxStagger, hosts: hosts}
+	r.running = r.runners[:0]
 	if deadline, ok := ctx.Deadline(); ok && len(hosts) > 1 {
 		r.stagger = max(minStagger, min(maxStagger, time.Until(deadline)/time.Duration(len(hosts)+1)))
 	}
@@ -100,13 +103,26 @@ func New(ctx context.Context, hosts []string, open Open) *Race {
 // again, whereupon the next host is tried at once. Once ctx has ended, no more
 // hosts are tried.
 func (r *Race) Next() (Try, bool) {
-	if len(r.running) == 0 && r.started == len(r.hosts)-1 {
+	switch left := len(r.hosts) - r.started; {
+	case len(r.early) > 0:
+		t := r.early[0]
+		r.early = r.early[1:]
+		return t, true
+	case len(r.running) > 0:
+		if t, ok := r.arrived(); ok {
+			return r.arrive(t), true
+		}
+		r.start()
+	case left == 0 || r.ctx.Err() != nil && r.started > 0:
+		return Try{}, false
+	case left == 1:
 		return r.alone(), true
+	default:
+		if t, ok := r.lead(); ok {
+			return t, true
+		}
+		return r.Next()
 	}
-	if t, ok := r.arrived(); ok {
-		return r.arrive(t), true
-	}
-	r.start()
 	for len(r.running) > 0 {
 		if t, ok := r.await(); ok {
 			return r.arrive(t), true
@@ -118,34 +134,37 @@ func (r *Race) Next() (Try, bool) {
 
 // alone tries the last host, with nobody left to race against.
 func (r *Race) alone() Try {
-	r.started++
-	ctx := r.ctx
+	nth, ctx := r.begin(), r.ctx
 	if r.failed {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, MaxShare, ErrShareUsed)
 		defer cancel()
 	}
-	return r.try(ctx, r.started-1)
+	return r.arrive(r.try(ctx, nth))
 }
 
-// await waits for a try to end. It reports false when the next one is to start.
-func (r *Race) await() (Try, bool) {
-	var turn, end <-chan time.Time
+// timers say when the next host is to start, and when those under way have used
+// up their share of the time.
+func (r *Race) timers() (turn, end <-chan time.Time) {
 	switch {
 	case r.started < len(r.hosts):
 		turn = time.After(time.Until(r.latest.Add(r.stagger)))
 	case r.failed:
 		end = time.After(time.Until(r.latest.Add(MaxShare)))
 	}
+	return turn, end
+}
+
+// await waits for a try to end. It reports false when the next one is to start.
+func (r *Race) await() (Try, bool) {
+	turn, end := r.timers()
 	select {
 	case t := <-r.tries:
 		return t, true
 	case <-turn:
 		return r.arrived() // on a busy machine both can be the case
 	case <-end:
-		if r.cancel != nil {
-			r.cancel(ErrShareUsed)
-		}
+		r.cancel(ErrShareUsed)
 	case <-r.ctx.Done():
 		r.started = len(r.hosts)
 	}
@@ -159,12 +178,9 @@ func (r *Race) await() (Try, bool) {
 
 // abandoned is a try that is under way still, though its context has ended.
 func (r *Race) abandoned() Try {
-	first, ctx := r.running[0], r.ctx
-	if r.racing != nil {
-		ctx = r.racing
-	}
-	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(ctx)}
-	t.finish(ctx, first.began)
+	first := r.running[0]
+	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(r.racing)}
+	t.finish(r.racing, first.began)
 	return t
 }
 
@@ -198,21 +214,21 @@ func (r *Race) start() {
 		r.started = len(r.hosts)
 		return
 	}
-	nth, ctx := r.started, r.ctx
-	r.started++
-	switch nth {
-	case 0:
-		r.running = r.runners[:0]
-		r.tries = make(chan Try, len(r.hosts))
-	case 1:
+	if r.tries == nil {
+		r.tries = make(chan Try, 2*len(r.hosts)) // one that was overtaken can be tried again
 		r.racing, r.cancel = context.WithCancelCause(r.ctx)
-		fallthrough
-	default:
-		ctx = r.racing
 	}
+	nth := r.begin()
+	go func() { r.deliver(r.try(r.racing, nth)) }()
+}
+
+// begin notes that the next host is under way.
+func (r *Race) begin() (nth int) {
+	nth = r.started
+	r.started++
 	r.latest = time.Now()
 	r.running = append(r.running, runner{nth, r.latest})
-	go func() { r.deliver(r.try(ctx, nth)) }()
+	return nth
 }
 
 func (r *Race) try(ctx context.Context, nth int) Try {
@@ -284,7 +300,7 @@ func (t Try) close() {
 }
 
 // Left is how many hosts may still answer.
-func (r *Race) Left() int { return len(r.hosts) - r.started + len(r.running) }
+func (r *Race) Left() int { return len(r.hosts) - r.started + len(r.running) + len(r.early) }
 
 // Unanswered are the hosts that had not answered when Next last returned,
 // although they had been given the time that a host has before the next one is
@@ -301,6 +317,9 @@ func (r *Race) Stop() {
 	r.stopped = true
 	r.mu.Unlock()
 	for len(r.tries) > 0 {
-		go (<-r.tries).close() // which may take its time
+		r.early = append(r.early, <-r.tries)
+	}
+	for _, t := range r.early {
+		go t.close() // which may take its time
 	}
 }

@@ -171,7 +171,7 @@ func TestRaces(t *testing.T) {
 			name: "silence beside a failure ends", hosts: []string{"a", "b"}, time: time.Minute,
 			answers: map[string]host{"a": {after: never}, "b": {err: errRefused}},
 			tried:   []string{"a 0s", "b 250ms"},
-			story:   []string{"250ms b: refused", "5.255s a: no answer in this address's share of the time, silent, cut"},
+			story:   []string{"5.25s a: context canceled, silent, cut", "5.25s b: refused"},
 		},
 		{
 			name: "in the other order too", hosts: []string{"b", "a"}, time: time.Minute,
@@ -257,21 +257,42 @@ func TestStopClosesWhatWasNotTaken(t *testing.T) {
 	})
 }
 
+// A leader that was overtaken is tried again if the other is of no use.
+func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHosts(map[string]host{"slow": {after: time.Second}})
+		r := reach.New(t.Context(), []string{"slow", "astray"}, h.open)
+		got := story(r, func(host string) bool { return host == "slow" })
+		r.Stop()
+		if want := []string{"250ms astray: connected", "1.35s slow: connected"}; !slices.Equal(got, want) {
+			t.Errorf("the race went\n%q, want\n%q", got, want)
+		}
+		if want := []string{"slow 0s", "astray 250ms", "slow 350ms"}; !slices.Equal(h.tried, want) {
+			t.Errorf("tried %q, want %q", h.tried, want)
+		}
+	})
+}
+
 // An Open that does not look at its context holds up the race for a moment only,
-// once time is up.
+// once time is up, unless it is that of the first host.
 func TestWhoIgnoresTheContextIsAbandoned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := reach.New(ctx, []string{"a", "b"}, func(context.Context, string) (net.Conn, error) {
+		r := reach.New(ctx, []string{"first", "deaf", "deaf too"}, func(ctx context.Context, host string) (net.Conn, error) {
+			if host == "first" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
 			time.Sleep(time.Minute)
 			return nil, errRefused
 		})
 		began := time.Now()
 		got := story(r, func(string) bool { return true })
 		r.Stop()
-		if d := time.Since(began); len(got) != 2 || d > 1020*time.Millisecond {
+		if d := time.Since(began); len(got) != 3 || d > 1020*time.Millisecond {
 			t.Errorf("after %v: %q", d, got)
 		}
 		time.Sleep(time.Minute)
