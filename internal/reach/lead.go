@@ -29,7 +29,10 @@ type leader struct {
 // one has answered first.
 func (r *Race) lead() (Try, bool) {
 	nth := r.begin()
-	l := new(leader)
+	l := &r.first
+	if nth > 0 {
+		l = new(leader)
+	}
 	var ctx context.Context
 	ctx, l.stop = context.WithCancelCause(r.ctx)
 	defer l.stop(nil)

@@ -70,6 +70,7 @@ type Race struct {
 	latest     time.Time // when the last of these began
 	running    []runner  // those under way
 	runners    [3]runner // running is in it, unless there are more
+	first      leader    // the first one: it need not be allocated
 	early      []Try     // that have ended while the leader was under way
 	failed     bool      // a try has failed
 	unanswered []string  // see Unanswered
