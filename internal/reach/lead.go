@@ -37,7 +37,7 @@ func (r *Race) lead() (Try, bool) {
 	ctx, l.stop = context.WithCancelCause(r.ctx)
 	defer l.stop(nil)
 	turn := time.AfterFunc(r.stagger, func() { r.overtake(l) })
-	t := r.try(ctx, nth)
+	t := r.try(ctx, nth, r.hosts[nth])
 	if !turn.Stop() {
 		l.end()
 	}

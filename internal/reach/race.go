@@ -141,7 +141,7 @@ func (r *Race) alone() Try {
 		ctx, cancel = context.WithTimeoutCause(ctx, MaxShare, ErrShareUsed)
 		defer cancel()
 	}
-	return r.arrive(r.try(ctx, nth))
+	return r.arrive(r.try(ctx, nth, r.hosts[nth]))
 }
 
 // timers say when the next host is to start, and when those under way have used
@@ -220,7 +220,8 @@ func (r *Race) start() {
 		r.racing, r.cancel = context.WithCancelCause(r.ctx)
 	}
 	nth := r.begin()
-	go func() { r.deliver(r.try(r.racing, nth)) }()
+	host := r.hosts[nth] // here: the list can grow
+	go func() { r.deliver(r.try(r.racing, nth, host)) }()
 }
 
 // begin notes that the next host is under way.
@@ -232,8 +233,8 @@ func (r *Race) begin() (nth int) {
 	return nth
 }
 
-func (r *Race) try(ctx context.Context, nth int) Try {
-	t := Try{Host: r.hosts[nth], Nth: nth}
+func (r *Race) try(ctx context.Context, nth int, host string) Try {
+	t := Try{Host: host, Nth: nth}
 	began := time.Now()
 	t.Conn, t.Err = r.open(ctx, t.Host)
 	t.finish(ctx, began)
