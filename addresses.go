@@ -13,9 +13,9 @@ import (
 // candidates are where to try to reach the instance, each once, in this order:
 // the addresses of the DNS name that was dialled, a read pool's nodes, each Dial
 // beginning with another one, and the instance's own addresses. Those that have
-// led nowhere lately come last.
-func (c *connector) candidates(info *admin.Info, named []string, types []IPType) []string {
-	list := hosts(info.Addrs, types)
+// led nowhere lately come last: all but so many as are fresh.
+func (c *connector) candidates(info *admin.Info, named []string, types []IPType) (list []string, fresh int) {
+	list = hosts(info.Addrs, types)
 	if len(named) == 0 && len(info.Nodes) == 0 {
 		return c.memory.Order(list)
 	}

@@ -148,6 +148,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 		case failed == nil:
 			return conn, nil
 		case moved:
+			c.memory.Forget() // what the end of the try has looked like
 			failed = newError(failed.Op, c.String(), errMoved)
 		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
 			return nil, failed
@@ -179,8 +180,8 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	case over(ctx) && !errors.Is(context.Cause(ctx), errDialTimeout):
 		// The caller has gone, which says nothing about the instance. That no
 		// answer came until then does: it helps the next one.
-		if failed, ok := errors.AsType[*unreachable](err); ok && failed.silent() {
-			c.doubt(info)
+		if failed, ok := errors.AsType[*unreachable](err); ok && failed.silent() && c.looks.unanswered() {
+			c.cache.Refresh(info)
 		}
 		return false
 	case errors.As(err, &unverified), isAlert(err):
@@ -189,14 +190,6 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 		c.cache.Refresh(info)
 	}
 	return !over(ctx)
-}
-
-// doubt asks for fresh metadata in the background, since nothing has come from
-// the addresses in info, unless that was in vain a short while ago.
-func (c *connector) doubt(info *admin.Info) {
-	if c.looks.begin() {
-		c.cache.Refresh(info)
-	}
 }
 
 // landed is told how a refresh has ended.
@@ -208,6 +201,8 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	c.memory.Forget()
 	if !l.Value.SameAddrs(l.Old) {
 		c.looks.found()
+	}
+	if !l.Value.HasAddrs(l.Old) {
 		c.dialer.moved(c, l.Old)
 	}
 }
@@ -215,11 +210,11 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 // connect opens a connection by the first address that leads to the instance.
 // Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	hosts := c.candidates(info, t.hosts, dc.types)
+	hosts, fresh := c.candidates(info, t.hosts, dc.types)
 	if len(hosts) == 0 {
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
-	race := reach.New(ctx, hosts, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
+	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
 	defer race.Stop()
 	var (
 		failed []*attempt
@@ -235,12 +230,13 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
 				c.memory.Good(try.Host)
+				c.looks.answered()
 				return try.Conn, nil
 			}
 			step, op, astray = stepTLS, opHandshake, append(astray, try.Host)
 		}
 		switch {
-		case try.Silent:
+		case try.Silent && try.Took >= minSlow:
 			c.memory.Defer(reach.Rest, try.Host)
 		case len(info.Nodes) > 0 && !over(ctx):
 			c.memory.Defer(nodeRest, try.Host)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
@@ -105,13 +104,13 @@ func (g *dialing) isSlow(info *admin.Info) {
 		}
 	}
 	g.dialer.mu.Unlock()
-	if !over {
-		c.doubt(info)
+	if !over && c.looks.slow() {
+		c.cache.Refresh(info)
 	}
 }
 
-// moved ends the tries of Dials that are at the instance's old addresses: they
-// go on at the new ones.
+// moved ends the tries of Dials that are at the instance's old addresses, of
+// which some are not its any more: they go on at the new ones.
 func (d *Dialer) moved(c *connector, old *admin.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,55 +128,4 @@ const (
 	// counts as slow too, from minSlow on.
 	slow    = 2 * time.Second
 	minSlow = 250 * time.Millisecond
-
-	// firstRest is the pause after a look at an instance that is slow but has
-	// not moved, which doubles up to longestRest: it may always be slow.
-	firstRest   = 10 * time.Second
-	longestRest = 5 * time.Minute
 )
-
-// looks spaces the requests for fresh metadata that silence has led to.
-type looks struct {
-	mu     sync.Mutex // guards everything below
-	last   time.Time  // zero: none that was in vain
-	inVain int        // in a row
-}
-
-// wait is how long the next look has to wait.
-func (l *looks) wait() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waitLocked()
-}
-
-func (l *looks) waitLocked() time.Duration {
-	if l.last.IsZero() {
-		return 0
-	}
-	return l.rest() - time.Since(l.last)
-}
-
-func (l *looks) rest() time.Duration { return min(firstRest<<min(l.inVain-1, 10), longestRest) }
-
-// begin reports whether it is time for a look, which is then taken for one in
-// vain.
-func (l *looks) begin() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waitLocked() > 0 {
-		return false
-	}
-	if !l.last.IsZero() && time.Since(l.last) > 2*longestRest {
-		l.inVain = 0 // that is another story
-	}
-	l.last = time.Now()
-	l.inVain++
-	return true
-}
-
-// found says that the instance has moved.
-func (l *looks) found() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last, l.inVain = time.Time{}, 0
-}

@@ -313,9 +313,8 @@ func TestAnAddressIsTriedOnce(t *testing.T) {
 func TestTheEndOfAShareIsNotTheEndOfTheCallersTime(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
 		w.Swallow(publicHost)
-		w.wantDial() // the metadata is there
+		w.wantDial() // finds out that it is silent
 		w.instance.Stop()
-		time.Sleep(11 * time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := w.dialer.Dial(ctx, testInstance, cloudsqlconn.WithDialTimeout(time.Minute))
@@ -326,6 +325,95 @@ func TestTheEndOfAShareIsNotTheEndOfTheCallersTime(t *testing.T) {
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			t.Errorf("%v passes for a timeout", err)
 		}
+	})
+}
+
+// The last address to try has all the time there is, if it has not been silent
+// before.
+func TestASlowAddressIsWaitedFor(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
+		slow := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if host, _, _ := net.SplitHostPort(addr); host != pscHost {
+				return nil, syscall.ECONNREFUSED
+			}
+			select {
+			case <-time.After(7 * time.Second): // three SYNs were lost
+				return w.DialContext(ctx, network, addr)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+		if err := w.dial(20*time.Second, slow); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The server's part of the handshake takes 6 s, and the other address is silent.
+func TestASlowHandshakeIsWaitedFor(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
+		w.Swallow(publicHost)
+		slow := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := w.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &slowToSpeak{Conn: c, pause: 6 * time.Second}, nil
+		})
+		for range 2 {
+			if err := w.dial(20*time.Second, slow, cloudsqlconn.WithIPTypes(cloudsqlconn.PublicIP, cloudsqlconn.PrivateIP)); err != nil {
+				t.Error(err)
+			}
+		}
+		if w.Restore(publicHost) == 0 {
+			t.Error("the fault did not happen")
+		}
+	})
+}
+
+// slowToSpeak is a connection whose first Read takes its time.
+type slowToSpeak struct {
+	net.Conn
+	pause time.Duration
+	once  sync.Once
+}
+
+func (c *slowToSpeak) Read(b []byte) (int, error) {
+	c.once.Do(func() { time.Sleep(c.pause) })
+	return c.Conn.Read(b)
+}
+
+// One request that was aborted sent all others over the internet for ten minutes.
+func TestACallerWhoGoesTurnsNoOrderRound(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
+		n := &network{w: w, delay: 40 * time.Millisecond}
+		order := cloudsqlconn.WithIPTypes(cloudsqlconn.PrivateIP, cloudsqlconn.PublicIP)
+		w.wantDial(n.option(), order)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(30*time.Millisecond, cancel)
+		if _, err := w.dialer.Dial(ctx, testInstance, n.option(), order); !errors.Is(err, context.Canceled) {
+			t.Fatalf("the fault did not happen: %v", err)
+		}
+		n.take()
+		w.wantDial(n.option(), order)
+		n.want("the next Dial", privateHost)
+		w.wantCalls(2)
+	})
+}
+
+// An instance that gets one more address has not moved.
+func TestANewAddressDisturbsNoDial(t *testing.T) {
+	private := map[cloudsqlconn.IPType]string{cloudsqlconn.PrivateIP: privateHost}
+	inWorld(t, cloudsqltest.Instance{Addrs: private}, func(t *testing.T, w *world) {
+		n := &network{w: w, delay: 3 * time.Second}
+		if err := w.dialer.Warmup(t.Context(), testInstance); err != nil {
+			t.Fatal(err)
+		}
+		w.instance.SetAddrs(map[cloudsqlconn.IPType]string{cloudsqlconn.PrivateIP: privateHost, cloudsqlconn.PublicIP: publicHost})
+		w.wantDial(n.option()) // looks after 2 s
+		n.want("the Dial", privateHost)
+		w.wantCalls(4)
+		w.wantDial(n.option(), cloudsqlconn.WithPublicIP())
 	})
 }
 

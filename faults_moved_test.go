@@ -118,7 +118,7 @@ func TestASilentInstanceDoesNotHammerTheAPI(t *testing.T) {
 		for range 1000 {
 			w.wantError(context.DeadlineExceeded, 300*time.Millisecond)
 		}
-		if n := w.calls(); n > 2+2*5 { // 10 s, 20 s, 40 s, 80 s, 160 s
+		if n := w.calls(); n > 2+2*15 { // 1 s apart, doubling to 30 s
 			t.Errorf("%d API calls in five minutes", n)
 		}
 		w.instance.SetAddrs(movedTo)
@@ -131,6 +131,34 @@ func TestASilentInstanceDoesNotHammerTheAPI(t *testing.T) {
 		}
 		t.Error("the instance is not found once it has moved")
 	})
+}
+
+// An instance that fails over is silent before it moves.
+func TestAnInstanceThatMovesAfterALongSilenceIsFound(t *testing.T) {
+	for patience, most := range map[time.Duration]time.Duration{
+		500 * time.Millisecond: 31 * time.Second,
+		3 * time.Second:        16 * time.Second,
+		10 * time.Second:       13 * time.Second,
+	} {
+		t.Run(patience.String(), func(t *testing.T) {
+			inWorld(t, cloudsqltest.Instance{Addrs: publicOnly}, func(t *testing.T, w *world) {
+				w.wantDial()
+				w.Swallow(publicHost)
+				began := time.Now()
+				for time.Since(began) < 320*time.Second {
+					w.wantError(context.DeadlineExceeded, patience)
+				}
+				w.instance.SetAddrs(movedTo)
+				d := took(func() {
+					for w.dial(patience) != nil {
+					}
+				})
+				if d > most {
+					t.Errorf("it was found after %v", d)
+				}
+			})
+		})
+	}
 }
 
 // Callers that come and go with too little time for a handshake, beside others

@@ -71,6 +71,21 @@ func (i *Info) SameAddrs(other *Info) bool {
 	return reflect.DeepEqual(i.Addrs, other.Addrs) && reflect.DeepEqual(i.Nodes, other.Nodes)
 }
 
+// HasAddrs reports whether all addresses of other are i's too.
+func (i *Info) HasAddrs(other *Info) bool {
+	mine := i.hosts()
+	return !slices.ContainsFunc(other.hosts(), func(host string) bool { return !slices.Contains(mine, host) })
+}
+
+func (i *Info) hosts() (all []string) {
+	for _, a := range append([]Addrs{i.Addrs}, i.Nodes...) {
+		for _, hosts := range a {
+			all = append(all, hosts...)
+		}
+	}
+	return all
+}
+
 // TLS returns the configuration for a connection to the instance. domain is
 // the DNS name that the caller asked for, or empty; the server's certificate
 // may be for it as well as for the names in the metadata.

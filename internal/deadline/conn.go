@@ -116,6 +116,9 @@ func (c *Conn) expire(s *side) {
 	c.mu.Lock()
 	late := s.waiting > 0 && !s.deadline.IsZero() && !time.Now().Before(s.deadline)
 	c.over = c.over || late
+	if !late {
+		c.armLocked(s) // it may be a deadline of the wall clock, which has been set back
+	}
 	c.mu.Unlock()
 	if late {
 		_ = c.Conn.Close()

@@ -28,25 +28,27 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	race := New(ctx, d.memory.Order(ips), func(ctx context.Context, ip string) (net.Conn, error) {
+	hosts, fresh := d.memory.Order(ips)
+	race := New(ctx, hosts, fresh, func(ctx context.Context, ip string) (net.Conn, error) {
 		return d.Dialer.DialContext(ctx, network, net.JoinHostPort(ip, port))
 	})
 	defer race.Stop()
-	var first error
+	err = &net.OpError{Op: "dial", Net: network, Err: ErrShareUsed} // should it be that of all
+	failed := false
 	for t, more := race.Next(); more; t, more = race.Next() {
 		switch {
 		case t.Err == nil:
 			d.memory.Defer(Rest, race.Unanswered()...)
 			d.memory.Good(t.Host)
 			return t.Conn, nil
-		case t.Silent:
+		case t.Silent && t.Took >= maxStagger:
 			d.memory.Defer(Rest, t.Host)
 		}
-		if first == nil {
-			first = t.Err
+		if !failed && !t.Cut { // the first that says something
+			err, failed = t.Err, true
 		}
 	}
-	return nil, first
+	return nil, err
 }
 
 func isIP(host string) bool {

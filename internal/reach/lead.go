@@ -36,11 +36,7 @@ func (r *Race) lead() (Try, bool) {
 	var ctx context.Context
 	ctx, l.stop = context.WithCancelCause(r.ctx)
 	defer l.stop(nil)
-	turn := time.AfterFunc(r.stagger, func() { r.overtake(l) })
-	t := r.try(ctx, nth, r.hosts[nth])
-	if !turn.Stop() {
-		l.end()
-	}
+	t := r.follow(ctx, l, nth)
 	if t.Err != nil && context.Cause(ctx) == errOvertaken {
 		// Others have shown that it is slow. Should they be of no use, it gets
 		// another chance.
@@ -49,6 +45,17 @@ func (r *Race) lead() (Try, bool) {
 		return Try{}, false
 	}
 	return r.arrive(t), true
+}
+
+// follow tries the host of a leader, with an overtaker behind it after a moment.
+func (r *Race) follow(ctx context.Context, l *leader, nth int) Try {
+	turn := time.AfterFunc(r.stagger, func() { r.overtake(l) })
+	defer func() { // deferred, since an Open can end its goroutine
+		if !turn.Stop() {
+			l.end()
+		}
+	}()
+	return r.try(ctx, nth, r.hosts[nth])
 }
 
 // end says that the leader has ended, and waits until the race is the caller's.

@@ -18,12 +18,13 @@ type Memory struct {
 	last map[string]time.Time // until when a host comes last
 }
 
-// Order returns hosts in their order, but those last that have been deferred.
-func (m *Memory) Order(hosts []string) []string {
+// Order returns hosts in their order, but those last that have been deferred, and
+// how many have not.
+func (m *Memory) Order(hosts []string) (ordered []string, fresh int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.last) == 0 || len(hosts) < 2 {
-		return hosts
+		return hosts, len(hosts)
 	}
 	now := time.Now()
 	good, bad := make([]string, 0, len(hosts)), []string(nil)
@@ -34,7 +35,7 @@ func (m *Memory) Order(hosts []string) []string {
 			good = append(good, host)
 		}
 	}
-	return append(good, bad...)
+	return append(good, bad...), len(good)
 }
 
 // Defer makes hosts come last for a while.

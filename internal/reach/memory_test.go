@@ -1,6 +1,7 @@
 package reach_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,24 +16,26 @@ func TestDeferredHostsComeLastForAWhile(t *testing.T) {
 		var m reach.Memory
 		want := func(order string) {
 			t.Helper()
-			if got := strings.Join(m.Order([]string{"a", "b", "c"}), ""); got != order {
+			hosts, fresh := m.Order([]string{"a", "b", "c"})
+			hosts = slices.Insert(hosts, fresh, "|")
+			if got := strings.Join(hosts, ""); got != order {
 				t.Errorf("the order is %s, want %s", got, order)
 			}
 		}
-		want("abc")
+		want("abc|")
 		m.Defer(time.Minute, "a", "b")
-		want("cab")
+		want("c|ab")
 		time.Sleep(30 * time.Second)
 		m.Defer(time.Minute, "c")
-		want("abc")
+		want("|abc")
 		time.Sleep(30 * time.Second)
-		want("abc")
+		want("ab|c")
 		m.Defer(time.Minute)
 		m.Defer(time.Minute, "a")
-		want("bac")
+		want("b|ac")
 		m.Good("c")
-		want("bca")
+		want("bc|a")
 		m.Forget()
-		want("abc")
+		want("abc|")
 	})
 }

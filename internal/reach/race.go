@@ -22,17 +22,19 @@ const (
 	maxStagger = 250 * time.Millisecond
 	minStagger = 10 * time.Millisecond
 
-	// MaxShare bounds the time of hosts that do not answer once another has
-	// failed: that one may be worth another try. As long as none has failed, all
-	// have all the time there is.
+	// MaxShare bounds how long hosts are waited for that have been silent before,
+	// when all others have failed, and the step that is taken with a connection
+	// while there are hosts that have not been tried. Otherwise everybody has all
+	// the time there is.
 	MaxShare = 5 * time.Second
 
 	// grace is how long tries are waited for after their context has ended:
 	// their own errors say more than that time is up.
 	grace = 5 * time.Millisecond
 
-	// minSilence is how long nothing must have come from a host for that to mean
-	// something. A caller with less time than that has found out nothing.
+	// minSilence is how long nothing must have come from a host until the
+	// caller's deadline for that to mean something. Callers who go before theirs
+	// have found out nothing in less than maxStagger.
 	minSilence = 20 * time.Millisecond
 )
 
@@ -66,6 +68,7 @@ type Race struct {
 	stagger time.Duration
 
 	hosts      []string
+	fresh      int       // how many of them, the first ones, have not been deferred
 	started    int       // how many of them have been tried, or are under way
 	latest     time.Time // when the last of these began
 	running    []runner  // those under way
@@ -89,9 +92,11 @@ type runner struct {
 	began time.Time
 }
 
-// New returns a race that ends with ctx. Nothing is opened before Next.
-func New(ctx context.Context, hosts []string, open Open) *Race {
-	r := &Race{ctx: ctx, open: open, stagger: maxStagger, hosts: hosts}
+// New returns a race that ends with ctx, of hosts of which all but the first
+// ones, so many as are fresh, have been deferred: see [Memory.Order]. Nothing is
+// opened before Next.
+func New(ctx context.Context, hosts []string, fresh int, open Open) *Race {
+	r := &Race{ctx: ctx, open: open, stagger: maxStagger, hosts: hosts, fresh: fresh}
 	r.running = r.runners[:0]
 	if deadline, ok := ctx.Deadline(); ok && len(hosts) > 1 {
 		r.stagger = max(minStagger, min(maxStagger, time.Until(deadline)/time.Duration(len(hosts)+1)))
@@ -136,7 +141,7 @@ func (r *Race) Next() (Try, bool) {
 // alone tries the last host, with nobody left to race against.
 func (r *Race) alone() Try {
 	nth, ctx := r.begin(), r.ctx
-	if r.failed {
+	if r.failed && nth >= r.fresh {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, MaxShare, ErrShareUsed)
 		defer cancel()
@@ -150,7 +155,7 @@ func (r *Race) timers() (turn, end <-chan time.Time) {
 	switch {
 	case r.started < len(r.hosts):
 		turn = time.After(time.Until(r.latest.Add(r.stagger)))
-	case r.failed:
+	case r.failed && !slices.ContainsFunc(r.running, func(one runner) bool { return one.nth < r.fresh }):
 		end = time.After(time.Until(r.latest.Add(MaxShare)))
 	}
 	return turn, end
@@ -242,11 +247,12 @@ func (r *Race) try(ctx context.Context, nth int, host string) Try {
 }
 
 // Use takes a step with a connection that Next has returned, and returns the try
-// with what the step has made of it. As long as other hosts are left, the
-// connection is closed when the step has used up its share of the time.
+// with what the step has made of it. As long as there are hosts that have not
+// been tried, the connection is closed when the step has used up its share of the
+// time.
 func (r *Race) Use(t Try, step func(context.Context, Try) (net.Conn, error)) Try {
 	var over *time.Timer
-	if left := r.Left(); left > 0 {
+	if left := r.left(); left > 0 {
 		share := MaxShare
 		if deadline, ok := r.ctx.Deadline(); ok {
 			share = min(share, time.Until(deadline)/time.Duration(left+1))
@@ -272,7 +278,12 @@ func (t *Try) finish(ctx context.Context, began time.Time) {
 	}
 	t.Conn = nil
 	t.Cut = t.Cut || context.Cause(ctx) == ErrShareUsed
-	t.Silent = t.Took >= minSilence && (t.Cut || ctx.Err() != nil || isTimeout(t.Err))
+	switch {
+	case t.Cut, errors.Is(ctx.Err(), context.DeadlineExceeded), isTimeout(t.Err):
+		t.Silent = t.Took >= minSilence
+	case ctx.Err() != nil:
+		t.Silent = t.Took >= maxStagger
+	}
 }
 
 // isTimeout reports whether err is a socket's: its deadline, which is taken from
@@ -301,8 +312,9 @@ func (t Try) close() {
 	}
 }
 
-// Left is how many hosts may still answer.
-func (r *Race) Left() int { return len(r.hosts) - r.started + len(r.running) + len(r.early) }
+// left is how many hosts are worth a part of the time that a step takes: those
+// that have not been tried, nor deferred, and those that have answered.
+func (r *Race) left() int { return max(0, r.fresh-r.started) + len(r.early) }
 
 // Unanswered are the hosts that had not answered when Next last returned,
 // although they had been given the time that a host has before the next one is

@@ -113,13 +113,14 @@ func story(r *reach.Race, good func(string) bool) (lines []string) {
 func TestRaces(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name    string
-		hosts   []string
-		answers map[string]host
-		time    time.Duration
-		bad     string // hosts that are of no use
-		tried   []string
-		story   []string
+		name     string
+		hosts    []string
+		answers  map[string]host
+		time     time.Duration
+		deferred int    // so many of hosts, at their end
+		bad      string // hosts that are of no use
+		tried    []string
+		story    []string
 	}{
 		{
 			name: "one host has all the time there is", hosts: []string{"a"}, time: time.Minute,
@@ -168,16 +169,22 @@ func TestRaces(t *testing.T) {
 			story:   []string{"300ms a: connected", "400ms b: connected", "500ms c: connected"},
 		},
 		{
-			name: "silence beside a failure ends", hosts: []string{"a", "b"}, time: time.Minute,
-			answers: map[string]host{"a": {after: never}, "b": {err: errRefused}},
-			tried:   []string{"a 0s", "b 250ms"},
-			story:   []string{"5.25s a: context canceled, silent, cut", "5.25s b: refused"},
-		},
-		{
-			name: "in the other order too", hosts: []string{"b", "a"}, time: time.Minute,
+			name: "who has been silent before is not waited for beside a failure", hosts: []string{"b", "a"}, deferred: 1, time: time.Minute,
 			answers: map[string]host{"a": {after: never}, "b": {err: errRefused}},
 			tried:   []string{"b 0s", "a 0s"},
 			story:   []string{"0s b: refused", "5s a: context deadline exceeded, silent, cut"},
+		},
+		{
+			name: "nor are several", hosts: []string{"b", "a", "c"}, deferred: 2, time: time.Minute,
+			answers: map[string]host{"a": {after: never}, "c": {after: never}, "b": {err: errRefused}},
+			tried:   []string{"b 0s", "a 0s", "c 250ms"},
+			story:   []string{"0s b: refused", "5.25s a: context canceled, silent, cut", "5.25s c: context canceled, silent, cut"},
+		},
+		{
+			name: "others have all the time there is", hosts: []string{"b", "a"}, time: time.Minute,
+			answers: map[string]host{"a": {after: 50 * time.Second}, "b": {err: errRefused}},
+			tried:   []string{"b 0s", "a 0s"},
+			story:   []string{"0s b: refused", "50s a: connected"},
 		},
 		{
 			name: "silence alone does not end", hosts: []string{"a", "b"}, time: time.Minute,
@@ -204,7 +211,7 @@ func TestRaces(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tt.time)
 				defer cancel()
 				h := newHosts(tt.answers)
-				r := reach.New(ctx, tt.hosts, h.open)
+				r := reach.New(ctx, tt.hosts, len(tt.hosts)-tt.deferred, h.open)
 				got := story(r, func(host string) bool { return !strings.Contains(tt.bad, host) })
 				r.Stop()
 				slices.Sort(got) // some end at the same time
@@ -227,7 +234,7 @@ func TestStopClosesWhatWasNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosts(map[string]host{"first": {after: 3 * stagger}, "second": {after: 2 * stagger}, "later": {after: time.Second}})
 		deaf := func(_ context.Context, host string) (net.Conn, error) { return h.open(context.Background(), host) }
-		r := reach.New(t.Context(), []string{"first", "second", "later"}, deaf)
+		r := reach.New(t.Context(), []string{"first", "second", "later"}, 3, deaf)
 		taken := ""
 		for taken == "" {
 			synctest.Wait()
@@ -262,7 +269,7 @@ func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosts(map[string]host{"slow": {after: time.Second}})
-		r := reach.New(t.Context(), []string{"slow", "astray"}, h.open)
+		r := reach.New(t.Context(), []string{"slow", "astray"}, 2, h.open)
 		got := story(r, func(host string) bool { return host == "slow" })
 		r.Stop()
 		if want := []string{"250ms astray: connected", "1.35s slow: connected"}; !slices.Equal(got, want) {
@@ -281,7 +288,7 @@ func TestWhoIgnoresTheContextIsAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := reach.New(ctx, []string{"first", "deaf", "deaf too"}, func(ctx context.Context, host string) (net.Conn, error) {
+		r := reach.New(ctx, []string{"first", "deaf", "deaf too"}, 3, func(ctx context.Context, host string) (net.Conn, error) {
 			if host == "first" {
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -307,7 +314,7 @@ func TestAStepHasItsShareOfTheTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			h := newHosts(nil)
-			r := reach.New(ctx, names, h.open)
+			r := reach.New(ctx, names, len(names), h.open)
 			defer r.Stop()
 			try, _ := r.Next()
 			began := time.Now()
