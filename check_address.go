@@ -85,13 +85,16 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		a.cut = over(ctx) && context.Cause(ctx) == reach.ErrShareUsed
 		return &unreachable{attempts: []*attempt{a}, others: otherTypes(m.Info, c.dc.types)}
 	}
-	if !c.step(ctx, HopTCP, addr, func() (_ string, err error) {
+	if !c.step(ctx, HopTCP, addr, func() (string, error) {
 		found := p.who
 		if c.dc.proxy != nil {
 			found += ", through the proxy " + c.dc.proxy.String()
 		}
-		raw, err = c.dc.open(ctx, addr)
-		return found, fail(stepTCP, err)
+		race := reach.New(ctx, []string{addr}, 1, c.dc.open) // it ends, whatever the function of WithDialFunc does
+		defer race.Stop()
+		try, _ := race.Next()
+		raw = try.Conn
+		return found, fail(stepTCP, try.Err)
 	}) {
 		c.skip(HopTLS, "no connection")
 		c.skip(HopDatabase, "no TLS session")

@@ -215,6 +215,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
+	race.Prompt = !dc.foreign
 	defer race.Stop()
 	var (
 		failed []*attempt

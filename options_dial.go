@@ -17,6 +17,7 @@ type dialConfig struct {
 	iam       bool
 	types     []IPType
 	dialFunc  DialFunc
+	foreign   bool           // dialFunc is the program's own
 	proxy     *netdial.Proxy // nil: none
 	proxyFrom string         // the option that has set proxy, of those that are being applied together
 	keepAlive time.Duration
@@ -27,8 +28,9 @@ type dialConfig struct {
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
-// [net.Dialer.DialContext] does. It must return soon after ctx ends. It is called
-// from several goroutines at once, by one Dial too: see [WithIPTypes].
+// [net.Dialer.DialContext] does. It is called from several goroutines at once, by
+// one Dial too: see [WithIPTypes]. It should return soon after ctx ends; a Dial
+// does not wait for one that does not, which keeps a goroutine until then.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // with returns d with opts applied.
@@ -125,11 +127,13 @@ func WithIPTypes(types ...IPType) DialOption {
 	return dialOption(func(d *dialConfig) { d.types = types })
 }
 
-// WithDialFunc sets the function that opens TCP connections to instances.
+// WithDialFunc sets the function that opens TCP connections to instances. The
+// connections need not know deadlines, as those through an SSH client do not: when
+// the deadline of a Read or Write passes that waits, the connection is closed.
 // Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
 // says.
 func WithDialFunc(f DialFunc) DialOption {
-	return dialOption(func(d *dialConfig) { d.dialFunc = f })
+	return dialOption(func(d *dialConfig) { d.dialFunc, d.foreign = f, true })
 }
 
 // WithProxy connects to instances through a proxy: socks5://host:port,

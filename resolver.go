@@ -12,10 +12,10 @@ import (
 )
 
 // Resolver turns what a caller passes to Dial into the name of an instance.
-// Resolve is called at every Dial, from many goroutines at once; it must
-// return soon after ctx ends. If the name it returns has a domain
-// ([Name.WithDomain]), that domain is resolved again every failover period as
-// long as it has open connections.
+// Resolve is called at every Dial, from many goroutines at once. It should return
+// soon after ctx ends; a Dial does not wait for one that does not. If the name it
+// returns has a domain ([Name.WithDomain]), that domain is resolved again every
+// failover period as long as it has open connections.
 type Resolver interface {
 	Resolve(ctx context.Context, name string) (Name, error)
 }
@@ -46,7 +46,7 @@ func (nameResolver) close() {}
 type customResolver struct{ Resolver }
 
 func (r customResolver) resolve(ctx context.Context, name string) (target, error) {
-	n, err := r.Resolve(ctx, name)
+	n, err := inTime(ctx, func() (Name, error) { return r.Resolve(ctx, name) })
 	if err == nil && n.project == "" {
 		err = &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))}
 	}
@@ -54,6 +54,34 @@ func (r customResolver) resolve(ctx context.Context, name string) (target, error
 }
 
 func (customResolver) close() {}
+
+// inTime calls f, which is the program's own, and does not wait for longer than
+// ctx lasts. A call that does not end keeps its goroutine.
+func inTime[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	results := make(chan result, 1)
+	go func() {
+		v, err := f()
+		results <- result{v, err}
+	}()
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-results: // its own error says more
+		return r.value, r.err
+	case <-time.After(grace):
+		return *new(T), context.Cause(ctx)
+	}
+}
+
+// grace is how long a call is waited for after its context has ended.
+const grace = 5 * time.Millisecond
 
 // DNS looks up names as [net.Resolver] does. Its methods are called from many
 // goroutines at once and must return soon after ctx ends.

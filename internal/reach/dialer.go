@@ -32,6 +32,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	race := New(ctx, hosts, fresh, func(ctx context.Context, ip string) (net.Conn, error) {
 		return d.Dialer.DialContext(ctx, network, net.JoinHostPort(ip, port))
 	})
+	race.Prompt = true
 	defer race.Stop()
 	err = &net.OpError{Op: "dial", Net: network, Err: ErrShareUsed} // should it be that of all
 	failed := false

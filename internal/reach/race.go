@@ -42,7 +42,7 @@ const (
 // addresses.
 var ErrShareUsed = errors.New("no answer in this address's share of the time")
 
-// Open connects to a host. It must return soon after ctx ends.
+// Open connects to a host. It should return soon after ctx ends.
 type Open func(ctx context.Context, host string) (net.Conn, error)
 
 // Try is an attempt to connect to one host that has ended.
@@ -59,10 +59,14 @@ type Try struct {
 
 // Race tries several hosts for one caller, and is not safe for concurrent use.
 //
-// The first host is tried in the caller's goroutine, since mostly it is the only
-// one. Each of the others has a goroutine, which ends soon after [Race.Stop].
-// Nobody waits for it: an Open is somebody else's code.
+// Each host has a goroutine, which ends soon after [Race.Stop]. Nobody waits for
+// it: an Open can be somebody else's code.
 type Race struct {
+	// Prompt says that Open returns as soon as its context ends. Then the first
+	// host, which mostly is the only one to be tried, and the last need none. It
+	// may be set before the first Next.
+	Prompt bool
+
 	ctx     context.Context // the caller's
 	open    Open
 	stagger time.Duration
@@ -121,6 +125,8 @@ func (r *Race) Next() (Try, bool) {
 		r.start()
 	case left == 0 || r.ctx.Err() != nil && r.started > 0:
 		return Try{}, false
+	case !r.Prompt:
+		r.start()
 	case left == 1:
 		return r.alone(), true
 	default:
@@ -261,9 +267,11 @@ func (r *Race) Use(t Try, step func(context.Context, Try) (net.Conn, error)) Try
 	}
 	began := time.Now()
 	t.Conn, t.Err = step(r.ctx, t)
-	if over != nil && !over.Stop() && r.ctx.Err() == nil {
+	if over != nil && !over.Stop() { // it has been closed, whatever the step says
 		t.close()
-		t.Cut, t.Err = true, ErrShareUsed
+		if t.Cut = r.ctx.Err() == nil; t.Err == nil {
+			t.Err = context.Cause(r.ctx)
+		}
 	}
 	t.finish(r.ctx, began)
 	r.failed = r.failed || t.Err != nil
@@ -273,11 +281,14 @@ func (r *Race) Use(t Try, step func(context.Context, Try) (net.Conn, error)) Try
 // finish says how a step has ended that had ctx.
 func (t *Try) finish(ctx context.Context, began time.Time) {
 	t.Took += time.Since(began)
-	if t.Err == nil {
+	if t.Err == nil && !t.Cut {
 		return
 	}
 	t.Conn = nil
 	t.Cut = t.Cut || context.Cause(ctx) == ErrShareUsed
+	if t.Cut {
+		t.Err = ErrShareUsed
+	}
 	switch {
 	case t.Cut, errors.Is(ctx.Err(), context.DeadlineExceeded), isTimeout(t.Err):
 		t.Silent = t.Took >= minSilence

@@ -172,13 +172,13 @@ func TestRaces(t *testing.T) {
 			name: "who has been silent before is not waited for beside a failure", hosts: []string{"b", "a"}, deferred: 1, time: time.Minute,
 			answers: map[string]host{"a": {after: never}, "b": {err: errRefused}},
 			tried:   []string{"b 0s", "a 0s"},
-			story:   []string{"0s b: refused", "5s a: context deadline exceeded, silent, cut"},
+			story:   []string{"0s b: refused", "5s a: no answer in this address's share of the time, silent, cut"},
 		},
 		{
 			name: "nor are several", hosts: []string{"b", "a", "c"}, deferred: 2, time: time.Minute,
 			answers: map[string]host{"a": {after: never}, "c": {after: never}, "b": {err: errRefused}},
 			tried:   []string{"b 0s", "a 0s", "c 250ms"},
-			story:   []string{"0s b: refused", "5.25s a: context canceled, silent, cut", "5.25s c: context canceled, silent, cut"},
+			story:   []string{"0s b: refused", "5.25s a: no answer in this address's share of the time, silent, cut", "5.25s c: no answer in this address's share of the time, silent, cut"},
 		},
 		{
 			name: "others have all the time there is", hosts: []string{"b", "a"}, time: time.Minute,
@@ -205,25 +205,28 @@ func TestRaces(t *testing.T) {
 			story:   []string{"10ms a: context deadline exceeded"},
 		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), tt.time)
-				defer cancel()
-				h := newHosts(tt.answers)
-				r := reach.New(ctx, tt.hosts, len(tt.hosts)-tt.deferred, h.open)
-				got := story(r, func(host string) bool { return !strings.Contains(tt.bad, host) })
-				r.Stop()
-				slices.Sort(got) // some end at the same time
-				slices.Sort(tt.story)
-				if !slices.Equal(got, tt.story) {
-					t.Errorf("the race went\n%q, want\n%q", got, tt.story)
-				}
-				if !slices.Equal(h.tried, tt.tried) {
-					t.Errorf("tried %q, want %q", h.tried, tt.tried)
-				}
+		for _, prompt := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, prompt: %v", tt.name, prompt), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), tt.time)
+					defer cancel()
+					h := newHosts(tt.answers)
+					r := reach.New(ctx, tt.hosts, len(tt.hosts)-tt.deferred, h.open)
+					r.Prompt = prompt
+					got := story(r, func(host string) bool { return !strings.Contains(tt.bad, host) })
+					r.Stop()
+					slices.Sort(got) // some end at the same time
+					slices.Sort(tt.story)
+					if !slices.Equal(got, tt.story) {
+						t.Errorf("the race went\n%q, want\n%q", got, tt.story)
+					}
+					if !slices.Equal(h.tried, tt.tried) {
+						t.Errorf("tried %q, want %q", h.tried, tt.tried)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -270,6 +273,7 @@ func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosts(map[string]host{"slow": {after: time.Second}})
 		r := reach.New(t.Context(), []string{"slow", "astray"}, 2, h.open)
+		r.Prompt = true
 		got := story(r, func(host string) bool { return host == "slow" })
 		r.Stop()
 		if want := []string{"250ms astray: connected", "1.35s slow: connected"}; !slices.Equal(got, want) {
@@ -282,28 +286,26 @@ func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
 }
 
 // An Open that does not look at its context holds up the race for a moment only,
-// once time is up, unless it is that of the first host.
+// once time is up.
 func TestWhoIgnoresTheContextIsAbandoned(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		r := reach.New(ctx, []string{"first", "deaf", "deaf too"}, 3, func(ctx context.Context, host string) (net.Conn, error) {
-			if host == "first" {
-				<-ctx.Done()
-				return nil, ctx.Err()
+	for _, names := range [][]string{{"a"}, {"a", "b", "c"}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r := reach.New(ctx, names, len(names), func(context.Context, string) (net.Conn, error) {
+				time.Sleep(time.Minute)
+				return nil, errRefused
+			})
+			began := time.Now()
+			got := story(r, func(string) bool { return true })
+			r.Stop()
+			if d := time.Since(began); len(got) != len(names) || d > 1020*time.Millisecond {
+				t.Errorf("after %v: %q", d, got)
 			}
 			time.Sleep(time.Minute)
-			return nil, errRefused
 		})
-		began := time.Now()
-		got := story(r, func(string) bool { return true })
-		r.Stop()
-		if d := time.Since(began); len(got) != 3 || d > 1020*time.Millisecond {
-			t.Errorf("after %v: %q", d, got)
-		}
-		time.Sleep(time.Minute)
-	})
+	}
 }
 
 // A step that hangs is ended if there is somebody else.
