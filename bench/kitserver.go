@@ -12,10 +12,12 @@ import (
 	"net/rpc"
 	"net/url"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/bench/internal/client"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
@@ -121,15 +123,21 @@ func (s *kitService) Info(_ struct{}, reply *KitInfo) error {
 	return nil
 }
 
-// Add adds instances, and returns where their addresses lead.
+// Add adds instances, and returns where their addresses lead. A single one is at
+// its addresses themselves where the system has them, so that subjects can dial
+// as they do by default.
 func (s *kitService) Add(spec InstanceSpec, reply *map[string]string) error {
 	addrs := map[string]string{}
+	direct := runtime.GOOS == "linux" && len(spec.Names) == 1 && !spec.Silent
 	for _, name := range spec.Names {
 		p := s.server.AddInstance(name, cloudsqltest.Instance{
-			NoSessionTickets: spec.NoTickets, Backend: spec.Backend, Handler: serveCommands,
+			NoSessionTickets: spec.NoTickets, Backend: spec.Backend, Handler: serveCommands, ListenOn3307: direct,
 		})
 		for kind, host := range p.Addrs() {
-			if !spec.Silent || kind != cloudsqlconn.PublicIP {
+			switch {
+			case direct:
+				addrs[host] = net.JoinHostPort(host, client.Port)
+			case !spec.Silent || kind != cloudsqlconn.PublicIP:
 				addrs[host] = p.Addr().String()
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/bench/internal/client"
 )
 
 // subject is one of the things that are compared.
@@ -40,7 +41,9 @@ func newOurs(t target, key *rsa.PrivateKey) (*ours, error) {
 	opts := []cloudsqlconn.Option{
 		cloudsqlconn.WithAdminAPIEndpoint(t.URL),
 		cloudsqlconn.WithTokenSource(t.token()),
-		cloudsqlconn.WithDialFunc(t.dialContext),
+	}
+	if !client.Direct(t.Addrs) {
+		opts = append(opts, cloudsqlconn.WithDialFunc(t.dialContext))
 	}
 	if key != nil {
 		opts = append(opts, cloudsqlconn.WithPrivateKey(key))
@@ -65,8 +68,10 @@ func newPeer(t target, key *rsa.PrivateKey) (*theirs, error) {
 	opts := []peer.Option{
 		peer.WithAdminAPIEndpoint(t.URL),
 		peer.WithTokenSource(t.token()),
-		peer.WithDialFunc(t.dialContext),
 		peer.WithBuiltInMetrics(false),
+	}
+	if !client.Direct(t.Addrs) {
+		opts = append(opts, peer.WithDialFunc(t.dialContext))
 	}
 	if key != nil {
 		opts = append(opts, peer.WithRSAKey(key))

@@ -90,15 +90,22 @@ func newDialer(cfg Config) (*dialer, error) {
 	}
 	ctx, token := context.Background(), oauth2.StaticTokenSource(&oauth2.Token{AccessToken: cfg.Token})
 	if cfg.Peer {
-		d, err := peer.NewDialer(ctx, peer.WithAdminAPIEndpoint(cfg.URL), peer.WithTokenSource(token), peer.WithRSAKey(key),
-			peer.WithDialFunc(cfg.dialTCP), peer.WithBuiltInMetrics(false), peer.WithDefaultDialOptions(peer.WithAutoIP()))
+		opts := []peer.Option{peer.WithAdminAPIEndpoint(cfg.URL), peer.WithTokenSource(token), peer.WithRSAKey(key),
+			peer.WithBuiltInMetrics(false), peer.WithDefaultDialOptions(peer.WithAutoIP())}
+		if !Direct(cfg.Addrs) {
+			opts = append(opts, peer.WithDialFunc(cfg.dialTCP))
+		}
+		d, err := peer.NewDialer(ctx, opts...)
 		if err != nil {
 			return nil, err
 		}
 		return &dialer{func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, cfg.Instance) }, d.Close}, nil
 	}
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithAdminAPIEndpoint(cfg.URL), cloudsqlconn.WithTokenSource(token),
-		cloudsqlconn.WithPrivateKey(key), cloudsqlconn.WithDialFunc(cfg.dialTCP)}
+		cloudsqlconn.WithPrivateKey(key)}
+	if !Direct(cfg.Addrs) {
+		opts = append(opts, cloudsqlconn.WithDialFunc(cfg.dialTCP))
+	}
 	if cfg.Private {
 		opts = append(opts, cloudsqlconn.WithPrivateIP())
 	}
@@ -107,6 +114,20 @@ func newDialer(cfg Config) (*dialer, error) {
 		return nil, err
 	}
 	return &dialer{func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, cfg.Instance) }, d.Close}, nil
+}
+
+// Port is where instances listen.
+const Port = "3307"
+
+// Direct reports whether all addresses of the metadata lead where they say, so
+// that they can be dialled as a connector does by itself.
+func Direct(addrs map[string]string) bool {
+	for host, to := range addrs {
+		if to != net.JoinHostPort(host, Port) {
+			return false
+		}
+	}
+	return true
 }
 
 // dialTCP waits for ctx at a silent address, as for an answer to a SYN.
