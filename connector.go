@@ -23,7 +23,7 @@
 //
 // A certificate that still lives is served whatever happens to the Admin API.
 // Transient failures are waited for while the caller's context lasts, and a call
-// that is not answered for longer than usual is made a second time, over another
+// that is not answered for longer than usual (1.5 s at first) is made a second time, over another
 // connection; refusals are remembered and told at once. When an instance cannot be reached or
 // verified, Dial asks for fresh metadata and tries again. Every error is an
 // [*Error] that says which step failed and, where there is a next step, what

@@ -117,6 +117,13 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
 // errors are an [*Error]. The caller closes the connection; closing the Dialer
 // does not.
+//
+// No method of the connection waits for a Read or a Write in progress. Deadlines
+// work whatever [WithDialFunc] gives, and a Write can go on after its deadline.
+// Close takes 0.2 s at most. The connection also has the methods CloseWrite,
+// ConnectionState and NetConn, as a [tls.Conn] has, and SyscallConn if it is over
+// a socket: a Read of that tells whether the server has said anything, its end
+// for example, without waiting and without taking it away.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	start := time.Now()
 	ctx, span := d.telemetry.Dial(ctx)

@@ -29,13 +29,13 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	return email, nil
 }
 
-// LoginPrincipal is IAMPrincipal for one instance: it returns the address of
-// the account in the client certificate that a Dial of name with the same
-// options uses, and "" if that is not for IAM login. It differs from
-// IAMPrincipal's for a moment after the credentials were replaced. Driver
-// packages ask it whom to log in as.
+// LoginPrincipal returns the account that a Dial of name with the same options
+// logs in as: the e-mail address of the one in the client certificate, and "" if
+// that is not for IAM login. [Dialer.IAMPrincipal] tells whose the credentials are
+// now. The two differ after the credentials have been replaced, until a Dial has
+// had the certificate replaced, too. Driver packages ask it whom to log in as.
 //
-// The first call gets the certificate, as [Dialer.Warmup] does.
+// With IAM login the first call gets the certificate, as [Dialer.Warmup] does.
 func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (string, error) {
 	if d.credentials == nil && d.ctx.Err() == nil {
 		return "", nil

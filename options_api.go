@@ -20,7 +20,7 @@ import (
 // asked once more then, and if that brings nothing better, it is left alone for
 // five seconds, in which Dials that need it fail with [ErrPermission].
 //
-// There is no IAM login, since these tokens do not belong into certificates:
+// There is no IAM login, since these tokens do not belong in certificates:
 // see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
 // kinds of token of one source.
 func WithTokenSource(api oauth2.TokenSource) Option {
@@ -125,7 +125,8 @@ func WithAdminAPIEndpoint(url string) Option {
 // but for those to the metadata server. A token source of the caller's has a
 // client of its own.
 //
-// A call that is not answered for longer than usual is made a second time
+// A call that is not answered for longer than usual (1.5 s until some have been
+// timed, then twice what they take, 0.5 s at least) is made a second time
 // beside the first. Without this option that goes over another connection;
 // client is used for both as it is. With HTTP/2 they can share a connection,
 // and hang together if that is dead, unless its transport notices: see

@@ -116,10 +116,11 @@ func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
 //
 // The next address is tried when the one before has failed, or beside it when
 // that has not answered for 250 ms (RFC 8305; less for a Dial with little time).
-// The first connection is taken and made a TLS connection; only if that fails is
-// another one. An address that has not answered comes last for the next ten
-// minutes, or until the instance's metadata changes, and so does one where
-// something else than the instance was found. Of a read pool each Dial begins
+// TLS is spoken on the first connection that stands; another address is used only
+// if that fails, or has had its share of the time, 5 s at most, while there are
+// addresses that have not been tried. An address that has not answered comes last
+// for the next ten minutes, or until the instance gets other addresses or another
+// server CA, and so does one where something other than the instance was found. Of a read pool each Dial begins
 // with another node, and the pool's own addresses come behind them; a node that
 // refuses connections comes last for 30 seconds.
 func WithIPTypes(types ...IPType) DialOption {

@@ -2,8 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"testing"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 func TestCancelledQueryReturnsAndPoolGoesOn(t *testing.T) {
@@ -25,6 +30,38 @@ func TestCancelledQueryReturnsAndPoolGoesOn(t *testing.T) {
 			exec(t, db, fmt.Sprintf(e.kill, id))
 		}
 		e.waitAwake(t, db)
+	})
+}
+
+// noDeadlines is a connection as through an SSH client, which knows none.
+type noDeadlines struct{ net.Conn }
+
+var errNoDeadlines = errors.New("deadlines are not supported")
+
+func (noDeadlines) SetDeadline(time.Time) error      { return errNoDeadlines }
+func (noDeadlines) SetReadDeadline(time.Time) error  { return errNoDeadlines }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return errNoDeadlines }
+
+// pgx ends a query whose context has ended by a deadline in the past: over a
+// connection through an SSH client it went on until the server answered.
+func TestAQueryIsCancelledOverAConnectionWithoutDeadlines(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t).withDatabase(t)
+		db := i.open(t, app)
+		pool := i.openPool(t, app, cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := i.kit.DialContext(ctx, network, addr)
+			return noDeadlines{c}, err
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := inBackground(func() error {
+			_, err := pool.Exec(ctx, e.sleep)
+			return err
+		})
+		e.waitSleeping(t, db, ended)
+		cancel()
+		wantError(t, <-ended, context.Canceled)
+		wantNil(t, pool.Ping(t.Context()))
 	})
 }
 

@@ -85,7 +85,7 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		return nil
 	})
 	token := fs.String("token", "", "access `token` for the Admin API, in place of credentials; others on this machine can see it")
-	login := fs.String("login-token", "", "with -token, the `token` for IAM login, which this turns on (default that of -token)")
+	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default that of -token)")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
 	return func() []cloudsqlconn.Option {
 		*iam = *iam || *login != ""

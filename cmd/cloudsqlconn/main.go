@@ -83,7 +83,7 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-8s%s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h tells the flags of a command.\n")
+	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h lists the flags of a command.\n")
 }
 
 func (p *program) runCommand(ctx context.Context, c *command, args []string) int {

@@ -52,9 +52,14 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	return newConnector(cfg, l), nil
 }
 
-// NewPool returns a pool that connects through d. It connects in the
-// background; ctx is what pgxpool.NewWithConfig uses it for. d stays the
-// caller's to close, after the pool.
+// NewPool returns a pool that connects through d; ctx is what
+// pgxpool.NewWithConfig uses it for. d stays the caller's to close, after the
+// pool.
+//
+// The pool connects in the background: an Acquire whose context ends returns that
+// context's error, while its connect goes on, in one of the pool's places, until
+// connect_timeout in dsn or the Dialer's timeout (30 s). Set one of them close to
+// the deadlines of your queries.
 func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -111,7 +116,11 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 		return l, err
 	}
 	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
+		c, err := sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
+		if err != nil {
+			return nil, told{err}
+		}
+		return c, nil
 	}
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	cfg.TLSConfig, cfg.Fallbacks = nil, nil

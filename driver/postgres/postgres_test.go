@@ -313,3 +313,28 @@ func FuzzNewConnector(f *testing.F) {
 		}
 	})
 }
+
+// pgx tells no more than "timeout: context deadline exceeded" of an error that
+// has a timeout in it: the addresses that were tried and the hint were lost.
+func TestADialThatEndsWithItsContextTellsWhy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := cloudsqltest.NewMemoryServer()
+		defer s.Close()
+		s.AddInstance(instance, cloudsqltest.Instance{}).SetBehavior(cloudsqltest.Unreachable)
+		d := newDialer(t, s.Options()...)
+		defer d.Close()
+		c, err := postgres.NewConnector(d, "host="+instance+" user=app password=secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := sql.OpenDB(c)
+		defer db.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		err = db.PingContext(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || cloudsqlconn.Hint(err) == "" || !strings.Contains(err.Error(), "PUBLIC 127.") {
+			t.Errorf("got %v with the hint %q", err, cloudsqlconn.Hint(err))
+		}
+	})
+}
