@@ -91,3 +91,11 @@ func (t *tunnel) do(f func([]byte) (int, error), b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Close does not say goodbye to a server that hangs: it could wait for that.
+func (t *tunnel) Close() error {
+	if c, ok := t.Conn.(interface{ NetConn() net.Conn }); ok && t.lost.Load() {
+		_ = c.NetConn().Close()
+	}
+	return t.Conn.Close()
+}
