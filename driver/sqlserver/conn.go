@@ -44,7 +44,9 @@ func (c *Conn) Ping(ctx context.Context) error {
 // BeginTx begins a transaction. Its Commit and Rollback end with ctx, too.
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	defer c.tunnel.watch(ctx)()
-	t, err := c.Conn.BeginTx(ctx, opts)
+	// go-mssqldb sends the ROLLBACK of a context that has ended, and does not wait
+	// for the answer: it would come during the next query. The tunnel ends waits.
+	t, err := c.Conn.BeginTx(context.WithoutCancel(ctx), opts)
 	if err != nil {
 		return nil, c.explain(ctx, err)
 	}
@@ -145,8 +147,13 @@ type bulk struct {
 	ctx  context.Context
 }
 
+// execer is of a driver.Stmt what bulk copy goes by.
+type execer interface {
+	Exec(args []driver.Value) (driver.Result, error)
+}
+
 func (b *bulk) Exec(args []driver.Value) (driver.Result, error) {
 	defer b.conn.tunnel.watch(b.ctx)()
-	r, err := b.Stmt.Exec(args)
+	r, err := b.Stmt.(execer).Exec(args)
 	return r, b.conn.explain(b.ctx, err)
 }
