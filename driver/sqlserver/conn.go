@@ -3,7 +3,7 @@ package sqlserver
 import (
 	"context"
 	"database/sql/driver"
-	"net"
+	"fmt"
 
 	mssql "github.com/microsoft/go-mssqldb"
 
@@ -12,17 +12,148 @@ import (
 
 // Conn is what sql.Conn.Raw gives: go-mssqldb's connection, which leaves the
 // pool when the server has closed it, and not when the next query has failed.
+// Its methods return soon after their context has ended, whatever the server
+// does; those of the embedded Conn can take 10 s more.
 type Conn struct {
 	*mssql.Conn
-	tunnel net.Conn
+	tunnel *tunnel
 }
 
-var _ driver.SessionResetter = (*Conn)(nil)
+var (
+	_ driver.SessionResetter = (*Conn)(nil)
+	_ driver.Validator       = (*Conn)(nil)
+)
 
 // ResetSession returns driver.ErrBadConn if the server has left.
 func (c *Conn) ResetSession(ctx context.Context) error {
-	if heard.Look(c.tunnel) == heard.Something {
+	if c.tunnel.lost.Load() || heard.Look(c.tunnel.Conn) == heard.Something {
 		return driver.ErrBadConn
 	}
 	return c.Conn.ResetSession(ctx)
+}
+
+// IsValid reports whether the connection can be used again, as far as is known.
+func (c *Conn) IsValid() bool { return !c.tunnel.lost.Load() && c.Conn.IsValid() }
+
+// Ping asks the server.
+func (c *Conn) Ping(ctx context.Context) error {
+	defer c.tunnel.watch(ctx)()
+	return c.explain(ctx, c.Conn.Ping(ctx))
+}
+
+// BeginTx begins a transaction. Its Commit and Rollback end with ctx, too.
+func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	defer c.tunnel.watch(ctx)()
+	// go-mssqldb sends the ROLLBACK of a context that has ended, and does not wait
+	// for the answer: it would come during the next query. The tunnel ends waits.
+	t, err := c.Conn.BeginTx(context.WithoutCancel(ctx), opts)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return &tx{t, c, ctx}, nil
+}
+
+// PrepareContext returns a [*Stmt], or a statement for bulk copy, of which every
+// Exec ends with ctx.
+func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	s, err := c.Conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := s.(*mssql.Stmt); ok {
+		return &Stmt{s, c}, nil
+	}
+	return &bulk{s, c, ctx}, nil
+}
+
+// explain returns err, the error of a call with ctx, which may be why the
+// connection is lost.
+func (c *Conn) explain(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && c.tunnel.lost.Load() {
+		return fmt.Errorf("mssql: %w: %w", ctx.Err(), err)
+	}
+	return err
+}
+
+// Stmt is go-mssqldb's statement, the methods of which return as those of Conn
+// do.
+type Stmt struct {
+	*mssql.Stmt
+	conn *Conn
+}
+
+// ExecContext runs the statement.
+func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	defer s.conn.tunnel.watch(ctx)()
+	r, err := s.Stmt.ExecContext(ctx, args)
+	return r, s.conn.explain(ctx, err)
+}
+
+// QueryContext runs the statement. The rows, too, end with ctx.
+func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	release := s.conn.tunnel.watch(ctx)
+	r, err := s.Stmt.QueryContext(ctx, args)
+	switch r := r.(type) {
+	case *mssql.Rows:
+		return &rows{r, release}, nil
+	case *mssql.Rowsq:
+		return &rowsq{r, release}, nil
+	}
+	release()
+	return r, s.conn.explain(ctx, err)
+}
+
+type rows struct {
+	*mssql.Rows
+	release func()
+}
+
+func (r *rows) Close() error {
+	defer r.release()
+	return r.Rows.Close()
+}
+
+// rowsq are rows with messages in between, see [mssql.Rowsq].
+type rowsq struct {
+	*mssql.Rowsq
+	release func()
+}
+
+func (r *rowsq) Close() error {
+	defer r.release()
+	return r.Rowsq.Close()
+}
+
+type tx struct {
+	driver.Tx
+	conn *Conn
+	ctx  context.Context
+}
+
+func (t *tx) Commit() error {
+	defer t.conn.tunnel.watch(t.ctx)()
+	return t.conn.explain(t.ctx, t.Tx.Commit())
+}
+
+func (t *tx) Rollback() error {
+	defer t.conn.tunnel.watch(t.ctx)()
+	return t.conn.explain(t.ctx, t.Tx.Rollback())
+}
+
+// bulk is a bulk copy.
+type bulk struct {
+	driver.Stmt
+	conn *Conn
+	ctx  context.Context
+}
+
+// execer is of a driver.Stmt what bulk copy goes by.
+type execer interface {
+	Exec(args []driver.Value) (driver.Result, error)
+}
+
+func (b *bulk) Exec(args []driver.Value) (driver.Result, error) {
+	defer b.conn.tunnel.watch(b.ctx)()
+	r, err := b.Stmt.(execer).Exec(args)
+	return r, b.conn.explain(b.ctx, err)
 }

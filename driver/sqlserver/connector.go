@@ -63,7 +63,7 @@ type attempt struct {
 	unverified error // why the server of TLS inside TDS was refused
 
 	mu   sync.Mutex // guards conn
-	conn net.Conn   // nil before it is dialled
+	conn *tunnel    // nil before it is dialled
 }
 
 // HostName is asked of every HostDialer, and used by none.
@@ -81,11 +81,11 @@ func (a *attempt) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.conn = conn
+	a.conn = &tunnel{Conn: conn}
 	if a.ctx.Err() != nil {
 		_ = conn.Close()
 	}
-	return conn, nil
+	return a.conn, nil
 }
 
 // abort ends a login that is in progress.
