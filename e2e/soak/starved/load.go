@@ -202,7 +202,9 @@ func (l *load) end(alive func()) {
 	var closing sync.WaitGroup
 	for _, p := range l.pools {
 		closing.Go(func() {
-			broken(p.driver, l.calls.do(p.driver+" at the end", p.driver, endPatience, p.recovers))
+			if err := l.calls.do(p.driver+" at the end", p.driver, endPatience, p.recovers); err != nil {
+				broken(p.driver, fmt.Errorf("%w\n\tknown instances: %+v", err, l.dialer.Instances()))
+			}
 			_ = l.calls.do(p.driver+" Close", p.driver, endPatience, func(context.Context) error { return p.close() })
 		})
 	}

@@ -18,8 +18,7 @@ import (
 const refused = "refused"
 
 // way is the client's way to the instances: it asks the network where an
-// address leads at the moment, and waits as long as it may where SYNs are
-// swallowed.
+// address leads at the moment, and waits where SYNs are swallowed.
 type way struct{ network string }
 
 // DialContext is a [cloudsqlconn.DialFunc].
@@ -43,7 +42,21 @@ func (w way) DialContext(ctx context.Context, network, addr string) (net.Conn, e
 	return slowWriter{c.(*net.TCPConn)}, nil
 }
 
+// ask asks the network until it answers: a SYN that is lost is repeated after 1 s,
+// 3 s, 7 s and so on.
 func (w way) ask(ctx context.Context, addr string) (string, error) {
+	for pause := time.Second; ; pause *= 2 {
+		once, cancel := context.WithTimeout(ctx, pause)
+		to, err := w.askOnce(once, addr)
+		lost := once.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !lost {
+			return to, err
+		}
+	}
+}
+
+func (w way) askOnce(ctx context.Context, addr string) (string, error) {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", w.network)
 	if err != nil {
 		return "", err
