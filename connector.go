@@ -202,9 +202,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	if !l.Value.SameAddrs(l.Old) {
 		c.looks.found()
 	}
-	if !l.Value.HasAddrs(l.Old) {
-		c.dialer.moved(c, l.Old)
-	}
+	c.dialer.moved(c, l.Value)
 }
 
 // connect opens a connection by the first address that leads to the instance.

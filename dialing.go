@@ -91,9 +91,9 @@ func (g *dialing) tried() (moved bool) {
 	return moved
 }
 
-// isSlow asks for fresh metadata, unless the try with info has ended. If the
-// instance has other addresses by then, [Dialer.moved] ends the try; if not, it
-// gets all the time there is.
+// isSlow asks for fresh metadata, unless the try with info has ended, or there is
+// some already. If the instance has other addresses by then, [Dialer.moved] ends
+// the try; if not, it gets all the time there is.
 func (g *dialing) isSlow(info *admin.Info) {
 	g.dialer.mu.Lock()
 	c, over := g.connector, g.info != info
@@ -104,18 +104,21 @@ func (g *dialing) isSlow(info *admin.Info) {
 		}
 	}
 	g.dialer.mu.Unlock()
-	if !over && c.looks.slow() {
+	switch newer := c.cache.Status().Value; {
+	case newer != nil && newer != info:
+		g.dialer.moved(c, newer)
+	case !over && c.looks.slow():
 		c.cache.Refresh(info)
 	}
 }
 
-// moved ends the tries of Dials that are at the instance's old addresses, of
-// which some are not its any more: they go on at the new ones.
-func (d *Dialer) moved(c *connector, old *admin.Info) {
+// moved ends the tries of Dials that are at addresses of which some are not the
+// instance's any more, says newer: they go on at the new ones.
+func (d *Dialer) moved(c *connector, newer *admin.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for g := range d.dials {
-		if g.connector == c && g.info == old {
+		if g.connector == c && g.info != nil && !newer.HasAddrs(g.info) {
 			g.moved = true
 			g.cancel()
 		}

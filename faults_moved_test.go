@@ -87,6 +87,28 @@ func TestManyCallersWithLittleTimeFindAnInstanceThatHasMoved(t *testing.T) {
 	}
 }
 
+// A Dial that began before the last but one refresh.
+func TestAnOldDialFindsAnInstanceThatHasMoved(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{Addrs: publicOnly}, func(t *testing.T, w *world) {
+		w.wantDial()
+		w.Swallow(publicHost)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		began := time.Now()
+		wg.Go(func() {
+			if err := w.dial(20 * time.Second); err != nil || time.Since(began) > 5*time.Second {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		})
+		w.wantError(context.DeadlineExceeded, 300*time.Millisecond)
+		time.Sleep(time.Second)
+		w.wantCalls(4) // the addresses are the same, the metadata is another
+		w.instance.SetAddrs(movedTo)
+		for w.dial(500*time.Millisecond) != nil {
+		}
+	})
+}
+
 // A node of a read pool that was replaced.
 func TestCallersWithLittleTimeFindANodeThatHasMoved(t *testing.T) {
 	nodes := []cloudsqltest.Node{{Addrs: publicOnly}}

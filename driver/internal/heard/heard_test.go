@@ -80,3 +80,42 @@ func busy(t *testing.T, c net.Conn) {
 		t.Errorf("after the Read: %v", got)
 	}
 }
+
+// The same while somebody sits in a Write to a server that does not read, and in
+// a Read beside.
+func TestALookDoesNotWaitForAWrite(t *testing.T) {
+	t.Parallel()
+	for _, reading := range []bool{false, true} {
+		s := cloudsqltest.NewServer()
+		defer s.Close()
+		end := make(chan struct{})
+		defer close(end)
+		s.AddInstance(instance, cloudsqltest.Instance{Handler: func(net.Conn) { <-end }})
+		d, err := cloudsqlconn.NewDialer(context.Background(), s.Options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		c, err := d.Dial(t.Context(), instance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = c.Write(make([]byte, 1<<20))
+			}
+		})
+		if reading {
+			wg.Go(func() { _, _ = c.Read(make([]byte, 1)) })
+		}
+		for heard.Look(c) != heard.Busy {
+			runtime.Gosched()
+		}
+		_ = c.Close()
+		wg.Wait()
+		if got := heard.Look(c); got != heard.Something {
+			t.Errorf("closed: %v, want %v", got, heard.Something)
+		}
+	}
+}
