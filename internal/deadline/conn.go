@@ -121,7 +121,7 @@ func (c *Conn) expire(s *side) {
 	}
 	c.mu.Unlock()
 	if late {
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
 }
 

@@ -171,7 +171,7 @@ const maxDrain = 64 << 10
 // server's end after them.
 func (c *Conn) drain(latest time.Time, wait bool) {
 	half, ok := c.under.Conn.(interface{ CloseWrite() error })
-	wait = wait && ok && half.CloseWrite() == nil && c.under.Conn.SetReadDeadline(latest) == nil
+	wait = wait && ok && half.CloseWrite() == nil && c.under.SetReadDeadline(latest) == nil
 	_, inner := c.under.Conn.(*Conn) // the other drains its socket by itself
 	for n := 0; n < maxDrain && (wait || !inner && c.under.look() == nil); {
 		m, err := c.under.Conn.Read(make([]byte, 4<<10))

@@ -155,7 +155,7 @@ func (t *transport) setDeadlines(d time.Time, directions int) error {
 	if directions&reads != 0 {
 		t.limits.read = d
 		if !t.limits.own {
-			readErr = t.Conn.SetReadDeadline(d)
+			readErr = t.SetReadDeadline(d)
 		}
 	}
 	if directions&writes != 0 {
@@ -178,7 +178,7 @@ func (t *transport) within(d time.Duration, f func()) {
 		if t.limits.own = on; on {
 			limit = time.Now().Add(d)
 		}
-		_ = t.Conn.SetReadDeadline(limit)
+		_ = t.SetReadDeadline(limit)
 	}
 	own(true)
 	defer own(false)
