@@ -228,6 +228,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 			})
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
+				c.seen.overtaken(ctx, race.Unanswered(), try.Host)
 				c.memory.Good(try.Host)
 				c.looks.answered()
 				return try.Conn, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,6 +41,9 @@ func TestASilentAddressCostsAMomentOnceInTenMinutes(t *testing.T) {
 			t.Errorf("the first Dial took %v", d)
 		}
 		n.want("the first Dial", publicHost, privateHost)
+		if log := w.told.all(); !strings.Contains(log, "does not answer") || !strings.Contains(log, publicHost) {
+			t.Errorf("the log does not tell: %s", log)
+		}
 		for range 20 {
 			if d := dial(); d != 0 {
 				t.Errorf("a later Dial took %v", d)

@@ -46,6 +46,15 @@ func (o *observer) dialed(ctx context.Context, c net.Conn, took time.Duration) {
 	}
 }
 
+// overtaken is told of addresses that have not answered, so that another one was
+// used.
+func (o *observer) overtaken(ctx context.Context, silent []string, by string) {
+	if len(silent) > 0 && o.logs(ctx, slog.LevelInfo) {
+		o.named().LogAttrs(ctx, slog.LevelInfo, "an address does not answer and is tried last for ten minutes, another one is used",
+			slog.Any("silent", silent), slog.String("address", by))
+	}
+}
+
 // again is told of a failed try that another one follows.
 func (o *observer) again(ctx context.Context, err *Error) {
 	if o.logs(ctx, slog.LevelWarn) {
