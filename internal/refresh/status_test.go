@@ -38,6 +38,9 @@ func TestHistoryIsBounded(t *testing.T) {
 		w.answers(answer{after: latency, err: errors.New(strings.Repeat("é", 300_000))})
 		w.get(time.Hour)
 		time.Sleep(30 * time.Minute)
+		for w.c.Status().Fetching { // it is not in the history yet
+			time.Sleep(latency)
+		}
 		h := w.c.History()
 		if n := len(w.fetches()); n <= 16 || len(h) != 16 {
 			t.Fatalf("%d fetches, of which %d are remembered", n, len(h))
