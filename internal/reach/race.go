@@ -220,9 +220,10 @@ func (r *Race) arrive(t Try) Try {
 	return t
 }
 
-// start starts a try of the next host, unless there is none.
+// start starts a try of the next host, unless there is none, or time is up. The
+// first has its own say about that.
 func (r *Race) start() {
-	if r.started == len(r.hosts) || r.ctx.Err() != nil {
+	if r.started == len(r.hosts) || r.started > 0 && r.ctx.Err() != nil {
 		r.started = len(r.hosts)
 		return
 	}

@@ -267,6 +267,25 @@ func TestStopClosesWhatWasNotTaken(t *testing.T) {
 	})
 }
 
+// There is something to tell also if time was up before the first.
+func TestARaceThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	for _, prompt := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			h := newHosts(map[string]host{"a": {after: never}, "b": {after: never}})
+			r := reach.New(ctx, []string{"a", "b"}, 2, h.open)
+			r.Prompt = prompt
+			got := story(r, func(string) bool { return true })
+			r.Stop()
+			if want := []string{"0s a: context canceled"}; !slices.Equal(got, want) {
+				t.Errorf("prompt: %v: %q, want %q", prompt, got, want)
+			}
+		})
+	}
+}
+
 // A leader that was overtaken is tried again if the other is of no use.
 func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
 	t.Parallel()
