@@ -108,7 +108,7 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 	}
 	conn := tls.Client(raw, info.TLS(domain))
 	if !c.step(ctx, HopTLS, addr, func() (string, error) {
-		if err := conn.HandshakeContext(ctx); err != nil {
+		if err := c.d.shakeHands(ctx, conn); err != nil {
 			return "", fail(stepTLS, err)
 		}
 		return session(conn.ConnectionState()), nil

@@ -46,6 +46,9 @@ package cloudsqlconn
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -56,6 +59,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
@@ -266,10 +270,21 @@ func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info,
 	return conn, err
 }
 
+// shakeHands makes conn a TLS connection. A key of the program's own may sign
+// somewhere else, and not come back.
+func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContext(context.Context) error }) error {
+	switch d.cfg.key.(type) {
+	case nil, *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return conn.HandshakeContext(ctx)
+	}
+	_, err := foreign.Call(ctx, func() (struct{}, error) { return struct{}{}, conn.HandshakeContext(ctx) })
+	return err
+}
+
 // handshake makes raw a verified connection, or closes it.
 func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
 	tc := tlsconn.Client(raw, info.TLS(n.domain))
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := c.dialer.shakeHands(ctx, tc); err != nil {
 		_ = raw.Close()
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the other side ended the connection: %w", err)

@@ -171,55 +171,6 @@ func TestTLSIsSpokenOnTheWinnerOnly(t *testing.T) {
 	})
 }
 
-// A function of WithDialFunc that does not look at its context, as one that calls
-// Dial of an SSH client: a Dial ends with its caller's context, and by another
-// address if there is one.
-func TestADialFuncThatIgnoresItsContextHoldsNobodyUp(t *testing.T) {
-	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {
-		end := make(chan struct{})
-		defer close(end)
-		deaf := cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if host, _, _ := net.SplitHostPort(addr); host == publicHost {
-				<-end
-				return nil, errors.New("at last")
-			}
-			return w.DialContext(ctx, network, addr)
-		})
-		if d := took(func() { w.wantDial(deaf) }); d != stagger {
-			t.Errorf("Dial took %v", d)
-		}
-		if d := took(func() { w.wantError(context.DeadlineExceeded, time.Second, deaf, cloudsqlconn.WithPublicIP()) }); d > time.Second+10*time.Millisecond {
-			t.Errorf("a Dial with 1 s took %v", d)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		if d := took(func() { _, _ = w.dialer.Check(ctx, testInstance, deaf) }); d > 2*time.Second+10*time.Millisecond {
-			t.Errorf("a Check with 2 s took %v", d)
-		}
-	})
-}
-
-// The same for a Resolver.
-func TestAResolverThatIgnoresItsContextHoldsNobodyUp(t *testing.T) {
-	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
-		end := make(deafResolver)
-		defer close(end)
-		_ = w.dialer.Close()
-		w.dialer = w.newDialer(cloudsqlconn.WithResolver(end))
-		if d := took(func() { w.wantError(context.DeadlineExceeded, time.Second) }); d > time.Second+10*time.Millisecond {
-			t.Errorf("a Dial with 1 s took %v", d)
-		}
-	})
-}
-
-// deafResolver answers when it is closed.
-type deafResolver chan struct{}
-
-func (r deafResolver) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
-	<-r
-	return cloudsqlconn.Name{}, errors.New("at last")
-}
-
 // A TLS handshake that hangs leaves time for the next address.
 func TestAHandshakeThatHangsLeavesTimeForTheNextAddress(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{Addrs: threeAddrs}, func(t *testing.T, w *world) {

@@ -116,7 +116,8 @@ func WithLazyRefresh() Option {
 	return option(func(c *config) { c.lazy = true })
 }
 
-// WithPrivateKey sets the client key. Default: an RSA key of 2048 bits, made
+// WithPrivateKey sets the client key. It signs at each handshake; a Dial does not
+// wait for a Sign that takes longer than its context lasts. Default: an RSA key of 2048 bits, made
 // in the background, one for the whole process.
 func WithPrivateKey(key crypto.Signer) Option {
 	return option(func(c *config) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
@@ -46,7 +47,7 @@ func (nameResolver) close() {}
 type customResolver struct{ Resolver }
 
 func (r customResolver) resolve(ctx context.Context, name string) (target, error) {
-	n, err := inTime(ctx, func() (Name, error) { return r.Resolve(ctx, name) })
+	n, err := foreign.Call(ctx, func() (Name, error) { return r.Resolve(ctx, name) })
 	if err == nil && n.project == "" {
 		err = &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))}
 	}
@@ -55,36 +56,9 @@ func (r customResolver) resolve(ctx context.Context, name string) (target, error
 
 func (customResolver) close() {}
 
-// inTime calls f, which is the program's own, and does not wait for longer than
-// ctx lasts. A call that does not end keeps its goroutine.
-func inTime[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	results := make(chan result, 1)
-	go func() {
-		v, err := f()
-		results <- result{v, err}
-	}()
-	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-ctx.Done():
-	}
-	select {
-	case r := <-results: // its own error says more
-		return r.value, r.err
-	case <-time.After(grace):
-		return *new(T), context.Cause(ctx)
-	}
-}
-
-// grace is how long a call is waited for after its context has ended.
-const grace = 5 * time.Millisecond
-
 // DNS looks up names as [net.Resolver] does. Its methods are called from many
-// goroutines at once and must return soon after ctx ends.
+// goroutines at once. They should return soon after ctx ends; nobody waits for one
+// that does not, not even Close.
 type DNS interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 	LookupCNAME(ctx context.Context, host string) (string, error)

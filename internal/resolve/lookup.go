@@ -3,6 +3,8 @@ package resolve
 import (
 	"context"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
 )
 
 // lookup is a question that is asked again and again, by one at a time. It
@@ -51,10 +53,12 @@ func start[T any](r *Resolver, l *lookup[T], seen *flight[T]) *flight[T] {
 		ctx, cancel := context.WithTimeout(r.ctx, lookupTimeout)
 		defer cancel()
 		defer close(f.landed)
-		f.value, f.err = l.ask(ctx, func(err error) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			f.told = err
+		f.value, f.err = foreign.Call(ctx, func() (T, error) {
+			return l.ask(ctx, func(err error) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				f.told = err
+			})
 		})
 	})
 	return f

@@ -25,7 +25,7 @@ import (
 var ErrClosed = errors.New("resolve: resolver is closed")
 
 // DNS is what is needed of a *net.Resolver. Its methods are called from many
-// goroutines at once, and must return soon after ctx ends.
+// goroutines at once, and should return soon after ctx ends.
 type DNS interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 	LookupCNAME(ctx context.Context, host string) (string, error)

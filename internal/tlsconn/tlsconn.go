@@ -26,13 +26,13 @@ import (
 type Conn struct {
 	*tls.Conn
 	under transport
-	outer bool
 
 	wrote, heard atomic.Bool // data
 
 	readMu sync.Mutex // held by Reads and looks
 	peeked []byte     // what a look has read, at most one byte; guarded by readMu
 	one    [1]byte    // peeked is in it
+	outer  bool       // see Outer
 
 	writeMu sync.Mutex // held by Writes and looks: TLS may have to answer what is read
 }
