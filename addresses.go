@@ -55,7 +55,7 @@ func hosts(addrs admin.Addrs, types []IPType) []string {
 	if len(types) == 1 {
 		return slices.Clip(addrs[types[0].String()])
 	}
-	var hosts []string
+	hosts := make([]string, 0, len(types))
 	for _, t := range types {
 		hosts = append(hosts, addrs[t.String()]...)
 	}
