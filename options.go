@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
 const (
@@ -44,6 +45,7 @@ type config struct {
 	key            crypto.Signer
 	names          nameConfig
 	observe        observeConfig
+	sqlData        sqldata.Endpoint // empty: the Admin API's host
 	dial           dialConfig
 	errs           []error // about options that cannot even be stored
 }
@@ -67,6 +69,7 @@ func newConfig(opts []Option) (config, error) {
 		observe:        observeConfig{log: slog.New(slog.DiscardHandler)},
 		dial: dialConfig{
 			types:     []IPType{PublicIP, PrivateIP, PSC},
+			sqlData:   SQLDataNever,
 			dialFunc:  (&reach.Dialer{Dialer: net.Dialer{KeepAlive: -1}}).DialContext, // netdial.KeepAlive comes after it
 			keepAlive: defaultKeepAlive,
 			exchange:  true,

@@ -16,6 +16,7 @@ import (
 type dialConfig struct {
 	iam       bool
 	types     []IPType
+	sqlData   SQLDataMode
 	dialFunc  DialFunc
 	foreign   bool           // dialFunc is the program's own
 	proxy     *netdial.Proxy // nil: none

@@ -1,0 +1,73 @@
+package sqldata
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// StatusError is the status with which a stream has failed. The service has sent
+// it, or gRPC has made it of what has happened to the connection.
+type StatusError struct {
+	Code    codes.Code
+	Message string
+	// Reason is that of an ErrorInfo in the status, or a reason of the service
+	// in its text; "" if there is neither.
+	Reason string
+	// RetryAfter is how long the service wants to be left alone, 0 if it does
+	// not say.
+	RetryAfter time.Duration
+	// Service is whether the status is the service's own.
+	Service bool
+
+	status *status.Status
+}
+
+func newStatusError(s *status.Status) *StatusError {
+	e := &StatusError{Code: s.Code(), Message: s.Message(), status: s}
+	for _, detail := range s.Details() {
+		switch d := detail.(type) {
+		case *errdetails.ErrorInfo:
+			e.Reason = cmp.Or(e.Reason, d.GetReason())
+		case *errdetails.RetryInfo:
+			e.RetryAfter = max(e.RetryAfter, d.GetRetryDelay().AsDuration())
+		}
+	}
+	if _, after, ok := strings.Cut(e.Message, wire.ReasonPrefix); e.Reason == "" && ok {
+		word, _, _ := strings.Cut(after, " ")
+		e.Reason = wire.ReasonPrefix + strings.TrimRight(word, ".,:;")
+	}
+	return e
+}
+
+// Error is one line: the code, as gRPC spells it, and the text.
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("%v: %s", e.Code, e.Message)
+	if e.Reason != "" && !strings.Contains(e.Message, e.Reason) {
+		text += " (" + e.Reason + ")"
+	}
+	return text
+}
+
+// GRPCStatus returns the status, for [status.FromError].
+func (e *StatusError) GRPCStatus() *status.Status { return e.status }
+
+// Unserved reports whether the instance has to be reached by an address: SQL
+// Data does not serve it, or is not allowed for it.
+func (e *StatusError) Unserved() bool {
+	return e.Code == codes.FailedPrecondition && (e.Reason == wire.UnsupportedType ||
+		e.Reason != wire.InvalidAck && (strings.HasPrefix(e.Message, wire.EditionRefusal) || strings.Contains(e.Message, "does not allow connect tunnel")))
+}
+
+// normalEnd reports whether the status is the end of the database connection,
+// like any other.
+func (e *StatusError) normalEnd() bool {
+	return e.Code == codes.OK || e.Code == codes.Canceled && (e.Reason == wire.ClientClosed || e.Reason == wire.ServerClosed)
+}
