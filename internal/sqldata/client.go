@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,8 @@ type Route struct {
 // goroutine, and no connection, before the first Open.
 type Client struct {
 	cfg   Config
-	terse atomic.Bool // the service says nothing first: silence tells nothing about a connection
+	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
+	calm  atomic.Bool // the server has complained about pings
 
 	mu     sync.Mutex // guards everything below, and the links; never held over I/O
 	pools  map[*Route]*pool
@@ -104,7 +106,7 @@ func (c *Client) Close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for _, p := range c.pools {
-		for _, l := range p.links {
+		for _, l := range slices.Clone(p.links) {
 			l.retireLocked()
 		}
 	}

@@ -34,7 +34,7 @@ var (
 type Conn struct {
 	stream  grpc.ClientStream
 	cancel  context.CancelFunc // ends the stream
-	release func()             // gives the stream's place back; may be called again
+	release func(error)        // gives the stream's place back, and says how it has ended; may be called again
 	name    string             // of the instance
 
 	mu     sync.Mutex // guards everything below; never held over a call of stream
@@ -64,7 +64,7 @@ var _ net.Conn = (*Conn)(nil)
 
 // newConn returns a connection over a stream whose session has been started.
 // release is called once the stream has ended.
-func newConn(stream grpc.ClientStream, cancel context.CancelFunc, release func(), name string) *Conn {
+func newConn(stream grpc.ClientStream, cancel context.CancelFunc, release func(error), name string) *Conn {
 	c := &Conn{stream: stream, cancel: cancel, release: release, name: name, first: make(chan struct{})}
 	c.readable.L, c.writable.L = &c.mu, &c.mu
 	return c
@@ -169,7 +169,7 @@ func (c *Conn) endLocked(err error) {
 		c.grace.Stop()
 	}
 	c.cancel()
-	c.release()
+	c.release(err)
 	c.writable.Broadcast()
 }
 

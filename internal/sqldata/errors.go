@@ -68,6 +68,13 @@ func ending(s *status.Status) error {
 	return io.EOF
 }
 
+// tooManyPings reports whether the server has ended the connection because of
+// its pings. gRPC tells that in the text only.
+func tooManyPings(err error) bool {
+	e, ok := errors.AsType[*StatusError](err)
+	return ok && e.Code == codes.Unavailable && strings.Contains(e.Message, "too_many_pings")
+}
+
 // Error is one line: the code, as gRPC spells it, and the text.
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("%v: %s", e.Code, e.Message)

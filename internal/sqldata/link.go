@@ -33,16 +33,20 @@ const (
 	idleTime = 5 * time.Minute
 
 	// After pingAfter of silence a link with streams is asked for a sign of life,
-	// and given up if none comes within pingTimeout.
-	pingAfter   = 30 * time.Second
-	pingTimeout = 10 * time.Second
+	// and given up if none comes within pingTimeout. Google's connector for Node
+	// does the same. Where the server ends connections for that, it is as seldom
+	// as servers of gRPC allow by default.
+	pingAfter     = 30 * time.Second
+	calmPingAfter = 330 * time.Second
+	pingTimeout   = 10 * time.Second
 
 	// connectTimeout is how long a link may take to connect.
 	connectTimeout = 20 * time.Second
 )
 
-// pool is the links of one route.
+// pool is the links of one route that take streams.
 type pool struct {
+	route *Route
 	links []*link
 	most  int // streams on one of them
 }
@@ -50,7 +54,7 @@ type pool struct {
 // link is an HTTP/2 connection, and those that take its place.
 type link struct {
 	client *Client
-	route  *Route
+	pool   *pool
 	cc     *grpc.ClientConn
 	heard  atomic.Int64 // reads that have brought something
 
@@ -73,8 +77,7 @@ func (c *Client) take(r *Route, since time.Time) (*link, error) {
 	}
 	p := c.pools[r]
 	if p == nil {
-		p = &pool{most: maxStreams}
-		c.pools[r] = p
+		p = &pool{route: r, most: maxStreams}
 	}
 	var (
 		taken *link
@@ -93,7 +96,7 @@ func (c *Client) take(r *Route, since time.Time) (*link, error) {
 		}
 	}
 	if taken == nil {
-		l, err := c.newLinkLocked(r, p)
+		l, err := c.newLinkLocked(p)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +106,7 @@ func (c *Client) take(r *Route, since time.Time) (*link, error) {
 	taken.streams++
 	taken.idle.Stop()
 	if free <= p.most/8 { // so that the next ones need not wait
-		if l, err := c.newLinkLocked(r, p); err == nil {
+		if l, err := c.newLinkLocked(p); err == nil {
 			l.idle.Reset(idleTime)
 			l.cc.Connect()
 		}
@@ -111,9 +114,9 @@ func (c *Client) take(r *Route, since time.Time) (*link, error) {
 	return taken, nil
 }
 
-func (c *Client) newLinkLocked(r *Route, p *pool) (*link, error) {
+func (c *Client) newLinkLocked(p *pool) (*link, error) {
 	now := time.Now()
-	l := &link{client: c, route: r, born: now, until: now.Add(lifetime + rand.N(lifetime/10))}
+	l := &link{client: c, pool: p, born: now, until: now.Add(lifetime + rand.N(lifetime/10))}
 	creds := insecure.NewCredentials()
 	if e := c.cfg.Endpoint; !e.Plaintext {
 		config := &tls.Config{}
@@ -123,6 +126,10 @@ func (c *Client) newLinkLocked(r *Route, p *pool) (*link, error) {
 		config.ServerName, config.NextProtos = e.Host, nil // gRPC sets these
 		creds = credentials.NewTLS(config)
 	}
+	ping := keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}
+	if c.calm.Load() {
+		ping.Time = calmPingAfter
+	}
 	cc, err := grpc.NewClient("passthrough:///"+c.cfg.Endpoint.Addr(),
 		grpc.WithContextDialer(l.dial),
 		grpc.WithTransportCredentials(creds),
@@ -131,7 +138,7 @@ func (c *Client) newLinkLocked(r *Route, p *pool) (*link, error) {
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0), // links see to that
 		grpc.WithSharedWriteBuffer(true),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.WithKeepaliveParams(ping),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec), grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 	)
@@ -142,6 +149,7 @@ func (c *Client) newLinkLocked(r *Route, p *pool) (*link, error) {
 	l.idle = time.AfterFunc(idleTime, l.expire)
 	l.idle.Stop()
 	p.links = append(p.links, l)
+	c.pools[p.route] = p
 	return l, nil
 }
 
@@ -154,7 +162,7 @@ func (l *link) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	results := make(chan result)
 	go func() {
-		conn, err := l.route.Dial(ctx, "tcp", addr)
+		conn, err := l.pool.route.Dial(ctx, "tcp", addr)
 		select {
 		case results <- result{conn, err}:
 		case <-ctx.Done():
@@ -196,9 +204,7 @@ func (l *link) ready() bool { return l.cc.GetState() == connectivity.Ready }
 func (c *Client) full(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.pools[l.route]; p != nil {
-		p.most = min(p.most, max(l.open, 1))
-	}
+	l.pool.most = min(l.pool.most, max(l.open, 1))
 }
 
 // opened is told that there is a stream for a place.
@@ -254,10 +260,10 @@ func (l *link) retireLocked() {
 	}
 	l.retired = true
 	l.idle.Stop()
-	p := l.client.pools[l.route]
+	p := l.pool
 	p.links = slices.DeleteFunc(p.links, func(other *link) bool { return other == l })
 	if len(p.links) == 0 {
-		delete(l.client.pools, l.route)
+		delete(l.client.pools, p.route)
 	}
 	if l.streams == 0 {
 		l.close()

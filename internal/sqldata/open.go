@@ -120,6 +120,15 @@ func (a *attempt) drop() {
 	a.link.client.giveBack(a)
 }
 
+// ended is told how the stream has ended.
+func (a *attempt) ended(err error) {
+	if tooManyPings(err) {
+		a.link.client.calm.Store(true)
+		a.link.retire()
+	}
+	a.link.client.giveBack(a)
+}
+
 // run opens the stream and starts the session.
 func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, done <-chan struct{}) {
 	stream, err := a.link.cc.NewStream(ctx, &wire.Desc, wire.Path)
@@ -137,7 +146,7 @@ func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, 
 		return
 	}
 	a.link.client.opened(a)
-	c := newConn(stream, a.cancel, func() { a.link.client.giveBack(a) }, s.Name())
+	c := newConn(stream, a.cancel, a.ended, s.Name())
 	events <- event{attempt: a, conn: c}
 	if err, heard := c.hear(done); heard {
 		events <- event{attempt: a, err: err}

@@ -9,10 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
@@ -33,8 +35,58 @@ type world struct {
 	open     atomic.Int64 // that have not ended
 
 	mu    sync.Mutex
-	conns []*memnet.Conn // of the client
-	hole  bool           // connections from now on swallow what is sent
+	conns []*holeConn // of the client
+}
+
+// holeConn is a connection whose network can go: what is sent is swallowed, and
+// nothing comes.
+type holeConn struct {
+	*memnet.Conn
+	hole   atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *holeConn) Write(b []byte) (int, error) {
+	if c.hole.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *holeConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.hole.Load() {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *holeConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// tcp returns the client's nth TCP connection.
+func (w *world) tcp(n int) *holeConn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conns[n]
+}
+
+// connected is how many TCP connections the client has not closed.
+func (w *world) connected() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		select {
+		case <-c.closed:
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // script is what the service does with a stream.
@@ -102,7 +154,8 @@ func inWorld(t *testing.T, do script, test func(w *world), opts ...grpc.ServerOp
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, listener: memnet.Listen("127.0.0.1:443")}
-		server := grpc.NewServer(append(opts, grpc.ForceServerCodecV2(wire.Codec))...)
+		opts = append([]grpc.ServerOption{grpc.ForceServerCodecV2(wire.Codec), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second})}, opts...)
+		server := grpc.NewServer(opts...)
 		desc := wire.Desc
 		desc.Handler = func(_ any, s grpc.ServerStream) error {
 			w.streams.Add(1)
@@ -130,8 +183,9 @@ func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conns = append(w.conns, c.(*memnet.Conn))
-	return c, nil
+	hole := &holeConn{Conn: c.(*memnet.Conn), closed: make(chan struct{})}
+	w.conns = append(w.conns, hole)
+	return hole, nil
 }
 
 // connect opens a connection.
