@@ -67,9 +67,9 @@ type link struct {
 	idle    *time.Timer
 }
 
-// take returns a link with a place for a stream, which is given back. It is not
-// older than since.
-func (c *Client) take(r *Route, since time.Time) (*link, error) {
+// take returns a link with a place for a stream, which is given back. Beside an
+// attempt it is another link, made since: older ones may be as dead.
+func (c *Client) take(r *Route, beside *attempt) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -88,7 +88,7 @@ func (c *Client) take(r *Route, since time.Time) (*link, error) {
 		case time.Now().After(l.until):
 			l.retireLocked()
 		case l.streams >= p.most:
-		case taken == nil && !l.born.Before(since):
+		case taken == nil && (beside == nil || l != beside.link && l.born.After(beside.began)):
 			taken = l
 			free += p.most - l.streams - 1
 		default:

@@ -25,6 +25,7 @@ const (
 // attempt is a try to open a stream over one link.
 type attempt struct {
 	link   *link
+	began  time.Time
 	heard  int64              // by the link, before
 	cancel context.CancelFunc // ends the stream
 
@@ -53,7 +54,6 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r
 		failed   error // of an attempt, while another goes on
 		events   = make(chan event, 4)
 		done     = make(chan struct{})
-		start    = time.Now()
 		ticker   = time.NewTicker(look)
 	)
 	defer ticker.Stop()
@@ -65,18 +65,18 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r
 			}
 		}
 	}()
-	begin := func(since time.Time) error {
-		l, err := c.take(r, since)
+	begin := func(beside *attempt) error {
+		l, err := c.take(r, beside)
 		if err != nil {
 			return err
 		}
 		streamCtx, cancel := context.WithCancel(metadata.NewOutgoingContext(context.Background(), header))
-		a := &attempt{link: l, heard: l.heard.Load(), cancel: cancel}
+		a := &attempt{link: l, began: time.Now(), heard: l.heard.Load(), cancel: cancel}
 		attempts = append(attempts, a)
 		go a.run(streamCtx, s, events, done)
 		return nil
 	}
-	if err := begin(time.Time{}); err != nil {
+	if err := begin(nil); err != nil {
 		return nil, err
 	}
 	for {
@@ -104,7 +104,7 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r
 				won = a
 				return won.conn, nil
 			case len(attempts) == 1 && failed == nil && c.stuck(a):
-				if err := begin(start); err != nil {
+				if err := begin(a); err != nil {
 					return nil, err
 				}
 			}

@@ -135,7 +135,9 @@ func TestADeadConnectionHoldsUpNobody(t *testing.T) {
 		old := w.connect()
 		write(t, old, "hello")
 		wantRead(t, old, "hello")
+		more := w.fill() // so that a second connection is there
 		w.tcp(0).hole.Store(true)
+		w.tcp(1).hole.Store(true)
 		began := time.Now()
 		c := w.connect()
 		if took := time.Since(began); took > 1500*time.Millisecond {
@@ -144,8 +146,8 @@ func TestADeadConnectionHoldsUpNobody(t *testing.T) {
 		write(t, c, "hello")
 		wantRead(t, c, "hello")
 		_ = c.Close()
-		if n := w.dials.Load(); n != 2 {
-			t.Errorf("%d TCP connections, want 2", n)
+		if n := w.dials.Load(); n != 3 {
+			t.Errorf("%d TCP connections, want 3", n)
 		}
 		// The one that is there is given up, and its Read says so.
 		_, err := old.Read(make([]byte, 1))
@@ -155,8 +157,55 @@ func TestADeadConnectionHoldsUpNobody(t *testing.T) {
 		if took := time.Since(began); took > 45*time.Second {
 			t.Errorf("the dead connection was noticed after %v", took)
 		}
-		_ = old.Close()
+		for _, c := range append(more, old) {
+			_ = c.Close()
+		}
 	})
+}
+
+// While one connection hangs, another is tried; the errors of both are told.
+func TestASecondConnectionIsTriedBesideOneThatHangs(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		works bool
+		want  []string
+	}{
+		"the second works": {true, nil},
+		"both fail":        {false, []string{"the reason", "before that", "refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, echo, func(w *world) {
+				dial := w.route.Dial
+				w.route = &sqldata.Route{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if w.dials.Add(1) == 1 {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					if !tt.works {
+						return nil, errors.New("refused")
+					}
+					return dial(ctx, network, addr)
+				}}
+				ctx, cancel := context.WithTimeoutCause(w.t.Context(), 5*time.Second, errors.New("the reason"))
+				defer cancel()
+				began := time.Now()
+				c, err := w.client.Open(ctx, session, w.route)
+				if tt.works {
+					if took := time.Since(began); err != nil || took != time.Second {
+						t.Errorf("after %v: %v", took, err)
+					}
+					_ = c.Close()
+					return
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("%v does not tell %q", err, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // The context's own end is told, with what Open waited for. Google's connector

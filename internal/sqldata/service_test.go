@@ -198,6 +198,15 @@ func (w *world) connect() *sqldata.Conn {
 	return c
 }
 
+// fill opens connections until there is a second TCP connection.
+func (w *world) fill() (conns []*sqldata.Conn) {
+	for w.dials.Load() < 2 {
+		conns = append(conns, w.connect())
+		synctest.Wait()
+	}
+	return conns
+}
+
 // wantRead reads exactly want.
 func wantRead(t *testing.T, c io.Reader, want string) {
 	t.Helper()

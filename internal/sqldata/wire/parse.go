@@ -122,6 +122,9 @@ func (p *parser) data() *Data {
 			d.Offset = int64(p.varint())
 		case p.is(packetBytes):
 			n := p.length()
+			if n > p.in.Len()-after {
+				p.err = errMalformed
+			}
 			if p.err == nil && n == p.in.Len() {
 				p.taken = true
 				p.in.Offset = d.Offset
