@@ -13,6 +13,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
@@ -43,19 +49,65 @@ type Route struct {
 
 // Client opens streams. Its methods are safe for concurrent use. It has no
 // goroutine, and no connection, before the first Open.
-type Client struct{ cfg Config }
+type Client struct {
+	cfg   Config
+	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
+	calm  atomic.Bool // the server has complained about pings
+
+	mu     sync.Mutex // guards everything below, and the links; never held over I/O
+	pools  map[*Route]*pool
+	closed bool
+}
 
 // New returns a client. It does not use the network.
-func New(cfg Config) *Client { return &Client{cfg: cfg} }
+func New(cfg Config) *Client { return &Client{cfg: cfg, pools: map[*Route]*pool{}} }
+
+// ErrClosed is the error of Open after Close.
+var ErrClosed = errors.New("sqldata: the client is closed")
 
 // Open opens a stream, and waits for the service's first message, or for its
 // refusal, which is a [*StatusError]. A service that says nothing for a second,
 // though the connection to it is alive, is waited for no longer: the connection
-// is returned, and not [Conn.Answered]. ctx bounds Open alone.
+// is returned, and is not [Conn.Answered]. ctx bounds Open alone.
 func (c *Client) Open(ctx context.Context, s wire.Session, r *Route) (*Conn, error) {
-	return nil, errors.New("not there yet")
+	for replaced := false; ; replaced = true {
+		header, token, err := c.header(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := c.open(ctx, s, header, r)
+		refused, ok := errors.AsType[*StatusError](err)
+		if ok && refused.Code == codes.Unauthenticated && !replaced && c.cfg.Replace != nil && c.cfg.Replace(token) {
+			continue
+		}
+		return conn, err
+	}
 }
 
-// Close refuses further streams, and closes connections without any. The others
-// are closed after their last stream.
-func (c *Client) Close() {}
+// header returns what is sent in front of a session, and the token in it.
+func (c *Client) header(ctx context.Context, s wire.Session) (header metadata.MD, token string, err error) {
+	header = metadata.MD{"x-goog-request-params": {s.RoutingHeader()}}
+	if c.cfg.QuotaProject != "" {
+		header.Set("x-goog-user-project", c.cfg.QuotaProject)
+	}
+	if c.cfg.Token != nil {
+		if token, err = c.cfg.Token(ctx); err != nil {
+			return nil, "", err
+		}
+		header.Set("authorization", "Bearer "+token)
+	}
+	return header, token, nil
+}
+
+// Close refuses further streams, and closes HTTP/2 connections without any. The
+// others are closed after their last stream.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, p := range c.pools {
+		for _, l := range slices.Clone(p.links) {
+			l.retireLocked()
+		}
+	}
+}

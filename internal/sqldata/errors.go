@@ -2,11 +2,14 @@ package sqldata
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -14,7 +17,8 @@ import (
 )
 
 // StatusError is the status with which a stream has failed. The service has sent
-// it, or gRPC has made it of what has happened to the connection.
+// it, or gRPC has made it of what has happened to the connection: then the code
+// is Unavailable, Internal or Unknown, since no limits of size or time are set.
 type StatusError struct {
 	Code    codes.Code
 	Message string
@@ -24,8 +28,6 @@ type StatusError struct {
 	// RetryAfter is how long the service wants to be left alone, 0 if it does
 	// not say.
 	RetryAfter time.Duration
-	// Service is whether the status is the service's own.
-	Service bool
 
 	status *status.Status
 }
@@ -45,6 +47,32 @@ func newStatusError(s *status.Status) *StatusError {
 		e.Reason = wire.ReasonPrefix + strings.TrimRight(word, ".,:;")
 	}
 	return e
+}
+
+// streamError is what the error of a stream's method means: io.EOF after an end
+// of the database connection like any other.
+func streamError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return ending(status.Convert(err))
+}
+
+// terminated is what the end of a session means.
+func terminated(s *spb.Status) error { return ending(status.FromProto(s)) }
+
+func ending(s *status.Status) error {
+	if e := newStatusError(s); !e.normalEnd() {
+		return e
+	}
+	return io.EOF
+}
+
+// tooManyPings reports whether the server has ended the connection because of
+// its pings. gRPC tells that in the text only.
+func tooManyPings(err error) bool {
+	e, ok := errors.AsType[*StatusError](err)
+	return ok && e.Code == codes.Unavailable && strings.Contains(e.Message, "too_many_pings")
 }
 
 // Error is one line: the code, as gRPC spells it, and the text.

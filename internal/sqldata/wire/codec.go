@@ -164,16 +164,16 @@ func unmarshalRequest(data mem.BufferSlice, m *Request) error {
 	*m = Request{}
 	p := newParser(data)
 	for p.next() {
-		switch p.field {
-		case requestAck:
+		switch {
+		case p.is(requestAck):
 			m.Ack = p.ack()
-		case requestStart:
+		case p.is(requestStart):
 			*m = Request{Ack: m.Ack, Start: p.session()}
-		case requestContinue:
+		case p.is(requestContinue):
 			*m = Request{Ack: m.Ack, Continue: p.session()}
-		case requestData:
+		case p.is(requestData):
 			*m = Request{Ack: m.Ack, Data: p.data()}
-		case requestTerminate:
+		case p.is(requestTerminate):
 			*m = Request{Ack: m.Ack, Terminate: p.terminate()}
 		default:
 			p.skip()
@@ -186,14 +186,14 @@ func unmarshalResponse(data mem.BufferSlice, m *Response) error {
 	*m = Response{}
 	p := newParser(data)
 	for p.next() {
-		switch p.field {
-		case responseAck:
+		switch {
+		case p.is(responseAck):
 			m.Ack = p.ack()
-		case responseMetadata:
+		case p.is(responseMetadata):
 			*m = Response{Ack: m.Ack, Metadata: p.metadata()}
-		case responseData:
+		case p.is(responseData):
 			*m = Response{Ack: m.Ack, Data: p.data()}
-		case responseTerminate:
+		case p.is(responseTerminate):
 			*m = Response{Ack: m.Ack, Terminate: p.terminate()}
 		default:
 			p.skip()

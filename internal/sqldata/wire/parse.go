@@ -37,6 +37,9 @@ func (p *parser) next() bool {
 	return p.err == nil
 }
 
+// is reports whether the field is this one. All that are known have a length.
+func (p *parser) is(n protowire.Number) bool { return p.field == n && p.typ == protowire.BytesType }
+
 // end returns what has gone wrong.
 func (p *parser) end() error {
 	if !p.taken || p.err != nil {
@@ -67,10 +70,6 @@ func (p *parser) varint() (v uint64) {
 
 // length reads the length of a field that has one.
 func (p *parser) length() int {
-	if p.typ != protowire.BytesType {
-		p.err = errMalformed
-		return 0
-	}
 	n := p.varint()
 	if p.err != nil || n > uint64(p.in.Len()) {
 		p.err = errMalformed
@@ -121,8 +120,11 @@ func (p *parser) data() *Data {
 		switch {
 		case p.field == packetOffset && p.typ == protowire.VarintType:
 			d.Offset = int64(p.varint())
-		case p.field == packetBytes:
+		case p.is(packetBytes):
 			n := p.length()
+			if n > p.in.Len()-after {
+				p.err = errMalformed
+			}
 			if p.err == nil && n == p.in.Len() {
 				p.taken = true
 				p.in.Offset = d.Offset

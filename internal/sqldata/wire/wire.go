@@ -11,6 +11,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -45,6 +46,11 @@ type Session struct {
 // NewSession is the session of an instance that is not resumed.
 func NewSession(project, region, instance string) Session {
 	return Session{Location: "locations/" + region, Instance: "projects/" + project + "/instances/" + instance}
+}
+
+// Name is the instance's connection name.
+func (s Session) Name() string {
+	return strings.Replace(strings.TrimPrefix(s.Instance, "projects/"), "/instances/", ":"+strings.TrimPrefix(s.Location, "locations/")+":", 1)
 }
 
 // RoutingHeader is the value of x-goog-request-params, by which the front end

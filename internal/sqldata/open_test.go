@@ -1,0 +1,418 @@
+package sqldata_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// Google's connector has one HTTP/2 connection, and its Dial waits at the stream
+// limit until its context ends.
+func TestALimitOfStreamsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		limit uint32
+		conns int
+		most  int64 // TCP connections
+	}{
+		"100": {100, 150, 4},
+		"3":   {3, 30, 12},
+		"1":   {1, 5, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, echo, func(w *world) {
+				began := time.Now()
+				conns := make(chan *sqldata.Conn, tt.conns)
+				var wg sync.WaitGroup
+				for range tt.conns {
+					wg.Go(func() {
+						c, err := w.client.Open(w.t.Context(), session, w.route)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						conns <- c
+						write(t, c, "hello")
+						wantRead(t, c, "hello")
+					})
+				}
+				wg.Wait()
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("took %v", took)
+				}
+				if n := w.open.Load(); int(n) != tt.conns {
+					t.Errorf("%d streams, want %d", n, tt.conns)
+				}
+				if n := w.dials.Load(); n > tt.most {
+					t.Errorf("%d TCP connections, want %d at most", n, tt.most)
+				}
+				close(conns)
+				for c := range conns {
+					_ = c.Close()
+				}
+			}, grpc.MaxConcurrentStreams(tt.limit))
+		})
+	}
+}
+
+func TestARefusalIsTheErrorOfOpen(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(s stream) error {
+		if _, err := s.recv(); err != nil {
+			return err
+		}
+		return status.Error(codes.FailedPrecondition, wire.EditionRefusal+": ENTERPRISE")
+	}, func(w *world) {
+		_, err := w.client.Open(w.t.Context(), session, w.route)
+		e, ok := errors.AsType[*sqldata.StatusError](err)
+		if !ok || !e.Unserved() || status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A service that waits for the first byte of the client's is not waited for, but
+// for a second, and takes no connection more than one that says something.
+func TestASilentServiceIsWaitedForASecond(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(s stream) error {
+		if _, err := s.recv(); err != nil {
+			return err
+		}
+		text, err := s.read()
+		if err != nil {
+			return err
+		}
+		if err := s.SendMsg(&wire.Response{Metadata: &wire.Metadata{}}); err != nil {
+			return err
+		}
+		return s.write(text)
+	}, func(w *world) {
+		var conns []*sqldata.Conn
+		for range 10 {
+			began := time.Now()
+			c := w.connect()
+			if took := time.Since(began); took != time.Second || c.Answered() {
+				t.Errorf("Open took %v; answered %v", took, c.Answered())
+			}
+			conns = append(conns, c)
+		}
+		if n := w.dials.Load(); n != 1 {
+			t.Errorf("%d TCP connections, want 1", n)
+		}
+		for _, c := range conns {
+			write(t, c, "hello")
+			wantRead(t, c, "hello")
+			if !c.Answered() {
+				t.Error("not answered")
+			}
+			_ = c.Close()
+		}
+	})
+}
+
+// A connection whose network has gone is found out by the Dial that meets it, not
+// after hours.
+func TestADeadConnectionHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		old := w.connect()
+		write(t, old, "hello")
+		wantRead(t, old, "hello")
+		more := w.fill() // so that a second connection is there
+		w.tcp(0).hole.Store(true)
+		w.tcp(1).hole.Store(true)
+		began := time.Now()
+		c := w.connect()
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("Open took %v", took)
+		}
+		write(t, c, "hello")
+		wantRead(t, c, "hello")
+		_ = c.Close()
+		if n := w.dials.Load(); n != 3 {
+			t.Errorf("%d TCP connections, want 3", n)
+		}
+		// The one that is there is given up, and its Read says so.
+		_, err := old.Read(make([]byte, 1))
+		if e, ok := errors.AsType[*sqldata.StatusError](err); !ok || e.Code != codes.Unavailable {
+			t.Errorf("Read: %v", err)
+		}
+		if took := time.Since(began); took > 45*time.Second {
+			t.Errorf("the dead connection was noticed after %v", took)
+		}
+		for _, c := range append(more, old) {
+			_ = c.Close()
+		}
+	})
+}
+
+// While one connection hangs, another is tried; the errors of both are told.
+func TestASecondConnectionIsTriedBesideOneThatHangs(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		works bool
+		want  []string
+	}{
+		"the second works": {true, nil},
+		"both fail":        {false, []string{"the reason", "before that", "refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, echo, func(w *world) {
+				dial := w.route.Dial
+				w.route = &sqldata.Route{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if w.dials.Add(1) == 1 {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					if !tt.works {
+						return nil, errors.New("refused")
+					}
+					return dial(ctx, network, addr)
+				}}
+				ctx, cancel := context.WithTimeoutCause(w.t.Context(), 5*time.Second, errors.New("the reason"))
+				defer cancel()
+				began := time.Now()
+				c, err := w.client.Open(ctx, session, w.route)
+				if tt.works {
+					if took := time.Since(began); err != nil || took != time.Second {
+						t.Errorf("after %v: %v", took, err)
+					}
+					_ = c.Close()
+					return
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("%v does not tell %q", err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The context's own end is told, with what Open waited for. Google's connector
+// says Canceled.
+func TestTheEndOfTheContextIsTold(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	deaf := make(chan bool)
+	for name, tt := range map[string]struct {
+		dial func(context.Context, string, string) (net.Conn, error)
+		want string
+	}{
+		"connecting": {hang, "connecting to 127.0.0.1:443"},
+		"deaf":       {func(context.Context, string, string) (net.Conn, error) { <-deaf; return nil, errors.New("late") }, "connecting to"},
+		"answer":     {nil, "the service's answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(s stream) error {
+				<-s.Context().Done()
+				return nil
+			}, func(w *world) {
+				if tt.dial != nil {
+					w.route = &sqldata.Route{Dial: tt.dial}
+				}
+				if name == "deaf" {
+					deaf = make(chan bool)
+				}
+				reason := errors.New("the reason")
+				ctx, cancel := context.WithTimeoutCause(w.t.Context(), 700*time.Millisecond, reason)
+				defer cancel()
+				began := time.Now()
+				_, err := w.client.Open(ctx, session, w.route)
+				if !errors.Is(err, reason) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %v, want %q", err, tt.want)
+				}
+				if took := time.Since(began); took != 700*time.Millisecond {
+					t.Errorf("took %v", took)
+				}
+				if name == "deaf" {
+					w.client.Close()
+					time.Sleep(connectTimeout)
+					close(deaf)
+				}
+			})
+		})
+	}
+}
+
+const connectTimeout = 20 * time.Second
+
+// A server that refuses connections is told at once, and tried again at once.
+func TestARefusedConnectionIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		down := true
+		dial := w.route.Dial
+		w.route = &sqldata.Route{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if down {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+			}
+			return dial(ctx, network, addr)
+		}}
+		for range 3 {
+			began := time.Now()
+			_, err := w.client.Open(w.t.Context(), session, w.route)
+			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "connection refused") || time.Since(began) != 0 {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		}
+		down = false
+		c := w.connect()
+		_ = c.Close()
+	})
+}
+
+// A stream of hours does not end with the connection's time, and new streams go
+// on another.
+func TestConnectionsAreReplacedBeforeTheFrontEndEndsThem(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		old := w.connect()
+		for range 3 {
+			time.Sleep(50 * time.Minute)
+			c := w.connect()
+			write(t, c, "hello")
+			wantRead(t, c, "hello")
+			_ = c.Close()
+			write(t, old, "hello")
+			wantRead(t, old, "hello")
+		}
+		_ = old.Close()
+		if n := w.dials.Load(); n != 4 {
+			t.Errorf("%d TCP connections, want 4", n)
+		}
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if n := w.connected(); n != 0 {
+			t.Errorf("%d connections are open, though nobody uses them", n)
+		}
+	})
+}
+
+// Servers of gRPC end connections that ping more often than every five minutes,
+// unless they are told otherwise. That happens once.
+func TestAServerThatComplainsAboutPingsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		for i, want := range []bool{true, false} {
+			c := w.connect()
+			_ = c.SetReadDeadline(time.Now().Add(2 * time.Hour))
+			_, err := c.Read(make([]byte, 1))
+			e, ok := errors.AsType[*sqldata.StatusError](err)
+			if complained := ok && strings.Contains(e.Message, "too_many_pings"); complained != want {
+				t.Errorf("connection %d: %v", i, err)
+			}
+			_ = c.Close()
+		}
+	}, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{}))
+}
+
+func TestConnectionsOutliveTheClient(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		c := w.connect()
+		w.client.Close()
+		if _, err := w.client.Open(w.t.Context(), session, w.route); !errors.Is(err, sqldata.ErrClosed) {
+			t.Errorf("Open after Close: %v", err)
+		}
+		write(t, c, "hello")
+		wantRead(t, c, "hello")
+		_ = c.Close()
+		time.Sleep(2 * time.Second)
+		if n := w.connected(); n != 0 {
+			t.Errorf("%d connections are open after the last stream", n)
+		}
+	})
+}
+
+func TestARefusedTokenIsReplacedOnce(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var seen []metadata.MD
+	inWorld(t, func(s stream) error {
+		md, _ := metadata.FromIncomingContext(s.Context())
+		mu.Lock()
+		seen = append(seen, md)
+		mu.Unlock()
+		if md.Get("authorization")[0] != "Bearer good" {
+			return status.Error(codes.Unauthenticated, "no")
+		}
+		return echo(s)
+	}, func(w *world) {
+		token, better := "bad", "good"
+		client := sqldata.New(sqldata.Config{
+			Endpoint:     sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
+			UserAgent:    "cloudsqlconn/1",
+			QuotaProject: "quota",
+			Token:        func(context.Context) (string, error) { return token, nil },
+			Replace:      func(refused string) bool { token = better; return refused == "bad" },
+		})
+		defer client.Close()
+		c, err := client.Open(w.t.Context(), session, w.route)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		token, better = "bad", "bad"
+		if _, err := client.Open(w.t.Context(), session, w.route); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("got %v", err)
+		}
+		if len(seen) != 4 {
+			t.Fatalf("%d streams, want 4", len(seen))
+		}
+		for name, want := range map[string]string{
+			"x-goog-user-project":   "quota",
+			"x-goog-request-params": "location_id=locations/europe-west1&instance_id=projects/my-project/instances/my-db",
+			"content-type":          "application/grpc",
+		} {
+			if got := seen[0].Get(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		if got := seen[0].Get("user-agent"); !strings.HasPrefix(got[0], "cloudsqlconn/1 grpc-go/") {
+			t.Errorf("user agent %q", got)
+		}
+		if got := seen[0].Get("grpc-timeout"); got != nil {
+			t.Errorf("grpc-timeout %q", got)
+		}
+	})
+}
+
+// A failed token is the error, and nothing is sent.
+func TestWithoutATokenNothingIsSent(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		none := errors.New("no token")
+		client := sqldata.New(sqldata.Config{
+			Endpoint: sqldata.Endpoint{Host: "127.0.0.1", Port: "443"},
+			TLS:      &tls.Config{},
+			Token:    func(context.Context) (string, error) { return "", none },
+		})
+		defer client.Close()
+		if _, err := client.Open(w.t.Context(), session, w.route); !errors.Is(err, none) || w.dials.Load() != 0 {
+			t.Errorf("got %v after %d connections", err, w.dials.Load())
+		}
+	})
+}
