@@ -33,7 +33,7 @@ type failover struct {
 // domain is a DNS name with open connections.
 type domain struct {
 	conns map[cutter]Name // and the instances they lead to
-	timer *time.Timer    // of the next look-up; nil if there is none
+	timer *time.Timer     // of the next look-up; nil if there is none
 }
 
 // cutter is a connection that can be cut: see [conn.cut].
