@@ -213,6 +213,16 @@ func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
 	return err == nil && dc.iam
 }
 
+// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages ask
+// it for their hints.
+func (d *Dialer) SQLDataMode(opts ...DialOption) SQLDataMode {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return SQLDataNever
+	}
+	return dc.sqlData
+}
+
 // Close ends every refresh and every Dial in progress; they return
 // ErrDialerClosed, as all methods do from then on. Connections stay open. Close
 // returns when every refresh has ended; it can be called more than once.
