@@ -246,10 +246,10 @@ func (c *Conn) changed(second net.Conn, ended bool, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case err != nil:
-		c.err = err
 	case c.closed:
 		c.err = net.ErrClosed
+	case err != nil:
+		c.err = err
 	case c.ended && !ended:
 		return false
 	default:
