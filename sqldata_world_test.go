@@ -77,11 +77,14 @@ func echoes(s *sqlDataStream) error {
 
 // refuses is the script of a service that refuses every stream.
 func refuses(code codes.Code, text string, details ...protoadapt.MessageV1) script {
-	st, err := grpcstatus.New(code, text).WithDetails(details...)
-	if len(details) == 0 {
-		st, err = grpcstatus.New(code, text), nil
+	st := grpcstatus.New(code, text)
+	if len(details) > 0 {
+		var err error
+		if st, err = st.WithDetails(details...); err != nil {
+			panic(err)
+		}
 	}
-	return func(*sqlDataStream) error { return errors.Join(err, st.Err()) }
+	return func(*sqlDataStream) error { return st.Err() }
 }
 
 // unservedScript refuses as for an instance of another edition.
