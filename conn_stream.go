@@ -54,6 +54,7 @@ func (c *streamConn) failed(err error) error {
 	if !ok {
 		return err
 	}
+	err = c.connector.dialer.streamError(status, nil)
 	if exhausted(status) {
 		began := c.began
 		if c.heard.Load() {

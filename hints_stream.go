@@ -63,7 +63,11 @@ func (s subject) streamHint(status *sqldata.StatusError, err error) string {
 	switch status.Code {
 	case codes.PermissionDenied:
 		reasons, metadata := statusReasons(status)
-		return s.refusedHint(forbidden{reasons: reasons, metadata: metadata, permission: "cloudsql.instances.connect"})
+		r := forbidden{reasons: reasons, metadata: metadata, permission: permissions["generateEphemeralCert"]}
+		if e, ok := errors.AsType[*streamError](err); ok {
+			r.principal, r.quotaProject = e.principal, e.quotaProject
+		}
+		return s.refusedHint(r)
 	case codes.Unauthenticated:
 		return "The access token is not accepted: log in again with `gcloud auth application-default login`, look whether the service account and its key still exist, and whether the token has the scope sqlservice.admin or cloud-platform."
 	case codes.NotFound, codes.InvalidArgument:

@@ -68,7 +68,7 @@ func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfi
 		err = ErrDialerClosed
 	}
 	if err != nil {
-		return nil, r.explain(err)
+		return nil, d.streamError(err, r)
 	}
 	return conn, nil
 }
@@ -187,22 +187,42 @@ func (r *route) dialed(err error) error {
 	return err
 }
 
-// explain returns err, the error of a stream, with that of its connection.
-func (r *route) explain(err error) error {
-	status, ok := errors.AsType[*sqldata.StatusError](err)
+// lastFailure returns why the last connection was not opened, nil if it was.
+func (r *route) lastFailure() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !ok || !lost(status) || r.failed == nil {
+	return r.failed
+}
+
+// streamError is the status with which a stream has failed, and what its hint
+// tells. Its text is the status's, which has the cause in it.
+type streamError struct {
+	*sqldata.StatusError
+	cause        error // why no connection could be opened; nil: that is not why
+	principal    string
+	quotaProject string
+}
+
+func (e *streamError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.StatusError}
+	}
+	return []error{e.StatusError, e.cause}
+}
+
+// streamError returns err, the error of a stream or of its opening, with what is
+// known about it.
+func (d *Dialer) streamError(err error, r *route) error {
+	status, ok := errors.AsType[*sqldata.StatusError](err)
+	if !ok {
 		return err
 	}
-	return &noLinkError{err, r.failed}
+	e := &streamError{StatusError: status, principal: d.credentials.KnownEmail()}
+	d.mu.Lock()
+	e.quotaProject = d.sqlData.quotaProject
+	d.mu.Unlock()
+	if r != nil && lost(status) {
+		e.cause = r.lastFailure()
+	}
+	return e
 }
-
-// noLinkError is the error of a stream for which no connection could be opened.
-// Its text is gRPC's, which has the cause in it.
-type noLinkError struct {
-	error
-	cause error
-}
-
-func (e *noLinkError) Unwrap() []error { return []error{e.error, e.cause} }

@@ -124,7 +124,7 @@ func late(after time.Duration, before script) script {
 				return err
 			}
 		}
-		time.Sleep(after)
+		s.sleep(after)
 		return unservedScript(s)
 	}
 }

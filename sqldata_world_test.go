@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
@@ -101,6 +102,16 @@ func then(first int, a, b script) script {
 	}
 }
 
+// sleep waits, and reports whether the stream has lasted as long.
+func (s *sqlDataStream) sleep(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-s.Context().Done():
+		return false
+	}
+}
+
 // saysNothing says nothing, and ends when the stream does.
 func saysNothing(s *sqlDataStream) error {
 	<-s.Context().Done()
@@ -166,7 +177,7 @@ func (s *sqlDataService) options(mode cloudsqlconn.SQLDataMode) cloudsqlconn.Opt
 func (w *world) withService(do script, mode cloudsqlconn.SQLDataMode, opts ...cloudsqlconn.Option) (s *sqlDataService, stop func()) {
 	w.t.Helper()
 	s = &sqlDataService{w: w, listener: memnet.Listen(serviceAddr), script: do}
-	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}))
 	desc := wire.Desc
 	desc.Handler = s.handle
 	server.RegisterService(&grpc.ServiceDesc{ServiceName: wire.Service, Streams: []grpc.StreamDesc{desc}}, nil)
