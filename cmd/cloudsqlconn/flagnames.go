@@ -18,6 +18,10 @@ var flagNames = strings.NewReplacer(
 	"WithIPTypes", "-ip-types",
 	"WithMaxConnections", "-max-connections",
 	"WithQuotaProject", "-quota-project",
+	"WithSQLDataEndpoint", "-sql-data-endpoint",
+	"WithSQLData(SQLDataPrefer)", "-sql-data prefer",
+	"WithSQLData(SQLDataNever)", "-sql-data never",
+	"WithSQLData", "-sql-data",
 	"WithTokenSource", "-token",
 )
 

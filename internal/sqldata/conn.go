@@ -19,6 +19,16 @@ import (
 // has been written is delivered in it.
 const closeGrace = time.Second
 
+const (
+	// largeMessage is how many bytes a message has that more are likely to
+	// follow: as many as fit in one frame of HTTP/2.
+	largeMessage = 16 << 10
+
+	// maxAhead is how many bytes may have arrived that no Read has taken, the last
+	// message apart. It goes on when a quarter is left.
+	maxAhead = 256 << 10
+)
+
 // What Writes fail with that come after an end.
 var (
 	errEnded      = fmt.Errorf("the server has ended the connection: %w", io.ErrClosedPipe)
@@ -29,8 +39,8 @@ var (
 // with real deadlines: a Read or Write that one has ended can go on after it,
 // and nothing is lost. All methods may be called at the same time.
 //
-// It has a goroutine that receives while a Read waits, and one that sends while
-// there is something to send; gRPC has one for each stream.
+// It has a goroutine that receives while a Read waits or much is coming, and one
+// that sends while there is something to send; gRPC has one for each stream.
 type Conn struct {
 	stream  grpc.ClientStream
 	cancel  context.CancelFunc // ends the stream
@@ -44,7 +54,10 @@ type Conn struct {
 	readable  sync.Cond     // something that a Read waits for has changed
 	readers   int           // Reads that wait
 	receiving bool          // a goroutine is at it
-	arrived   []*wire.Data  // and not read; one at a time, unless no more will come
+	arrived   []*wire.Data  // and not read
+	unread    int           // bytes of that
+	flowing   bool          // the last message was a large one: more will come
+	drained   sync.Cond     // so much has been read that the next one may come
 	err       error         // how the stream has ended, after what has arrived
 	first     chan struct{} // closed at the first message, or the end; then nil
 	answered  bool          // the first message has come
@@ -66,7 +79,7 @@ var _ net.Conn = (*Conn)(nil)
 // release is called once the stream has ended.
 func newConn(stream grpc.ClientStream, cancel context.CancelFunc, release func(error), name string) *Conn {
 	c := &Conn{stream: stream, cancel: cancel, release: release, name: name, first: make(chan struct{})}
-	c.readable.L, c.writable.L = &c.mu, &c.mu
+	c.readable.L, c.writable.L, c.drained.L = &c.mu, &c.mu, &c.mu
 	return c
 }
 
@@ -109,6 +122,9 @@ func (c *Conn) takeLocked(b []byte) int {
 		c.arrived[0] = nil
 		c.arrived = c.arrived[1:]
 	}
+	if c.unread -= n; c.unread < maxAhead/4 {
+		c.drained.Signal()
+	}
 	return n
 }
 
@@ -120,33 +136,31 @@ func (c *Conn) receiveLocked() {
 	}
 }
 
-// receive receives until no Read waits for more. After the last Write it goes on
-// to the end, which says how the stream has ended.
+// receive receives until no Read waits for more. While large messages come it is
+// ahead of the Reads. After the last Write it goes on to the end, which says how
+// the stream has ended.
 func (c *Conn) receive() {
-	for {
-		m := new(wire.Response)
-		err := c.stream.RecvMsg(m)
-		if c.received(m, err) {
-			return
-		}
+	var m wire.Response
+	for more := true; more; {
+		err := c.stream.RecvMsg(&m)
+		more = c.received(&m, err)
 	}
 }
 
-// received is told what has come, and reports whether that is enough.
-func (c *Conn) received(m *wire.Response, err error) (enough bool) {
+// received is told what has come, and reports whether to receive more.
+func (c *Conn) received(m *wire.Response, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.flowing = false
 	switch {
 	case err != nil:
 		c.endLocked(streamError(err))
 	case m.Terminate != nil:
 		c.endLocked(terminated(m.Terminate))
 	case m.Data != nil && m.Data.Len() > 0:
-		if c.closed {
-			m.Data.Free()
-		} else {
-			c.arrived = append(c.arrived, m.Data)
-		}
+		c.flowing = m.Data.Len() >= largeMessage
+		c.arrived = append(c.arrived, m.Data)
+		c.unread += m.Data.Len()
 	}
 	if c.first != nil {
 		c.answered = err == nil
@@ -154,12 +168,23 @@ func (c *Conn) received(m *wire.Response, err error) (enough bool) {
 		c.first = nil
 	}
 	c.readable.Broadcast()
-	wanted := c.readers > 0 && len(c.arrived) == 0
-	if c.err != nil || !wanted && !c.broken && !c.closed {
-		c.receiving = false
-		return true
+	for c.flowing && c.unread >= maxAhead && !c.broken && !c.closed {
+		c.drained.Wait()
 	}
-	return false
+	if c.closed {
+		c.discardLocked()
+	}
+	wanted := c.readers > 0 && len(c.arrived) == 0
+	c.receiving = c.err == nil && (wanted || c.flowing || c.broken || c.closed)
+	return c.receiving
+}
+
+// discardLocked drops what nobody will read.
+func (c *Conn) discardLocked() {
+	for _, d := range c.arrived {
+		d.Free()
+	}
+	c.arrived, c.unread = nil, 0
 }
 
 // endLocked is told how the stream has ended.
@@ -262,6 +287,7 @@ func (c *Conn) send() {
 // ends with, behind all that has arrived and not been received.
 func (c *Conn) brokenLocked(err error) {
 	c.sending, c.next, c.broken = false, nil, true
+	c.drained.Signal()
 	if !errors.Is(err, io.EOF) && c.err == nil && !c.receiving {
 		c.endLocked(streamError(err))
 	}
@@ -298,10 +324,8 @@ func (c *Conn) Close() error {
 	c.closed = true
 	c.readBy.set(time.Time{}, &c.readable)
 	c.writeBy.set(time.Time{}, &c.writable)
-	for _, d := range c.arrived {
-		d.Free()
-	}
-	c.arrived = nil
+	c.discardLocked()
+	c.drained.Signal()
 	c.endWritesLocked()
 	if c.err == nil {
 		c.grace = time.AfterFunc(closeGrace, c.cancel)

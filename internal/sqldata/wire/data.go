@@ -20,6 +20,10 @@ const (
 // lengths, as no offset is sent.
 const dataOverhead = 16
 
+// pool is of buffers for messages to be sent. gRPC's own has sizes that would be
+// exceeded by the overhead.
+var pool = mem.NewTieredBufferPool(256, 4<<10, 16<<10, MaxChunk+dataOverhead)
+
 // Data is a DataPacket: bytes of the database's. It is either to be sent, then
 // made by [NewRequest] or [NewResponse], or received, then it is read.
 type Data struct {
@@ -44,7 +48,6 @@ func NewResponse(b []byte) *Response {
 
 func newData(field protowire.Number, b []byte, most int) (*Data, int) {
 	b = b[:min(len(b), most)]
-	pool := mem.DefaultBufferPool()
 	buf := pool.Get(len(b) + dataOverhead)
 	out := (*buf)[:0]
 	out = protowire.AppendTag(out, field, protowire.BytesType)

@@ -29,7 +29,7 @@ var Desc = grpc.StreamDesc{StreamName: Method, ClientStreams: true, ServerStream
 
 // MaxChunk is how many bytes of the database's a message of ours carries at most.
 // A server is free to send longer ones.
-const MaxChunk = 32<<10 - dataOverhead
+const MaxChunk = 32 << 10
 
 // AutoIAM is the authentication type of an IAM login. It is in no published
 // definition: cloud.google.com/go/cloudsqlconn v1.27.0 sends it.
