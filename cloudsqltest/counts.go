@@ -24,6 +24,8 @@ type Counts struct {
 	Distrusted int // handshakes that the client ended with an alert, as it does when it does not trust the server
 	Failed     int // handshakes that failed otherwise: the client hung up, has no certificate or no TLS 1.3
 
+	Streams int // of SQL Data that led to the instance; not among Accepted
+
 	Denied   int // logins refused because the user is not that of the certificate's login token: [Server.Principals]
 	Unserved int // connections whose backend could not be reached
 	Cut      int // connections ended by CutConnections, Stop, DeleteInstance and Close

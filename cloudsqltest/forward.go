@@ -10,7 +10,7 @@ import (
 
 // forward joins c to the backend until both have ended, one has failed, or ctx
 // has. The error is that of connecting.
-func forward(ctx context.Context, c *Conn, addr string) error {
+func forward(ctx context.Context, c net.Conn, addr string) error {
 	network := "tcp"
 	if strings.ContainsAny(addr, `/\`) {
 		network = "unix"

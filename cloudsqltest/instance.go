@@ -30,9 +30,15 @@ type Instance struct {
 	// known: see [Server.Principals]. Default: all of them.
 	IAMUsers []string
 
+	// SQLData makes the instance one that SQL Data serves, as it does those of
+	// the edition DEVELOPER: see [Server.ServeSQLData]. Default: it is refused
+	// there.
+	SQLData bool
+
 	// Handler serves connections if Backend is empty, each in a goroutine of
-	// its own. Its argument is a [*Conn], decrypted, which is closed when it
-	// returns. It must return when the connection has ended. A panic in it is
+	// its own. Its argument is a [*Conn], decrypted, or a [*StreamConn] if the
+	// client has come through SQL Data. It is closed when Handler returns.
+	// It must return when the connection has ended. A panic in it is
 	// not recovered. Default: echo.
 	Handler func(net.Conn)
 

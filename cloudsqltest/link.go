@@ -30,8 +30,15 @@ type link struct {
 	raw    net.Conn
 	ctx    context.Context // ends when the connection is cut
 	cancel context.CancelFunc
-	doing  string // for people; guarded by Proxy.mu
-	open   bool   // neither cut nor ending by itself; guarded by Proxy.mu
+	doing  string  // for people; guarded by Proxy.mu
+	open   bool    // neither cut nor ending by itself; guarded by Proxy.mu
+	stream *stream // if it came through SQL Data
+}
+
+func newLink(raw net.Conn, doing string) *link {
+	l := &link{raw: raw, doing: doing, open: true}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
 }
 
 // serve accepts connections until Stop.
@@ -96,8 +103,7 @@ func (p *Proxy) handle(r *run, raw net.Conn) {
 }
 
 func (p *Proxy) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
-	l := &link{raw: raw, doing: "TLS handshake", open: true}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l := newLink(raw, "TLS handshake")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.stopped {
@@ -174,24 +180,33 @@ func (p *Proxy) attend(l *link, c *Conn) {
 	if !p.exchangeMetadata(c) {
 		return
 	}
-	p.checkLogin(l, c)
+	c.login = p.checkLogin(l, c.token, unchecked{c}, c.Conn)
+	p.lead(l, c, c.token != "")
+}
+
+// lead is the database's part of a connection. It reports whether there is a
+// database.
+func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	backend := p.cfg.Backend
-	if c.token != "" && p.cfg.IAMBackend != "" {
+	if iam && p.cfg.IAMBackend != "" {
 		backend = p.cfg.IAMBackend
 	}
 	if backend == "" {
 		p.now(l, "Handler has not returned")
 		p.cfg.Handler(c)
-		return
+		return true
 	}
 	p.now(l, "forwarding to "+backend)
-	if err := forward(l.ctx, c, backend); err != nil && l.ctx.Err() == nil {
-		p.count(&p.counts.Unserved)
-		if p.server.Logger == nil {
-			log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
-		}
-		p.logInfo("backend unreachable", "error", err)
+	err := forward(l.ctx, c, backend)
+	if err == nil || l.ctx.Err() != nil {
+		return true
 	}
+	p.count(&p.counts.Unserved)
+	if p.server.Logger == nil {
+		log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
+	}
+	p.logInfo("backend unreachable", "error", err)
+	return false
 }
 
 // lingerTime is how long a client may take to read the last that it is told.

@@ -15,9 +15,10 @@ import (
 // loginCheck looks at the beginning of a connection for the name of the
 // database user, and lets nothing pass before that. The server may talk first.
 type loginCheck struct {
-	conn   *Conn
-	kind   string // of the principal, in PostgreSQL's message
-	user   string // who may log in; "" is nobody
+	in     io.Reader // what the client sends, without a look at the login
+	out    io.Writer // to the client
+	kind   string    // of the principal, in PostgreSQL's message
+	user   string    // who may log in; "" is nobody
 	parse  func(*loginCheck) (verdict, error)
 	denied func(user string) // is called before the client is told
 	end    func()            // and this after that
@@ -43,14 +44,14 @@ type verdict struct {
 // PostgreSQL has 10,000 for that.
 const maxLogin = 16 << 10
 
-// checkLogin arranges for the login to be looked at, if the certificate's token
-// has a principal and the engine has IAM login.
-func (p *Proxy) checkLogin(l *link, c *Conn) {
-	principal := p.server.Principals[c.token]
-	if c.token == "" || principal == "" {
-		return
+// checkLogin returns what looks at the login of a connection, or nil unless the
+// client's token has a principal and the engine has IAM login.
+func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *loginCheck {
+	principal := p.server.Principals[token]
+	if token == "" || principal == "" {
+		return nil
 	}
-	check := &loginCheck{conn: c, kind: "user", user: cloudsqlconn.FormatIAMUser(p.cfg.DatabaseVersion, principal)}
+	check := &loginCheck{in: in, out: out, kind: "user", user: cloudsqlconn.FormatIAMUser(p.cfg.DatabaseVersion, principal)}
 	if strings.HasSuffix(principal, ".gserviceaccount.com") {
 		check.kind = "service account"
 	}
@@ -61,7 +62,7 @@ func (p *Proxy) checkLogin(l *link, c *Conn) {
 		check.parse = (*loginCheck).mysql
 		check.greeting = &greeting{}
 	default:
-		return
+		return nil
 	}
 	if p.cfg.IAMUsers != nil && !slices.Contains(p.cfg.IAMUsers, principal) {
 		check.user = ""
@@ -71,7 +72,7 @@ func (p *Proxy) checkLogin(l *link, c *Conn) {
 		p.logInfo("login denied", "client", l.raw.RemoteAddr(), "user", user, "principal", principal)
 	}
 	check.end = l.cancel // or the backend could keep the connection
-	c.login = check
+	return check
 }
 
 // read is Read of the connection.
@@ -87,7 +88,7 @@ func (l *loginCheck) read(b []byte) (int, error) {
 	if n > 0 || err != nil {
 		return n, err
 	}
-	return l.conn.read(b)
+	return l.in.Read(b)
 }
 
 // look reads until the user is known, and checks that. It returns [io.EOF] if
@@ -104,14 +105,14 @@ func (l *loginCheck) look() error {
 		switch {
 		case v.answer != nil:
 			l.ahead = l.ahead[v.size:]
-			if _, err := l.conn.Conn.Write(v.answer); err != nil {
+			if _, err := l.out.Write(v.answer); err != nil {
 				return err
 			}
 		case v.pass || v.user == l.user && l.user != "":
 			l.passed = true
 		default:
 			l.denied(v.user)
-			_, _ = l.conn.Conn.Write(v.refuse(v.user))
+			_, _ = l.out.Write(v.refuse(v.user))
 			l.refused.Store(true)
 			l.end()
 		}
@@ -126,7 +127,7 @@ func (l *loginCheck) need(n int) error {
 	}
 	for len(l.ahead) < n {
 		b := make([]byte, n-len(l.ahead))
-		got, err := l.conn.read(b)
+		got, err := l.in.Read(b)
 		l.ahead = append(l.ahead, b[:got]...)
 		if err != nil && len(l.ahead) < n {
 			return err
@@ -294,7 +295,7 @@ func (l *loginCheck) write(b []byte) (int, error) {
 	if len(out) == 0 {
 		return len(b), nil
 	}
-	if _, err := l.conn.Conn.Write(out); err != nil {
+	if _, err := l.out.Write(out); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -79,7 +79,11 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.read(b)
 }
 
-// read is Read without a look at the login.
+// unchecked reads without a look at the login.
+type unchecked struct{ *Conn }
+
+func (c unchecked) Read(b []byte) (int, error) { return c.read(b) }
+
 func (c *Conn) read(b []byte) (int, error) {
 	if c.exchange == nil {
 		return c.Conn.Read(b)

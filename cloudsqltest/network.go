@@ -12,7 +12,8 @@ import (
 )
 
 // DialContext connects to the instance that has the address addr, whatever
-// its port: it is the emulated network. No real port 3307 is needed.
+// its port, or to SQL Data at its own and at sqladmin.googleapis.com:443: it is
+// the emulated network. No real port 3307 is needed.
 func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -21,6 +22,7 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 	host = hostKey(host)
 	s.mu.Lock()
 	p := s.routes[host]
+	d := s.sqlData
 	moved := p != nil && !p.hasAddrLocked(host)
 	_, lost := s.swallowed[host]
 	if lost {
@@ -33,6 +35,8 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 			p.count(&p.counts.Swallowed)
 		}
 		return s.noAnswer(ctx, network, addr)
+	case d != nil && d.isAt(addr):
+		return d.dial(ctx, network, addr)
 	case moved:
 		p.count(&p.counts.Refused)
 		fallthrough

@@ -32,6 +32,7 @@ type Proxy struct {
 	mu          sync.Mutex                     // guards everything below; a node's comes before its pool's
 	addrs       map[cloudsqlconn.IPType]string // written with Server.mu held, too
 	behavior    Behavior
+	streamFault *StreamFault
 	behaveFor   int // connections until the behaviour ends; 0 for ever
 	certTTL     time.Duration
 	alterServer func(*x509.Certificate)

@@ -36,6 +36,12 @@ type Server struct {
 	// to the connection, unless the instance has a behaviour of its own.
 	OnConnect func(*Proxy) Behavior
 
+	// OnStream, if not nil, is called for every stream of SQL Data whose session
+	// the client has started, from many goroutines at once. It returns what goes
+	// wrong with it, or nil: then what the instance was given counts, see
+	// [Proxy.SetStreamFault].
+	OnStream func(Stream) *StreamFault
+
 	// AllowAnyKey signs client certificates for keys of every kind. By default
 	// only RSA keys are accepted, the one kind that Cloud SQL is known to take.
 	AllowAnyKey bool
@@ -55,8 +61,8 @@ type Server struct {
 	Quota int
 
 	// MaxRequests is how many of the last requests are kept for
-	// [Server.Requests], and of what clients have told for
-	// [Proxy.MetadataExchanges]. Zero means all.
+	// [Server.Requests], of streams for [SQLData.Streams], and of what clients
+	// have told for [Proxy.MetadataExchanges]. Zero means all.
 	MaxRequests int
 
 	// Logger, if not nil, is told of every request and connection: at Info what
@@ -84,6 +90,7 @@ type Server struct {
 	routes    map[string]*Proxy // by host: the last to have that address
 	swallowed map[string]int    // hosts that answer nothing: connections lost there
 	lastAddr  int
+	sqlData   *SQLData // nil if it was never served
 	closed    bool
 }
 
@@ -169,7 +176,7 @@ func (s *Server) SetTokens(token, loginToken string) {
 }
 
 // Options makes a Dialer use this server: its endpoint, its tokens, and its
-// way to the instances. Options that come later override them, but for those
+// way to the instances, and to SQL Data, if that is served. Options that come later override them, but for those
 // that set other credentials: a Dialer has one source of them. For such a
 // Dialer pass WithAdminAPIEndpoint(s.URL()) and WithDialFunc(s.DialContext).
 func (s *Server) Options() []cloudsqlconn.Option {
@@ -183,6 +190,9 @@ func (s *Server) Options() []cloudsqlconn.Option {
 	}
 	if s.inMemory {
 		opts = append(opts, cloudsqlconn.WithHTTPClient(s.client))
+	}
+	if d := s.served(); d != nil {
+		opts = append(opts, cloudsqlconn.WithSQLDataEndpoint(d.Endpoint()))
 	}
 	return opts
 }
@@ -275,6 +285,9 @@ func (s *Server) Close() {
 
 	close(s.closing)
 	_ = s.api.Close()
+	if d := s.served(); d != nil {
+		d.Close()
+	}
 	for _, p := range proxies {
 		p.halt(true)
 	}
@@ -290,6 +303,9 @@ func (s *Server) Close() {
 func (s *Server) blame() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.sqlData != nil {
+		list = s.sqlData.blame()
+	}
 	for _, p := range s.proxies {
 		list = append(list, p.blame()...)
 	}

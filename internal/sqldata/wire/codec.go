@@ -11,7 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Codec codes a *[Request] and a *[Response]. Received data is not copied: it
+// Codec codes a *[Request] and a *[Response], and sends a [Raw]. Received data
+// is not copied: it
 // stays in gRPC's buffers until it is read.
 var Codec encoding.CodecV2 = codec{}
 
@@ -27,6 +28,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 		return marshalRequest(m)
 	case *Response:
 		return marshalResponse(m)
+	case Raw:
+		return mem.BufferSlice{mem.SliceBuffer(m)}, nil
 	}
 	return nil, fmt.Errorf("sqldata: cannot send a %T", v)
 }
@@ -176,9 +179,11 @@ func unmarshalRequest(data mem.BufferSlice, m *Request) error {
 		case p.is(requestTerminate):
 			*m = Request{Ack: m.Ack, Terminate: p.terminate()}
 		default:
+			p.unknown = append(p.unknown, p.field)
 			p.skip()
 		}
 	}
+	m.Unknown = p.unknown
 	return p.end()
 }
 

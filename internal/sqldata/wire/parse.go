@@ -17,6 +17,8 @@ type parser struct {
 	field protowire.Number
 	typ   protowire.Type
 	err   error
+
+	unknown []protowire.Number // of a request and its session
 }
 
 func newParser(message mem.BufferSlice) *parser {
@@ -183,6 +185,8 @@ func (p *parser) session() *Session {
 			s.ID = text(v)
 		case n == sessionAuth && t == protowire.VarintType:
 			s.AuthenticationType = number(v)
+		default:
+			p.unknown = append(p.unknown, n)
 		}
 	})
 	return s

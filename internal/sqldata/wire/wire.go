@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // The service, and its one method.
@@ -66,7 +67,12 @@ type Request struct {
 	Data      *Data
 	Terminate *status.Status
 	Ack       *int64 // bytes received so far
+
+	Unknown []protowire.Number // received fields that are not known here, those of a session included
 }
+
+// Raw is a message as it is sent, for messages that no type here can be.
+type Raw []byte
 
 // Response is a StreamSqlDataResponse. At most one of the fields but Ack is set;
 // none is in a message of a kind that is not known here.

@@ -1,0 +1,157 @@
+package cloudsqltest
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// StreamFault is what goes wrong with a stream of SQL Data, or is done another
+// way than by default. [SQLData.Hits] counts the streams that met it. Delay
+// comes first, then Hang, then Status. It must not be changed once
+// [Server].OnStream has returned it, or [Proxy.SetStreamFault] has got it.
+type StreamFault struct {
+	// Times is how many streams meet the fault; those after them are served as
+	// if there were none. Zero means all.
+	Times int
+
+	// Delay passes before the client's start_session is answered.
+	Delay time.Duration
+
+	// Hang never answers. What the client sends is read. The stream ends when
+	// the client gives up or the Server is closed.
+	Hang bool
+
+	// Status ends the stream, at the point At. See [StreamStatus].
+	Status *status.Status
+
+	// At is when Status comes. Default: AtOpen, in place of any answer.
+	At StreamPoint
+
+	// After is how much later than At that is: the stream's lifetime, with
+	// AfterMetadata.
+	After time.Duration
+
+	// Metadata is when the service sends its SessionMetadata.
+	Metadata MetadataTime
+
+	// StopReading makes the service read nothing after start_session.
+	StopReading bool
+
+	// Flood is the size of messages of zeros, in bytes of data, that the service
+	// sends after its metadata, before anything of the database's. Zero means
+	// none.
+	Flood int
+
+	// FloodMessages is how many of them it sends. Zero means without an end.
+	FloodMessages int
+
+	// Noise puts in front of each message with data one of a kind that no client
+	// knows, one with empty data, and one that has nothing but an ack.
+	Noise bool
+
+	// Chunk is how many bytes of data a message of the service's has at most.
+	// Default: 32 KiB, less what is around the data.
+	Chunk int
+
+	// End is how the service tells that the database has closed the connection.
+	End StreamEnd
+}
+
+// StreamPoint is a moment in the life of a stream.
+type StreamPoint int
+
+// The moments at which a [StreamFault] can end a stream.
+const (
+	AtOpen        StreamPoint = iota // when start_session has come
+	AfterMetadata                    // when the metadata has been sent, before any data
+	AfterData                        // when the first data has been sent
+)
+
+// String returns the name of the constant.
+func (p StreamPoint) String() string {
+	switch p {
+	case AtOpen:
+		return "AtOpen"
+	case AfterMetadata:
+		return "AfterMetadata"
+	case AfterData:
+		return "AfterData"
+	}
+	return fmt.Sprintf("StreamPoint(%d)", int(p))
+}
+
+// MetadataTime is when the service sends its SessionMetadata.
+type MetadataTime int
+
+// The times of the metadata; [StreamFault].Delay makes it late.
+const (
+	MetadataFirst    MetadataTime = iota // as the answer to start_session
+	MetadataWithData                     // right before the database's first data
+	MetadataNever
+)
+
+// String returns the name of the constant.
+func (t MetadataTime) String() string {
+	switch t {
+	case MetadataFirst:
+		return "MetadataFirst"
+	case MetadataWithData:
+		return "MetadataWithData"
+	case MetadataNever:
+		return "MetadataNever"
+	}
+	return fmt.Sprintf("MetadataTime(%d)", int(t))
+}
+
+// StreamEnd is how the service tells that the database has closed the
+// connection.
+type StreamEnd int
+
+// The ends of a stream. Which of them Google's service prefers is not public.
+const (
+	EndCanceled  StreamEnd = iota // the status CANCELLED, with the reason DB_SERVER_CLOSED, or DB_CLIENT_CLOSED if the client ended first
+	EndTerminate                  // terminate_session, then the status OK
+	EndOK                         // the status OK
+)
+
+// String returns the name of the constant.
+func (e StreamEnd) String() string {
+	switch e {
+	case EndCanceled:
+		return "EndCanceled"
+	case EndTerminate:
+		return "EndTerminate"
+	case EndOK:
+		return "EndOK"
+	}
+	return fmt.Sprintf("StreamEnd(%d)", int(e))
+}
+
+// What SQL Data says when it does not serve an instance, with the code
+// FAILED_PRECONDITION. Of the first text only the beginning is public.
+const (
+	EditionRefusal = wire.EditionRefusal
+	TunnelRefusal  = wire.TunnelRefusal
+)
+
+// StreamStatus makes the Status of a [StreamFault]. A reason, such as
+// UNSUPPORTED_INSTANCE_TYPE, DB_SERVER_CLOSED, DISCONNECTED, INVALID_ACK or
+// RECONNECT_FAILED, becomes an ErrorInfo of the service, unless it is empty. A
+// retry above zero becomes a RetryInfo. [status.New] makes any other.
+func StreamStatus(code codes.Code, text, reason string, retry time.Duration) *status.Status {
+	s := status.New(code, text)
+	if reason != "" {
+		s = must(s.WithDetails(&errdetails.ErrorInfo{Reason: wire.ReasonPrefix + reason, Domain: wire.ErrorDomain}))
+	}
+	if retry > 0 {
+		s = must(s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retry)}))
+	}
+	return s
+}

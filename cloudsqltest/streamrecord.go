@@ -1,0 +1,88 @@
+package cloudsqltest
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Stream is a stream that the SQL Data service has seen.
+type Stream struct {
+	Time    time.Time
+	Client  string        // the address of the TCP connection, which streams share
+	Path    string        // of the call: /service/method
+	Header  metadata.MD   // authorization, x-goog-request-params, x-goog-user-project, user-agent among it
+	Timeout time.Duration // the client's grpc-timeout, when it came; 0: none
+	Fault   *StreamFault  // what went wrong with it on demand, or nil
+
+	// Of start_session, as it came.
+	Location           string // locations/REGION
+	Instance           string // projects/PROJECT/instances/NAME
+	SessionID          string
+	AuthenticationType uint64 // 2: IAM login
+
+	// What the client has sent.
+	Messages int     // all of them
+	Data     int     // those with data, empty ones included
+	Received int64   // bytes of data
+	Largest  int     // of their messages, in bytes of data
+	Offset   int64   // the highest first_byte_offset
+	Acks     int     // messages with an ack
+	Unknown  []int32 // the numbers of fields that no published definition has
+
+	// How the client has ended it, as far as that came before the service's end.
+	HalfClosed bool // the end of its messages
+	Terminated bool // terminate_session
+	Canceled   bool // RST_STREAM
+	Lost       bool // the TCP connection has ended
+
+	// What the service has sent.
+	Metadata bool           // its SessionMetadata
+	Sent     int64          // bytes of data
+	Status   *status.Status // its end; nil while there is none, or the client was first
+}
+
+// Streams returns the streams so far, oldest first. They are kept as long as
+// the service is, unless [Server].MaxRequests bounds that; what they point to is
+// shared and must not be modified.
+func (d *SQLData) Streams() []Stream {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	streams := make([]Stream, len(d.streams))
+	for i, r := range d.streams {
+		streams[i] = *r
+		streams[i].Unknown = slices.Clone(r.Unknown)
+	}
+	return streams
+}
+
+// Hits returns how many streams have met the fault, which is told from others
+// by its address. A stream is counted before its client can notice anything.
+func (d *SQLData) Hits(f *StreamFault) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hits[f]
+}
+
+// note changes the record of a stream.
+func (s *stream) note(change func(*Stream)) {
+	s.conn.service.mu.Lock()
+	defer s.conn.service.mu.Unlock()
+	change(s.record)
+}
+
+// meet returns the fault that the stream meets, and counts that. It returns an
+// empty one if there is none.
+func (s *stream) meet(f *StreamFault) *StreamFault {
+	d := s.conn.service
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f == nil || f.Times > 0 && d.hits[f] >= f.Times {
+		return &StreamFault{}
+	}
+	d.hits[f]++
+	s.record.Fault = f
+	return f
+}
