@@ -13,12 +13,15 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
 // Check walks all the way that a Dial with the same options takes, to the
 // first byte of the database, and reports on each hop. Nothing that is
 // remembered of the instance is used or changed: metadata and certificate are
-// asked for anew, and every address of the wanted types is tried.
+// asked for anew, and every address of the wanted types is tried. With
+// [WithSQLData] the way is a stream, and addresses come after it only if SQL Data
+// does not serve the instance and SQLDataPrefer is set.
 //
 // What fails is in the Report; the hops behind it are taken as far as they make
 // sense. The error is for options that are wrong (ErrConfig), a Dialer that is
@@ -63,6 +66,9 @@ type check struct {
 func (c *check) walk(ctx context.Context, name string) {
 	t, named := c.resolve(ctx, name)
 	authorised := c.authorise(ctx)
+	if c.dc.sqlData != SQLDataNever && !c.stream(ctx, t.name, named, authorised) {
+		return
+	}
 	m := c.metadata(ctx, t.name, named, authorised)
 	info := c.certificate(ctx, m)
 	c.addresses(ctx, t, m, info)
@@ -71,7 +77,7 @@ func (c *check) walk(ctx context.Context, name string) {
 // ops are the steps that an Error names for the hops.
 var ops = map[Hop]string{
 	HopName: opResolve, HopDNS: opResolve, HopCredentials: opRefresh, HopToken: opRefresh, HopMetadata: opRefresh, HopClock: opRefresh,
-	HopLoginToken: opRefresh, HopCertificate: opRefresh, HopTCP: opDial, HopTLS: opHandshake, HopDatabase: opHandshake,
+	HopStream: opStream, HopLoginToken: opRefresh, HopCertificate: opRefresh, HopTCP: opDial, HopTLS: opHandshake, HopDatabase: opHandshake,
 }
 
 // step takes a hop, and reports whether it led on.
@@ -83,10 +89,15 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		err = ErrDialerClosed // ctx ends for the same reason, if only a moment later
 	}
 	if err != nil {
-		e := newError(ops[hop], c.instance, ended(ctx, err))
+		op := ops[hop]
+		_, ofStream := errors.AsType[*sqldata.StatusError](err)
+		if ofStream {
+			op = opStream
+		}
+		e := newError(op, c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {
 			e.Hint = refusedCertHint
-		} else if h := hopHints[hop]; h != "" {
+		} else if h := hopHints[hop]; h != "" && !ofStream {
 			e.Hint = h
 		}
 		s.Result, s.Err, s.Hint = Failed, e, e.Hint

@@ -121,7 +121,7 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
 		return
 	}
-	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
+	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
 }
 
 // session is what a handshake has found.

@@ -18,16 +18,13 @@ import (
 
 // conn is the connection that Dial returns.
 type conn struct {
-	tls       *tlsconn.Conn
-	connector *connector
-	info      *admin.Info   // what it was made with
-	exchange  *mdx.Exchange // of metadata; nil: none
+	tracked
+	tls      *tlsconn.Conn
+	info     *admin.Info   // what it was made with
+	exchange *mdx.Exchange // of metadata; nil: none
 
-	heard   atomic.Bool // the first Read is over
-	closed  atomic.Bool
-	ended   atomic.Bool           // CloseWrite was called
-	onClose func()                // nil: nothing
-	reason  atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
+	heard atomic.Bool // the first Read is over
+	ended atomic.Bool // CloseWrite was called
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -42,14 +39,11 @@ type socketConn struct{ *conn }
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
-	c.open.Add(1)
-	conn := &conn{tls: tc, connector: c, info: info}
+	conn := &conn{tls: tc, info: info}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
-	if n.domain != "" {
-		conn.onClose = c.failover.opened(conn, n)
-	}
+	conn.track(c, conn, n)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
@@ -135,12 +129,8 @@ func (c *conn) unheard(err error) error {
 // read, and for one that has been written to and has said nothing yet, but no
 // longer than 0.2 s. After the first call it returns net.ErrClosed.
 func (c *conn) Close() error {
-	if c.closed.Swap(true) {
+	if !c.untrack() {
 		return net.ErrClosed
-	}
-	c.connector.open.Add(-1)
-	if c.onClose != nil {
-		c.onClose()
 	}
 	return c.tls.Close()
 }
@@ -149,23 +139,11 @@ func (c *conn) Close() error {
 // has not been cut before. It waits for nothing: the Close of a connection of
 // [WithDialFunc] can take its time.
 func (c *conn) cut(reason error) bool {
-	err := error(&Error{Op: opResolve, Instance: c.connector.String(), Err: reason})
-	first := c.reason.CompareAndSwap(nil, &err)
+	first := c.spoil(reason)
 	if first {
 		go c.tls.Cut()
 	}
 	return first
-}
-
-// explain returns err, or why the connection is of no use.
-func (c *conn) explain(err error) error {
-	if err == nil || c.closed.Load() {
-		return err
-	}
-	if reason := c.reason.Load(); reason != nil {
-		return *reason
-	}
-	return err
 }
 
 // MetadataExchange reports whether the server is told that the client's

@@ -83,6 +83,7 @@ type connector struct {
 	memory   reach.Memory  // which addresses have led nowhere
 	turns    atomic.Uint32 // of a read pool's nodes
 	looks    looks
+	streams  streams
 	failover *failover
 	seen     observer
 
@@ -203,6 +204,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 		return
 	}
 	c.memory.Forget()
+	c.streams.unserved.Store(nil)
 	if !l.Value.SameAddrs(l.Old) {
 		c.looks.found()
 	}

@@ -45,6 +45,7 @@ type Dialer struct {
 	connectors map[key]*connector // nil after Close
 	dials      map[*dialing]bool  // in progress
 	sweepAt    int                // number of connectors at which to look for idle ones
+	sqlData    service
 }
 
 // key tells connectors apart: a certificate for IAM login is another one.
@@ -129,7 +130,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	ctx, span := d.telemetry.Dial(ctx)
 	conn, seen, err := d.dial(ctx, name, opts)
 	took := time.Since(start)
-	d.telemetry.Dialed(ctx, span, seen.Instance, took, err)
+	d.telemetry.Dialed(ctx, span, seen.Instance, took, byStream(conn, err), err)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +155,11 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	if err != nil {
 		return nil, seen, err
 	}
-	conn, err := c.dial(g, t, &dc)
+	dial := c.dial
+	if dc.sqlData != SQLDataNever {
+		dial = c.dialSQLData
+	}
+	conn, err := dial(g, t, &dc)
 	if err != nil {
 		return nil, c.seen, d.reason(c.String(), err)
 	}
@@ -163,9 +168,19 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 
 // Warmup gets an instance's metadata and certificate, so that the first Dial
 // with the same options need not wait for them.
+//
+// With SQLDataOnly there is neither; it gets an access token then. That SQL Data
+// does not serve the instance is forgotten.
 func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) error {
-	_, err := d.info(ctx, name, opts)
-	return err
+	return d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
+		c.streams.unserved.Store(nil)
+		if dc.sqlData == SQLDataOnly {
+			_, err := d.admin.Token(ctx)
+			return err
+		}
+		_, err := c.cache.Get(ctx)
+		return err
+	})
 }
 
 // EngineVersion returns the instance's database engine and version, as the
@@ -198,6 +213,16 @@ func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
 	return err == nil && dc.iam
 }
 
+// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages ask
+// it for their hints.
+func (d *Dialer) SQLDataMode(opts ...DialOption) SQLDataMode {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return SQLDataNever
+	}
+	return dc.sqlData
+}
+
 // Close ends every refresh and every Dial in progress; they return
 // ErrDialerClosed, as all methods do from then on. Connections stay open. Close
 // returns when every refresh has ended; it can be called more than once.
@@ -211,6 +236,7 @@ func (d *Dialer) Close() error {
 		for g := range d.dials {
 			g.cancel()
 		}
+		d.sqlData.closeLocked()
 		d.mu.Unlock()
 		d.resolver.close()
 		d.failover.close()
@@ -227,24 +253,36 @@ func (d *Dialer) Close() error {
 // Format prints no more than the type: a Dialer holds keys and tokens.
 func (d *Dialer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cloudsqlconn.Dialer") }
 
-func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (*admin.Info, error) {
+// about calls f with what knows the instance, for no longer than a Dial with opts
+// may take.
+func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f func(context.Context, *connector, *dialConfig) error) error {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
 	t, err := d.resolve(ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c, err := d.connector(t.name, dc.iam)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	info, err := c.cache.Get(ctx)
+	if err := f(ctx, c, &dc); err != nil {
+		return d.reason(c.String(), newError(opRefresh, c.String(), err))
+	}
+	return nil
+}
+
+func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (info *admin.Info, err error) {
+	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, _ *dialConfig) error {
+		info, err = c.cache.Get(ctx)
+		return err
+	})
 	if err != nil {
-		return nil, d.reason(c.String(), newError(opRefresh, c.String(), err))
+		return nil, err
 	}
 	return info, nil
 }

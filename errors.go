@@ -15,6 +15,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -47,13 +48,15 @@ const (
 	opRefresh   = "refresh"
 	opDial      = "dial"
 	opHandshake = "handshake"
+	opStream    = "stream"
 )
 
 // Error is the error of every failed step.
 type Error struct {
 	// Op is the step that failed: configure (options), resolve (the name),
-	// refresh (the Admin API), dial (TCP) or handshake (TLS). The packages under
-	// driver/ have one more, login (the database).
+	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data; its
+	// connections have no other in the errors of Read and Write). The packages
+	// under driver/ have one more, login (the database).
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string
@@ -182,6 +185,7 @@ func classify(err error) error {
 		unverified *tlsverify.Error
 		badDomain  *resolve.NameError
 		lookup     *resolve.LookupError
+		stream     *sqldata.StatusError
 	)
 	switch {
 	case errors.As(err, &badDomain):
@@ -192,6 +196,11 @@ func classify(err error) error {
 		return &causeError{ErrUnverified, err}
 	case errors.As(err, &config), errors.As(err, &misfit):
 		return &causeError{ErrConfig, err}
+	case errors.As(err, &stream):
+		if sentinel := streamSentinel(stream); sentinel != nil {
+			return &causeError{sentinel, err}
+		}
+		return err
 	case errors.As(err, &token) && admin.Terminal(err):
 		return &causeError{ErrPermission, err}
 	case admin.Quota(err):

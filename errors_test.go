@@ -40,7 +40,7 @@ func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
 		failures []failure
 	}{
 		{"configure", configureFailures}, {"resolve", resolveFailures}, {"token", tokenFailures(s, t.TempDir())}, {"refresh", refreshFailures(s)},
-		{"dial", dialFailures}, {"handshake", handshakeFailures}, {"read", readFailures},
+		{"dial", dialFailures}, {"handshake", handshakeFailures}, {"read", readFailures}, {"stream", streamFailures},
 	}
 	t.Run("all", func(t *testing.T) {
 		for _, g := range groups {

@@ -32,9 +32,12 @@ type failover struct {
 
 // domain is a DNS name with open connections.
 type domain struct {
-	conns map[*conn]Name // and the instances they lead to
-	timer *time.Timer    // of the next look-up; nil if there is none
+	conns map[cutter]Name // and the instances they lead to
+	timer *time.Timer     // of the next look-up; nil if there is none
 }
+
+// cutter is a connection that can be cut: see [conn.cut].
+type cutter interface{ cut(reason error) bool }
 
 func newFailover(r resolver, period time.Duration, log *slog.Logger) *failover {
 	f := &failover{resolver: r, period: period, log: log, domains: map[string]*domain{}}
@@ -44,12 +47,12 @@ func newFailover(r resolver, period time.Duration, log *slog.Logger) *failover {
 
 // opened is told of a connection that was made to the instance n, and returns
 // what has to be called when it is closed.
-func (f *failover) opened(c *conn, n Name) (closed func()) {
+func (f *failover) opened(c cutter, n Name) (closed func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.domains[n.domain]
 	if d == nil {
-		d = &domain{conns: map[*conn]Name{}}
+		d = &domain{conns: map[cutter]Name{}}
 		f.domains[n.domain] = d
 		if f.period > 0 {
 			d.timer = time.AfterFunc(f.period, func() { f.lookUp(n.domain, d) })
@@ -59,7 +62,7 @@ func (f *failover) opened(c *conn, n Name) (closed func()) {
 	return func() { f.closed(c, n.domain) }
 }
 
-func (f *failover) closed(c *conn, name string) {
+func (f *failover) closed(c cutter, name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.domains[name]
@@ -123,18 +126,18 @@ func (f *failover) cut(now Name) (cut int) {
 }
 
 // astray are the connections of a domain to any other instance than now.
-func (f *failover) astray(now Name) map[*conn]Name {
+func (f *failover) astray(now Name) map[cutter]Name {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.domains[now.domain]
 	if d == nil {
 		return nil
 	}
-	var astray map[*conn]Name // made when it is needed: a Dial may be waiting
+	var astray map[cutter]Name // made when it is needed: a Dial may be waiting
 	for c, n := range d.conns {
 		if n != now {
 			if astray == nil {
-				astray = map[*conn]Name{}
+				astray = map[cutter]Name{}
 			}
 			astray[c] = n
 		}

@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,11 +28,11 @@ func firstBytes(databaseVersion string) greeting {
 	return nil
 }
 
-// hear greets the database over conn, which is closed when ctx ends. Before its
-// first byte comes the answer to the client certificate, if that is refused.
-func hear(ctx context.Context, conn *tls.Conn, greet greeting) (string, error) {
+// hear greets the database over conn, which closer closes when ctx ends. Before
+// its first byte comes the answer to the client certificate, if that is refused.
+func hear(ctx context.Context, conn io.ReadWriter, closer io.Closer, greet greeting) (string, error) {
 	// Not by a deadline: not every connection takes one.
-	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
+	stop := context.AfterFunc(ctx, func() { _ = closer.Close() })
 	found, err := greet(conn)
 	switch {
 	case err == nil:

@@ -84,14 +84,28 @@ func (s subject) quotaHint(call *admin.CallError, err error) string {
 // Sources: google.api.ErrorReason, and the reasons of the older error format.
 func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) string {
 	reasons, metadata := reasonsOf(api)
+	return s.refusedHint(forbidden{reasons, metadata, call.QuotaProject, call.Principal, permissions[call.Call]})
+}
+
+// forbidden is what is known about a call that was forbidden.
+type forbidden struct {
+	reasons      []string
+	metadata     map[string]string // of the reasons
+	quotaProject string            // that the call named, or ""
+	principal    string            // who called, or ""
+	permission   string            // that the call needs; "": not known
+}
+
+func (s subject) refusedHint(r forbidden) string {
+	reasons, metadata := r.reasons, r.metadata
 	is := func(any ...string) bool {
 		return slices.ContainsFunc(any, func(r string) bool { return slices.Contains(reasons, r) })
 	}
 	consumer := projectID(strings.TrimPrefix(metadata["consumer"], "projects/"))
 	if consumer == "" {
-		consumer = projectID(call.QuotaProject)
+		consumer = projectID(r.quotaProject)
 	}
-	who := call.Principal
+	who := r.principal
 	if !emailForm.MatchString(who) {
 		who = "the account that the credentials belong to"
 	}
@@ -114,7 +128,7 @@ func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) stri
 	}
 	permission := metadata["permission"]
 	if !permissionForm.MatchString(permission) {
-		permission = permissions[call.Call]
+		permission = r.permission
 	}
 	needs := "a permission"
 	if permission != "" {

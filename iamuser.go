@@ -35,20 +35,31 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 // now. The two differ after the credentials have been replaced, until a Dial has
 // had the certificate replaced, too. Driver packages ask it whom to log in as.
 //
-// With IAM login the first call gets the certificate, as [Dialer.Warmup] does.
-func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (string, error) {
+// With IAM login the first call gets the certificate, as [Dialer.Warmup] does. A
+// Dial by SQL Data has none: it logs in as the account of the access token, hence
+// the one of [Dialer.IAMPrincipal].
+func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (email string, err error) {
 	if d.credentials == nil && d.ctx.Err() == nil {
 		return "", nil
 	}
-	info, err := d.info(ctx, name, opts)
-	if err != nil {
-		return "", err
-	}
-	email, err := info.Login.Email(ctx)
-	if err != nil {
-		return "", d.reason(name, newError(opRefresh, "", &admin.TokenError{Err: err}))
-	}
-	return email, nil
+	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
+		var tell func(context.Context) (string, error)
+		switch {
+		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.unservedUntil().IsZero()):
+			tell = d.credentials.Email
+		default:
+			info, err := c.cache.Get(ctx)
+			if err != nil {
+				return err
+			}
+			tell = info.Login.Email
+		}
+		if email, err = tell(ctx); err != nil {
+			return &admin.TokenError{Err: err}
+		}
+		return nil
+	})
+	return email, err
 }
 
 // latest returns what is known about the instance, for a Dial. If its

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
@@ -43,6 +44,31 @@ func (o *observer) logs(ctx context.Context, level slog.Level) bool { return o.l
 func (o *observer) dialed(ctx context.Context, c net.Conn, took time.Duration) {
 	if o.logs(ctx, slog.LevelDebug) {
 		o.named().LogAttrs(ctx, slog.LevelDebug, "connected", slog.String("address", c.RemoteAddr().String()), slog.Duration("took", took))
+	}
+}
+
+// fellBack is told that the instance was reached by an address, since SQL Data
+// does not serve it.
+func (o *observer) fellBack(ctx context.Context, refusal error, until time.Time) {
+	if o.logs(ctx, slog.LevelInfo) {
+		o.named().LogAttrs(ctx, slog.LevelInfo, "SQL Data does not serve the instance, an address is used",
+			slog.String("refusal", causeOf(refusal).Error()), slog.Time("until", until))
+	}
+}
+
+// coolingDown is told that SQL Data is exhausted.
+func (o *observer) coolingDown(ctx context.Context, refusal error, until time.Time) {
+	if o.logs(ctx, slog.LevelWarn) {
+		o.named().LogAttrs(ctx, slog.LevelWarn, "SQL Data refuses, and is left alone for a while",
+			slog.String("refusal", refusal.Error()), slog.Time("until", until))
+	}
+}
+
+// streamAgain is told of a stream that could not be opened, and that another try
+// follows.
+func (o *observer) streamAgain(ctx context.Context, err *Error) {
+	if o.logs(ctx, slog.LevelWarn) {
+		o.named().LogAttrs(ctx, slog.LevelWarn, "opening a stream failed, trying again", slog.String("error", err.Error()))
 	}
 }
 
@@ -143,8 +169,9 @@ func errorType(err error) string {
 			return kind.name
 		}
 	}
+	status, _ := errors.AsType[*sqldata.StatusError](err)
 	switch {
-	case admin.Quota(err):
+	case admin.Quota(err), exhausted(status):
 		return "quota"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "deadline_exceeded"

@@ -89,7 +89,7 @@ func (c *config) validate() error {
 	errs = append(errs, c.names.faults()...)
 	errs = append(errs, c.observe.errs...)
 	c.completeCredentials()
-	errs = append(errs, c.credentialFaults(c.dial.iam)...)
+	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {
 		errs = append(errs, errors.New("WithUserAgent: want one line"))
 	}

@@ -19,8 +19,10 @@ type dialConfig struct {
 	sqlData   SQLDataMode
 	dialFunc  DialFunc
 	foreign   bool           // dialFunc is the program's own
+	dialID    *DialFunc      // tells the options WithDialFunc apart; nil: there was none
 	proxy     *netdial.Proxy // nil: none
 	proxyFrom string         // the option that has set proxy, of those that are being applied together
+	proxyID   string         // tells proxies apart
 	keepAlive time.Duration
 	exchange  bool                   // metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
@@ -65,14 +67,14 @@ func (d *dialConfig) openTCP(ctx context.Context, network, addr string) (net.Con
 }
 
 // setProxy stores the proxy of an option, or what is wrong with it.
-func (d *dialConfig) setProxy(option string, p *netdial.Proxy, err error) {
+func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
 	if d.proxyFrom != "" && d.proxyFrom != option {
 		d.errs = append(d.errs, errors.New("WithProxy and WithProxyFromEnvironment: want one of them"))
 	}
 	if err != nil {
 		d.errs = append(d.errs, fmt.Errorf("%s: %w", option, err))
 	}
-	d.proxy, d.proxyFrom = p, option
+	d.proxy, d.proxyFrom, d.proxyID = p, option, id
 }
 
 func (d *dialConfig) faults() []error {
@@ -90,6 +92,9 @@ func (d *dialConfig) faults() []error {
 	}
 	if d.timeout <= 0 {
 		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
+	}
+	if !d.sqlData.valid() {
+		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %q; want NEVER, PREFER or ONLY", string(d.sqlData)))
 	}
 	return errs
 }
@@ -135,7 +140,7 @@ func WithIPTypes(types ...IPType) DialOption {
 // Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
 // says.
 func WithDialFunc(f DialFunc) DialOption {
-	return dialOption(func(d *dialConfig) { d.dialFunc, d.foreign = f, true })
+	return dialOption(func(d *dialConfig) { d.dialFunc, d.foreign, d.dialID = f, true, &f })
 }
 
 // WithProxy connects to instances through a proxy: socks5://host:port,
@@ -151,7 +156,7 @@ func WithDialFunc(f DialFunc) DialOption {
 func WithProxy(url string) DialOption {
 	return dialOption(func(d *dialConfig) {
 		p, err := netdial.ParseProxy(url)
-		d.setProxy("WithProxy", p, err)
+		d.setProxy("WithProxy", url, p, err)
 	})
 }
 
@@ -164,7 +169,11 @@ func WithProxy(url string) DialOption {
 func WithProxyFromEnvironment() DialOption {
 	return dialOption(func(d *dialConfig) {
 		p, err := netdial.FromEnvironment()
-		d.setProxy("WithProxyFromEnvironment", p, err)
+		id := ""
+		if p != nil {
+			id = "environment " + p.String()
+		}
+		d.setProxy("WithProxyFromEnvironment", id, p, err)
 	})
 }
 

@@ -44,11 +44,12 @@ func WithLogger(l *slog.Logger) Option {
 // go.opentelemetry.io/otel/trace/noop, which costs nothing.
 //
 // The span cloudsqlconn.Dial has the children resolve, connect and handshake,
-// one for each try, and refresh if the Dial had to wait for metadata and
+// or stream (with [WithSQLData]), one for each try, and refresh if the Dial had to wait for metadata and
 // certificate; a refresh itself belongs to no Dial, and has no span. Attributes:
 // cloudsqlconn.instance, cloudsqlconn.iam_authn, db.system.name,
 // server.address and server.port, network.peer.address and network.peer.port
-// (the instance's, or a proxy's), and error.type.
+// (the instance's, or a proxy's), and error.type; with SQL Data cloudsqlconn.way,
+// which is sql_data, and of a stream that failed rpc.response.status_code.
 //
 // error.type is not_found, permission or the like after the errors of this
 // package, or deadline_exceeded, canceled, quota, or _OTHER.
@@ -71,7 +72,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //
 //   - cloudsqlconn.dial.duration, a histogram, in seconds, and
 //     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
-//     which is as in [WithTracerProvider]
+//     which is as in [WithTracerProvider]; if SQL Data was used, also
+//     cloudsqlconn.way (sql_data)
 //   - cloudsqlconn.refresh.count: by outcome and error.type
 //   - cloudsqlconn.refresh.expiry: seconds until what the last refresh has
 //     brought expires

@@ -32,14 +32,54 @@ func (m SQLDataMode) valid() bool {
 	return m == SQLDataNever || m == SQLDataPrefer || m == SQLDataOnly
 }
 
-// WithSQLData says whether to reach the instance through SQL Data. Default:
-// SQLDataNever.
+// WithSQLData says whether to reach the instance through SQL Data, Google's gRPC
+// service that carries the bytes of a database connection in a stream on the host
+// of the Admin API. The instance is reachable then wherever that API is: there is
+// no address, no TCP port 3307, no metadata and no client certificate. Google's
+// own connectors speak it; Google documents neither the service nor which
+// instances it serves. PostgreSQL of the edition DEVELOPER is known to be.
+// Default: SQLDataNever.
+//
+// SQLDataPrefer takes an address if the service says that it does not serve the
+// instance, or that the instance does not allow it, and for nothing else. If it
+// says so late, after Dial has returned, but before anything was read, the
+// connection goes on by an address all the same, and nobody notices, unless more
+// than 64 KiB have been written by then, which is an error. Once an address has
+// led to the instance, Dials use it at once for 10 to 15 minutes; see
+// [InstanceStatus] and [Dialer.Warmup]. SQLDataOnly, which Google calls Connect
+// Tunnel, never takes one.
+//
+// Dial waits through what passes, as long as its context lasts. A service that
+// is exhausted is left alone for 5 s and longer, or for as long as it asks; a Dial
+// waits for the end of that if it has the time, and otherwise fails at once.
+//
+// The connection is encrypted by HTTPS, up to Google and no further: what comes
+// after is Google's. A database's own TLS is possible inside, if it offers it.
+// The connection has real deadlines, CloseWrite, and no SyscallConn and no
+// ConnectionState. It costs a goroutine, and at most two more while it is used.
+// The front end of Google's services ends connections after about an hour: have
+// pools replace theirs after 30 to 45 minutes (SetConnMaxLifetime).
+//
+// For IAM login the service is asked to log in the account of the access token;
+// login tokens are not used. How to ask is not documented by Google. The token
+// needs the scope sqlservice.admin or cloud-platform, and has to come from the
+// Dialer's credentials: with a [WithHTTPClient] that authorises calls by itself
+// there is no SQL Data (ErrConfig). Of that client the TLS configuration is used
+// if its transport is an *http.Transport.
+//
+// TCP connections to the service are opened as those to instances are, with
+// [WithDialFunc] and [WithProxy]; with neither, through the proxy that
+// HTTPS_PROXY and NO_PROXY name. Streams share them, up to 50 at a time, if their
+// Dials have the same of these options: the same option value for WithDialFunc,
+// the same URL for a proxy. A WithDialFunc that is made anew for each Dial costs
+// an HTTP/2 connection each time.
 func WithSQLData(mode SQLDataMode) DialOption {
 	return dialOption(func(d *dialConfig) { d.sqlData = mode })
 }
 
-// WithSQLDataEndpoint sets where SQL Data is: a host, host:port, or a URL.
-// Default: the host of the Admin API, see [WithAdminAPIEndpoint] and
+// WithSQLDataEndpoint sets where SQL Data is: a host, host:port, or a URL such as
+// https://sqladmin.googleapis.com. One of the scheme http is without TLS, for
+// tests. The default port is 443. Default: the host of the Admin API, see [WithAdminAPIEndpoint] and
 // [WithUniverseDomain].
 func WithSQLDataEndpoint(endpoint string) Option {
 	return option(func(c *config) {

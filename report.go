@@ -38,12 +38,15 @@ type Step struct {
 // Hop is a step on the way to a database.
 type Hop string
 
-// The hops, in their order. The last three come once for each address.
+// The hops, in their order. The last three come once for each address. HopStream
+// comes with [WithSQLData] only, with HopDatabase after it, and none of the hops
+// between.
 const (
 	HopName        Hop = "name"        // reading it, or asking the program's own resolver
 	HopDNS         Hop = "DNS"         // looking it up
 	HopCredentials Hop = "credentials" // finding them
 	HopToken       Hop = "token"       // getting one for the Admin API
+	HopStream      Hop = "SQL Data"    // opening a stream to the instance
 	HopMetadata    Hop = "metadata"    // of the instance, from the Admin API
 	HopClock       Hop = "clock"       // of this machine, against the Admin API's: to a minute
 	HopLoginToken  Hop = "login token" // for IAM login; no step without

@@ -28,6 +28,12 @@ type InstanceStatus struct {
 	Refreshing bool             // a refresh is in progress
 	History    []RefreshAttempt // the last 16 refreshes that have ended, the latest last
 
+	// SQLDataUnserved is until when Dials with SQLDataPrefer take an address at
+	// once, since SQL Data does not serve the instance; SQLDataCooldown is when it
+	// is asked again after it was exhausted. Zero: neither is so.
+	SQLDataUnserved time.Time
+	SQLDataCooldown time.Time
+
 	OpenConnections         int64
 	BytesRead, BytesWritten int64 // over all connections, closed ones included
 }
@@ -81,6 +87,8 @@ func (c *connector) status() InstanceStatus {
 		BytesRead:       c.read.Load(),
 		BytesWritten:    c.written.Load(),
 	}
+	s.SQLDataUnserved = c.streams.unservedUntil()
+	s.SQLDataCooldown, _ = c.streams.cooldown.Until()
 	for _, a := range c.cache.History() {
 		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Hedges: a.Noted, Error: a.Err})
 	}

@@ -30,6 +30,8 @@ type instance struct {
 	LifeLeft        float64             `json:"lifeLeft"`                    // from 0 to 1
 	LastError       string              `json:"lastError,omitempty"`
 	FailedAttempts  int                 `json:"failedAttempts"`
+	SQLDataUnserved *moment             `json:"sqlDataUnserved,omitempty"` // until when addresses are used at once
+	SQLDataCooldown *moment             `json:"sqlDataCooldown,omitempty"` // until when it is left alone
 	OpenConnections int64               `json:"openConnections"`
 	BytesRead       int64               `json:"bytesRead"`
 	BytesWritten    int64               `json:"bytesWritten"`
@@ -130,6 +132,8 @@ func newInstance(s cloudsqlconn.InstanceStatus, now time.Time) instance {
 		Certificate:     at(s.CertificateExpiry, now),
 		LifeLeft:        lifeLeft(s.LastRefresh, s.Expiry, now),
 		FailedAttempts:  s.Attempts,
+		SQLDataUnserved: at(s.SQLDataUnserved, now),
+		SQLDataCooldown: at(s.SQLDataCooldown, now),
 		OpenConnections: s.OpenConnections,
 		BytesRead:       s.BytesRead,
 		BytesWritten:    s.BytesWritten,

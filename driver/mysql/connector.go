@@ -61,7 +61,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
 	if refused, ok := errors.AsType[*mysql.MySQLError](err); ok && c.login.iam && refused.Number == accessDenied {
-		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, err)
+		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, c.login.opts, err)
 	}
 	return conn, err
 }

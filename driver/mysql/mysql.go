@@ -5,11 +5,13 @@
 //
 //	app:secret@cloudsql-mysql(project:region:instance)/shop?parseTime=true
 //
-// The network's name is not used. Two parameters are for the Dialer, and win
+// The network's name is not used. Three parameters are for the Dialer, and win
 // over options given in code:
 //
 //	cloudsql_ip_types   a list for WithIPTypes, such as PRIVATE,PUBLIC
 //	cloudsql_iam_authn  true or false, for WithDialIAMAuthN
+//	cloudsql_sql_data   never, prefer or only, for WithSQLData; it serves no
+//	                    MySQL as far as is known
 //
 // Everything else is go-sql-driver's. The connection runs inside the Dialer's
 // TLS tunnel; MySQL's own TLS is off in it unless the data source name asks for

@@ -35,7 +35,7 @@ func newConnector(cfg *pgx.ConnConfig, l login) driver.Connector {
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && (refused.Code == "28P01" || refused.Code == "28000") { // invalid_password, invalid_authorization_specification
-		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.Postgres, c.user, err)
+		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.Postgres, c.user, c.login.opts, err)
 	}
 	return conn, err
 }

@@ -15,9 +15,10 @@
 // user, NewConnector and NewPool take the service account that the Dialer's
 // credentials belong to.
 //
-// Two parameters of a data source name are for the Dialer:
-// cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes], and
-// cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN].
+// Three parameters of a data source name are for the Dialer:
+// cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
+// cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
+// cloudsql_sql_data=prefer (or never, or only) means [cloudsqlconn.WithSQLData].
 package postgres
 
 import (

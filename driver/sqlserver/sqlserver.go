@@ -9,9 +9,11 @@
 //	odbc:server=localhost;user id=app;password={secret};database=shop;cloudsql={project:region:instance}
 //
 // The host, which can be left out, is never looked up and never dialled; its
-// port and its SQL Server instance do not count. cloudsql_ip_types and
-// cloudsql_iam_authn are the options [cloudsqlconn.WithIPTypes] and
-// [cloudsqlconn.WithDialIAMAuthN]; Cloud SQL for SQL Server has no IAM login.
+// port and its SQL Server instance do not count. cloudsql_ip_types,
+// cloudsql_iam_authn and cloudsql_sql_data are the options
+// [cloudsqlconn.WithIPTypes], [cloudsqlconn.WithDialIAMAuthN] and
+// [cloudsqlconn.WithSQLData]; Cloud SQL for SQL Server has no IAM login, and is
+// not served by SQL Data as far as is known.
 // Everything else is go-mssqldb's, but for a second server or another protocol
 // (failoverpartner, protocol), which are errors.
 //

@@ -38,6 +38,10 @@ func (c *Client) Token(ctx context.Context) (*oauth2.Token, error) {
 	return retry(ctx, c.api.token)
 }
 
+// Replace is told that a token of Token was refused, and reports whether the next
+// one may be better.
+func (c *Client) Replace(refused string) bool { return c.api.replace(refused) }
+
 // LoginToken returns the token that a certificate for IAM login would get now.
 func (c *Client) LoginToken(ctx context.Context) (*oauth2.Token, error) {
 	if c.login == nil {

@@ -110,6 +110,28 @@ func FromEnvironment() (*Proxy, error) {
 	return p, nil
 }
 
+// ForURL returns the proxy that net/http uses for a URL, http or https: that of
+// the environment variables HTTP_PROXY and HTTPS_PROXY, but for the hosts of
+// NO_PROXY and this machine itself. It returns nil if there is none.
+func ForURL(target string) (*Proxy, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	through, err := httpproxy.FromEnvironment().ProxyFunc()(u)
+	if err != nil || through == nil {
+		if err != nil {
+			err = fmt.Errorf("HTTPS_PROXY: %w", errNoURL) // err shows what was given
+		}
+		return nil, err
+	}
+	p, err := ParseProxy(through.String())
+	if err != nil {
+		return nil, fmt.Errorf("HTTPS_PROXY: %w", err)
+	}
+	return p, nil
+}
+
 // either prefers the first, as curl and net/http do.
 func either(first, second string) string {
 	if v := os.Getenv(first); v != "" {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -79,6 +80,9 @@ func (c *Client) Open(ctx context.Context, s wire.Session, r *Route) (*Conn, err
 		refused, ok := errors.AsType[*StatusError](err)
 		if ok && refused.Code == codes.Unauthenticated && !replaced && c.cfg.Replace != nil && c.cfg.Replace(token) {
 			continue
+		}
+		if ok && token != "" { // a server can echo what was sent to it
+			refused.Message = strings.ReplaceAll(refused.Message, token, "[token]")
 		}
 		return conn, err
 	}

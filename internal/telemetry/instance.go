@@ -79,6 +79,11 @@ func (i *Instance) Handshake(ctx context.Context, host string, port int) (contex
 	return i.to(ctx, "handshake", host, port)
 }
 
+// Stream begins the span of a stream that the service at host and port carries.
+func (i *Instance) Stream(ctx context.Context, host string, port int) (context.Context, Span) {
+	return i.to(ctx, "stream", host, port)
+}
+
 func (i *Instance) to(ctx context.Context, what, host string, port int) (context.Context, Span) {
 	if !i.t.traces(ctx) {
 		return ctx, Span{}

@@ -56,6 +56,14 @@ func (s Span) Peer(addr net.Addr) {
 	}
 }
 
+// Status tells the gRPC status of what the span stands for, such as UNAVAILABLE.
+// There is none if it is empty.
+func (s Span) Status(code string) {
+	if code != "" {
+		s.set(keyStatus.String(code))
+	}
+}
+
 func (s Span) set(attrs ...attribute.KeyValue) {
 	if s.span != nil {
 		s.span.SetAttributes(attrs...)

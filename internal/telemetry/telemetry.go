@@ -35,7 +35,12 @@ const (
 	keyPeer      = attribute.Key("network.peer.address")
 	keyCall      = attribute.Key("cloudsqlconn.call")
 	keyPeerPort  = attribute.Key("network.peer.port")
+	keyStatus    = attribute.Key("rpc.response.status_code")
+	keyWay       = attribute.Key("cloudsqlconn.way")
 )
+
+// bySQLData marks a Dial that has used SQL Data. Others have no such attribute.
+var bySQLData = keyWay.String("sql_data")
 
 // Config says where a [Telemetry] tells what it is told. Version, ErrorType and
 // Read are required.
@@ -103,11 +108,14 @@ func (t *Telemetry) Dial(ctx context.Context) (context.Context, Span) {
 	return ctx, Span{span, t.errorType}
 }
 
-// Dialed ends the span and counts the Dial. i is nil if it is not known which
-// instance was meant.
-func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, err error) {
+// Dialed ends the span and counts the Dial, which has used SQL Data if stream is
+// set. i is nil if it is not known which instance was meant.
+func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, stream bool, err error) {
 	if i != nil && span.span != nil {
 		span.set(i.described()...)
+	}
+	if stream {
+		span.set(bySQLData)
 	}
 	span.End(err)
 	counted, timed := t.meters.dials.Enabled(ctx), t.meters.durations.Enabled(ctx)
@@ -115,6 +123,12 @@ func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took tim
 		return
 	}
 	attrs := t.outcome(i, err)
+	if stream {
+		way := metric.WithAttributes(bySQLData)
+		t.meters.dials.Add(ctx, 1, attrs, way)
+		t.meters.durations.Record(ctx, took.Seconds(), attrs, way)
+		return
+	}
 	t.meters.dials.Add(ctx, 1, attrs)
 	t.meters.durations.Record(ctx, took.Seconds(), attrs)
 }

@@ -38,7 +38,7 @@ func dial(ctx context.Context, t *Telemetry, i *Instance) {
 	connect.End(nil)
 	_, handshake := i.Handshake(ctx, "192.0.2.1", 3307)
 	handshake.End(nil)
-	t.Dialed(ctx, whole, i, time.Millisecond, nil)
+	t.Dialed(ctx, whole, i, time.Millisecond, false, nil)
 }
 
 // global is what happened in a process whose global providers were set late. It

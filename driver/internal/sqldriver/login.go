@@ -12,8 +12,12 @@ import (
 // LoginError returns err, with which the database has refused user although
 // IAM login is on, as a [*cloudsqlconn.Error] with a hint. Users with a
 // password can log in then as well: no name is wrong before it is refused.
-func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string, err error) error {
-	return &cloudsqlconn.Error{Op: "login", Instance: instance, Hint: loginHint(ctx, d, instance, engine, user), Err: err}
+func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string, opts []cloudsqlconn.DialOption, err error) error {
+	hint := loginHint(ctx, d, instance, engine, user)
+	if d.SQLDataMode(opts...) != cloudsqlconn.SQLDataNever {
+		hint += " Through SQL Data the user must be the account of the access token, hence that of WithImpersonation if it is set; a login token of WithIAMAuthNTokenSources does not count."
+	}
+	return &cloudsqlconn.Error{Op: "login", Instance: instance, Hint: hint, Err: err}
 }
 
 func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string) string {

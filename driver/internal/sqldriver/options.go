@@ -11,11 +11,12 @@ import (
 const (
 	ipTypes  = "cloudsql_ip_types"  // a list such as PRIVATE,PUBLIC
 	iamAuthN = "cloudsql_iam_authn" // true or false
+	sqlData  = "cloudsql_sql_data"  // never, prefer or only
 )
 
-// Options takes cloudsql_ip_types and cloudsql_iam_authn out of the parameters
-// of a data source name, so that they do not reach the server, and returns
-// opts with what they mean at the end: the data source name wins.
+// Options takes cloudsql_ip_types, cloudsql_iam_authn and cloudsql_sql_data out of
+// the parameters of a data source name, so that they do not reach the server, and
+// returns opts with what they mean at the end: the data source name wins.
 func Options(params map[string]string, opts []cloudsqlconn.DialOption) ([]cloudsqlconn.DialOption, error) {
 	opts = opts[:len(opts):len(opts)]
 	if list, ok := take(params, ipTypes); ok {
@@ -31,6 +32,13 @@ func Options(params map[string]string, opts []cloudsqlconn.DialOption) ([]clouds
 			return nil, fmt.Errorf("%w: %s is %.40q; want true or false", cloudsqlconn.ErrConfig, iamAuthN, s)
 		}
 		opts = append(opts, cloudsqlconn.WithDialIAMAuthN(on))
+	}
+	if s, ok := take(params, sqlData); ok {
+		mode, err := cloudsqlconn.ParseSQLDataMode(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", sqlData, err)
+		}
+		opts = append(opts, cloudsqlconn.WithSQLData(mode))
 	}
 	return opts, nil
 }

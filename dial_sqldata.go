@@ -1,0 +1,244 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/cooldown"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+const (
+	// unservedFor is how long it is remembered at least that SQL Data does not
+	// serve an instance, and at most half as long again.
+	unservedFor = 10 * time.Minute
+
+	// The pauses between tries to open a stream.
+	firstStreamPause = 200 * time.Millisecond
+	mostStreamPause  = 5 * time.Second
+)
+
+// streams is what is known of SQL Data and one instance.
+type streams struct {
+	cooldown cooldown.Cooldown
+	unserved atomic.Pointer[time.Time] // until when the instance counts as not served; nil: it does not
+}
+
+// unservedUntil returns until when the instance counts as not served, the zero
+// time if it does not.
+func (s *streams) unservedUntil() time.Time {
+	if until := s.unserved.Load(); until != nil && time.Now().Before(*until) {
+		return *until
+	}
+	return time.Time{}
+}
+
+// fellBack is told that an address has led to the instance, which SQL Data does
+// not serve.
+func (c *connector) fellBack(ctx context.Context, refusal error) {
+	until := time.Now().Add(unservedFor + rand.N(unservedFor/2))
+	c.streams.unserved.Store(&until)
+	c.seen.fellBack(ctx, refusal, until)
+}
+
+// dialSQLData connects by a stream, or by an address if that is allowed and SQL
+// Data does not serve the instance.
+func (c *connector) dialSQLData(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
+	if dc.sqlData == SQLDataPrefer && !c.streams.unservedUntil().IsZero() {
+		return c.dial(g, t, dc)
+	}
+	stream, err := c.openStream(g.ctx, t.name, dc)
+	switch {
+	case err == nil && dc.sqlData == SQLDataPrefer:
+		return c.newEitherConn(stream, t, dc), nil
+	case err == nil:
+		return stream, nil
+	case dc.sqlData == SQLDataOnly || !unserved(err):
+		return nil, err
+	}
+	return c.fallBack(g, t, dc, err)
+}
+
+// fallBack connects by an address.
+func (c *connector) fallBack(g *dialing, t target, dc *dialConfig, refusal error) (net.Conn, error) {
+	conn, err := c.dial(g, t, dc)
+	if err == nil {
+		c.fellBack(g.ctx, refusal)
+		return conn, nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		failed := *e
+		failed.Err = fmt.Errorf("%w; before that, SQL Data had refused: %v", e.Err, causeOf(refusal))
+		err = &failed
+	}
+	return nil, err
+}
+
+// causeOf is an error without what an [*Error] adds.
+func causeOf(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// openStream opens a stream. It waits for the end of a cooldown, and through what
+// passes.
+func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*streamConn, error) {
+	pause := firstStreamPause
+	var before error // of the try before
+	for {
+		if err := c.coolDown(ctx); err != nil {
+			return nil, newError(opStream, c.String(), err)
+		}
+		began := time.Now()
+		conn, err := c.tryStream(ctx, n, dc)
+		if err == nil {
+			if conn.Answered() {
+				c.streams.cooldown.Good(began)
+			}
+			return c.newStreamConn(conn, n, began), nil
+		}
+		status, _ := errors.AsType[*sqldata.StatusError](err)
+		switch {
+		case over(ctx) && status == nil && before != nil:
+			return nil, newError(opStream, c.String(), oneLine{err, before})
+		case over(ctx):
+			return nil, newError(opStream, c.String(), ended(ctx, err))
+		case exhausted(status):
+			c.streamRefused(ctx, began, status)
+			continue
+		case !passes(err, status):
+			return nil, newError(opStream, c.String(), err)
+		}
+		before = err
+		failed := newError(opStream, c.String(), err)
+		c.seen.streamAgain(ctx, failed)
+		if !sleep(ctx, time.Duration(float64(pause)*(0.5+rand.Float64()))) {
+			return nil, newError(opStream, c.String(), ended(ctx, err))
+		}
+		pause = min(2*pause, mostStreamPause)
+	}
+}
+
+// tryStream opens a stream in a span of its own.
+func (c *connector) tryStream(ctx context.Context, n Name, dc *dialConfig) (*sqldata.Conn, error) {
+	service := c.dialer.cfg.serviceEndpoint()
+	port, _ := strconv.Atoi(service.Port) // it has been checked
+	ctx, span := c.seen.Stream(ctx, service.Host, port)
+	conn, err := c.dialer.openStream(ctx, n, c.key.iam, dc)
+	span.Status(statusName(err))
+	span.End(err)
+	return conn, err
+}
+
+// coolDown waits until SQL Data may be asked again, and fails at once if ctx does
+// not last until then.
+func (c *connector) coolDown(ctx context.Context) error {
+	for {
+		until, why := c.streams.cooldown.Until()
+		if until.IsZero() {
+			return nil
+		}
+		left := time.Until(until)
+		deadline, bounded := ctx.Deadline()
+		if bounded && time.Until(deadline) <= left {
+			return &coolingError{left: left, err: why}
+		}
+		// A burst that has waited must not come back as one.
+		spread := left/4 + time.Second
+		if bounded {
+			spread = min(spread, time.Until(deadline)-left)
+		}
+		if !sleep(ctx, left+rand.N(spread)) {
+			return ended(ctx, &coolingError{left: time.Until(until), err: why})
+		}
+	}
+}
+
+// coolingError says that SQL Data has refused, and is left alone for a while.
+type coolingError struct {
+	left time.Duration
+	err  error
+}
+
+func (e *coolingError) Error() string {
+	return fmt.Sprintf("%v; it is left alone for another %v", e.err, max(0, e.left.Round(100*time.Millisecond)))
+}
+
+func (e *coolingError) Unwrap() error { return e.err }
+
+// streamRefused is told that SQL Data is exhausted, says something that began at
+// that time.
+func (c *connector) streamRefused(ctx context.Context, began time.Time, status *sqldata.StatusError) {
+	had, _ := c.streams.cooldown.Until()
+	c.streams.cooldown.Refused(began, status.RetryAfter, status)
+	if until, _ := c.streams.cooldown.Until(); had.IsZero() && !until.IsZero() {
+		c.seen.coolingDown(ctx, status, until)
+	}
+}
+
+// sleep waits, and reports whether ctx has lasted as long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unserved reports whether err says that SQL Data does not serve the instance.
+func unserved(err error) bool {
+	status, ok := errors.AsType[*sqldata.StatusError](err)
+	return ok && status.Unserved()
+}
+
+func exhausted(s *sqldata.StatusError) bool { return s != nil && s.Code == codes.ResourceExhausted }
+
+// lost reports whether a stream has failed in a way that says nothing about the
+// next one: the connection to the service has broken, or the service has lost
+// the instance.
+func lost(s *sqldata.StatusError) bool {
+	switch s.Code {
+	case codes.Unavailable, codes.Aborted, codes.Unknown, codes.Canceled:
+		return true
+	case codes.Internal:
+		return s.Reason != wire.ReconnectFailed
+	}
+	return false
+}
+
+// passes reports whether another try to open a stream makes sense, after err,
+// which can have a status.
+func passes(err error, status *sqldata.StatusError) bool {
+	if status == nil || !lost(status) && status.Code != codes.DeadlineExceeded {
+		return false
+	}
+	if middlebox(status) || strings.Contains(status.Message, "x509: ") {
+		return false
+	}
+	proxy, ok := errors.AsType[*netdial.Error](err)
+	_, network := errors.AsType[net.Error](err)
+	return !ok || network || errors.Is(proxy, io.EOF) || errors.Is(proxy, io.ErrUnexpectedEOF)
+}
+
+// middlebox reports whether what answers does not speak HTTP/2. gRPC tells that
+// in the text only.
+func middlebox(s *sqldata.StatusError) bool {
+	return s.Code == codes.Unavailable && (strings.Contains(s.Message, "ALPN") || strings.Contains(s.Message, "server preface") || strings.Contains(s.Message, "malformed header"))
+}

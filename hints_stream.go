@@ -1,0 +1,122 @@
+package cloudsqlconn
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// streamSentinel is the sentinel of a stream's status, nil if there is none.
+func streamSentinel(s *sqldata.StatusError) error {
+	switch {
+	case s.Code == codes.PermissionDenied, s.Code == codes.Unauthenticated:
+		return ErrPermission
+	case s.Code == codes.NotFound:
+		return ErrNotFound
+	case s.Code == codes.InvalidArgument, s.Code == codes.Unimplemented, s.Unserved():
+		return ErrConfig
+	}
+	return nil
+}
+
+// statusName is the gRPC status of an error, as its documentation spells them;
+// "" if there is none.
+func statusName(err error) string {
+	s, ok := errors.AsType[*sqldata.StatusError](err)
+	if !ok {
+		return ""
+	}
+	if s.Code == codes.Canceled {
+		return "CANCELLED"
+	}
+	var b strings.Builder
+	for i, r := range s.Code.String() {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
+
+// orAddress is the other way.
+const orAddress = "pass WithSQLData(SQLDataPrefer), which takes an address where SQL Data does not serve the instance, or WithSQLData(SQLDataNever), with one of the types of WithIPTypes"
+
+// streamHint is for a stream of SQL Data that has failed with a status, which err
+// is about.
+func (s subject) streamHint(status *sqldata.StatusError, err error) string {
+	switch {
+	case status.Unserved() && status.Reason != wire.UnsupportedType && !strings.HasPrefix(status.Message, wire.EditionRefusal):
+		return "The instance has to allow it, by a setting that Google does not document; otherwise " + orAddress + "."
+	case status.Unserved():
+		return "SQL Data is known to serve PostgreSQL instances of the edition DEVELOPER only, see " + s.gcloud("describe", "--format='value(settings.edition,databaseVersion)'") + "; " + orAddress + "."
+	}
+	switch status.Code {
+	case codes.PermissionDenied:
+		reasons, metadata := statusReasons(status)
+		r := forbidden{reasons: reasons, metadata: metadata, permission: permissions["generateEphemeralCert"]}
+		if e, ok := errors.AsType[*streamError](err); ok {
+			r.principal, r.quotaProject = e.principal, e.quotaProject
+		}
+		return s.refusedHint(r)
+	case codes.Unauthenticated:
+		return "The access token is not accepted: log in again with `gcloud auth application-default login`, look whether the service account and its key still exist, and whether the token has the scope sqlservice.admin or cloud-platform."
+	case codes.NotFound, codes.InvalidArgument:
+		return fmt.Sprintf("Compare the name with those of the project's instances, the region too, by which the call is routed: `gcloud sql instances list --project=%s --format='value(connectionName)'`.", s.project)
+	case codes.Unimplemented:
+		return "What answers is not SQL Data: look at WithSQLDataEndpoint, WithAdminAPIEndpoint and WithUniverseDomain. If they are right, it does not exist there: " + orAddress + "."
+	case codes.ResourceExhausted:
+		return "SQL Data is busy, or a quota is used up: keep fewer connections open (SetMaxOpenConns, MaxConns), and for longer." + againHint(err)
+	case codes.DeadlineExceeded:
+		return "The service has ended the stream, which has reached its lifetime: have the pool replace connections before, after 30 to 45 minutes (SetConnMaxLifetime, MaxConnLifetime)."
+	case codes.FailedPrecondition:
+		return "If the text means that SQL Data does not serve the instance, reach it by an address: WithSQLData(SQLDataNever)."
+	}
+	return lostHint(status, err)
+}
+
+// againHint tells when SQL Data is asked again.
+func againHint(err error) string {
+	e, ok := errors.AsType[*coolingError](err)
+	if !ok || e.left <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" It is asked again in %d s at the earliest.", (e.left+time.Second-1)/time.Second)
+}
+
+// lostHint is for a stream whose connection was lost, or could not be made.
+func lostHint(status *sqldata.StatusError, err error) string {
+	proxy, viaProxy := errors.AsType[*netdial.Error](err)
+	switch {
+	case viaProxy:
+		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to SQL Data (sqladmin.googleapis.com) on TCP port 443.", proxy.Proxy)
+	case strings.Contains(status.Message, "x509: "):
+		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with a transport that trusts the CA of the proxy that inspects TLS."
+	case middlebox(status):
+		return "What answers does not speak HTTP/2, which SQL Data needs: look for a proxy or firewall that inspects TLS between this machine and sqladmin.googleapis.com, and have it leave that host alone, or " + orAddress + "."
+	case status.Reason == wire.ReconnectFailed:
+		return "Connect again."
+	case status.Code == codes.Unavailable:
+		return "Check that this machine can reach SQL Data (sqladmin.googleapis.com, TCP port 443, through HTTPS_PROXY if that is set). A connection that was broken comes back when the pool connects again."
+	}
+	return "Connect again: the service has lost the connection to the instance, or its own state. If it stays so, see https://status.cloud.google.com."
+}
+
+// statusReasons returns the reasons of a refusal, and what it says about them.
+func statusReasons(s *sqldata.StatusError) (reasons []string, metadata map[string]string) {
+	for _, detail := range s.GRPCStatus().Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			reasons, metadata = append(reasons, info.GetReason()), info.GetMetadata()
+		}
+	}
+	return reasons, metadata
+}

@@ -1,0 +1,228 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// service is SQL Data, as one Dialer uses it. There is nothing of it before the
+// first Dial that asks for it. Dialer.mu guards it.
+type service struct {
+	client       *sqldata.Client // nil: not made yet
+	quotaProject string          // that the client names
+	routes       map[routeKey]*route
+}
+
+// maxRoutes bounds the routes that a Dialer remembers. More of them come only of
+// options that are made anew for each Dial.
+const maxRoutes = 64
+
+// routeKey tells routes apart.
+type routeKey struct {
+	dial      *DialFunc
+	proxy     string
+	keepAlive time.Duration
+}
+
+// route is how TCP connections to the service are opened, and why the last one
+// was not: gRPC passes on no more than the text.
+type route struct {
+	sqldata.Route
+	dialer *Dialer
+	dc     dialConfig
+
+	mu     sync.Mutex // guards failed
+	failed error      // nil: it was
+}
+
+// errNoToken is for SQL Data without a source of tokens.
+var errNoToken = &admin.ConfigError{
+	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient has it to itself",
+	Hint:    "Say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use, with an HTTP client that adds none.",
+}
+
+// openStream opens a stream to the instance n.
+func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfig) (*sqldata.Conn, error) {
+	client, r, err := d.service(ctx, dc)
+	if err != nil {
+		return nil, err
+	}
+	session := wire.NewSession(n.project, n.region, n.instance)
+	if iam {
+		session.AuthenticationType = wire.AutoIAM
+	}
+	conn, err := client.Open(ctx, session, &r.Route)
+	if errors.Is(err, sqldata.ErrClosed) {
+		err = ErrDialerClosed
+	}
+	if err != nil {
+		return nil, d.streamError(err, r)
+	}
+	return conn, nil
+}
+
+// service returns the client of SQL Data, and the way to it that dc says.
+func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, *route, error) {
+	project := d.cfg.quotaProject
+	if project == "" {
+		tok, err := d.admin.Token(ctx) // only to see whose it is
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case tok == nil:
+			return nil, nil, errNoToken
+		}
+		project = auth.QuotaProject(tok)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connectors == nil {
+		return nil, nil, ErrDialerClosed
+	}
+	s := &d.sqlData
+	if s.client == nil || s.quotaProject != project { // as of other credentials
+		s.closeLocked()
+		s.client, s.quotaProject = sqldata.New(d.serviceConfig(project)), project
+	}
+	key := routeKey{dc.dialID, dc.proxyID, dc.keepAlive}
+	r := s.routes[key]
+	if r == nil {
+		if s.routes == nil || len(s.routes) >= maxRoutes {
+			s.routes = map[routeKey]*route{}
+		}
+		r = &route{dialer: d, dc: *dc}
+		r.Dial = r.dial
+		s.routes[key] = r
+	}
+	return s.client, r, nil
+}
+
+// closeLocked ends the client. Its streams go on.
+func (s *service) closeLocked() {
+	if s.client != nil {
+		s.client.Close()
+	}
+}
+
+func (d *Dialer) serviceConfig(quotaProject string) sqldata.Config {
+	cfg := sqldata.Config{
+		Endpoint:     d.cfg.serviceEndpoint(),
+		UserAgent:    d.cfg.userAgent,
+		QuotaProject: quotaProject,
+		Token: func(ctx context.Context) (string, error) {
+			tok, err := d.admin.Token(ctx)
+			switch {
+			case err != nil:
+				return "", err
+			case tok == nil:
+				return "", errNoToken
+			}
+			return tok.AccessToken, nil
+		},
+		Replace: d.admin.Replace,
+	}
+	if client := d.cfg.httpClient; client != nil {
+		if t, ok := client.Transport.(*http.Transport); ok && t.TLSClientConfig != nil {
+			cfg.TLS = t.TLSClientConfig.Clone()
+		}
+	}
+	if cfg.TLS == nil {
+		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return cfg
+}
+
+// serviceEndpoint is where SQL Data is: on the host of the Admin API, if nothing
+// else is said.
+func (c *config) serviceEndpoint() sqldata.Endpoint {
+	if c.sqlData.Host != "" {
+		return c.sqlData
+	}
+	u, err := url.Parse(c.endpoint)
+	if err != nil { // it has been checked
+		return sqldata.Endpoint{}
+	}
+	e := sqldata.Endpoint{Host: u.Hostname(), Port: u.Port(), Plaintext: u.Scheme == "http"}
+	switch {
+	case e.Port != "":
+	case e.Plaintext:
+		e.Port = "80"
+	default:
+		e.Port = "443"
+	}
+	return e
+}
+
+// dial opens a TCP connection to the service.
+func (r *route) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	dc := r.dc
+	if !dc.foreign && dc.proxy == nil {
+		p, err := netdial.ForURL(r.dialer.cfg.serviceEndpoint().String())
+		if err != nil {
+			return nil, r.dialed(&admin.ConfigError{Problem: "the proxy of the environment", Err: err})
+		}
+		dc.proxy = p
+	}
+	conn, err := dc.open(ctx, addr)
+	return conn, r.dialed(err)
+}
+
+// dialed notes why a connection was not opened, and returns it.
+func (r *route) dialed(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = err
+	return err
+}
+
+// lastFailure returns why the last connection was not opened, nil if it was.
+func (r *route) lastFailure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// streamError is the status with which a stream has failed, and what its hint
+// tells. Its text is the status's, which has the cause in it.
+type streamError struct {
+	*sqldata.StatusError
+	cause        error // why no connection could be opened; nil: that is not why
+	principal    string
+	quotaProject string
+}
+
+func (e *streamError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.StatusError}
+	}
+	return []error{e.StatusError, e.cause}
+}
+
+// streamError returns err, the error of a stream or of its opening, with what is
+// known about it.
+func (d *Dialer) streamError(err error, r *route) error {
+	status, ok := errors.AsType[*sqldata.StatusError](err)
+	if !ok {
+		return err
+	}
+	e := &streamError{StatusError: status, principal: d.credentials.KnownEmail()}
+	d.mu.Lock()
+	e.quotaProject = d.sqlData.quotaProject
+	d.mu.Unlock()
+	if r != nil && lost(status) {
+		e.cause = r.lastFailure()
+	}
+	return e
+}

@@ -1,0 +1,52 @@
+package cloudsqlconn
+
+import "sync/atomic"
+
+// tracked is what all connections have that Dial returns: they are counted, and
+// cut when their DNS name leads to another instance.
+type tracked struct {
+	connector *connector
+	closed    atomic.Bool
+	onClose   func()                // nil: nothing
+	reason    atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
+}
+
+// track counts the connection c, which leads to n.
+func (t *tracked) track(to *connector, c cutter, n Name) {
+	t.connector = to
+	to.open.Add(1)
+	if n.domain != "" {
+		t.onClose = to.failover.opened(c, n)
+	}
+}
+
+// untrack is told that the connection is closed. It reports false if it was
+// before.
+func (t *tracked) untrack() bool {
+	if t.closed.Swap(true) {
+		return false
+	}
+	t.connector.open.Add(-1)
+	if t.onClose != nil {
+		t.onClose()
+	}
+	return true
+}
+
+// spoil gives the owner a reason why the connection is of no use any more. It
+// reports false if there is one already.
+func (t *tracked) spoil(reason error) bool {
+	err := error(&Error{Op: opResolve, Instance: t.connector.String(), Err: reason})
+	return t.reason.CompareAndSwap(nil, &err)
+}
+
+// explain returns err, or why the connection is of no use.
+func (t *tracked) explain(err error) error {
+	if err == nil || t.closed.Load() {
+		return err
+	}
+	if reason := t.reason.Load(); reason != nil {
+		return *reason
+	}
+	return err
+}
