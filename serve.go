@@ -192,7 +192,7 @@ func (s *door) refuse(ctx context.Context, client net.Conn, err error) {
 
 // engine returns the instance's engine, if that is known.
 func (s *door) engine(ctx context.Context) string {
-	if dc, err := s.dialer.cfg.dial.with(s.opts); err == nil && dc.sqlData == SQLDataOnly {
+	if s.dialer.SQLDataMode(s.opts...) == SQLDataOnly {
 		return "" // the Admin API is not asked in this way
 	}
 	known, cancel := context.WithCancel(ctx)
