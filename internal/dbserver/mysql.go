@@ -55,7 +55,7 @@ var mysql = engine{
 func mysqlArgs(s *Server) []string {
 	return []string{
 		"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--skip-name-resolve",
-		"--innodb-redo-log-capacity=8M", "--innodb-buffer-pool-size=32M", "--innodb-doublewrite=OFF", "--innodb-flush-method=nosync",
+		"--innodb-redo-log-capacity=32M", "--innodb-buffer-pool-size=32M", "--innodb-doublewrite=OFF", "--innodb-flush-method=nosync",
 		"--skip-log-bin", "--performance-schema=OFF", "--secure-file-priv=",
 	}
 }
