@@ -185,13 +185,21 @@ func (p *Proxy) attend(l *link, c *Conn) {
 		return
 	}
 	p.now(l, "forwarding to "+backend)
-	if err := forward(l.ctx, c, backend); err != nil && l.ctx.Err() == nil {
+	err := p.forward(l.ctx, c, backend)
+	if _, long := errors.AsType[*sizeError](err); long {
+		p.complain(l, "login refused", err)
+	} else if err != nil && l.ctx.Err() == nil {
 		p.count(&p.counts.Unserved)
-		if p.server.Logger == nil {
-			log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
-		}
-		p.logInfo("backend unreachable", "error", err)
+		p.complain(l, "backend unreachable", err)
 	}
+}
+
+// complain tells of what nobody may have wanted, even where nobody listens.
+func (p *Proxy) complain(l *link, what string, err error) {
+	if p.server.Logger == nil {
+		log.Printf("cloudsqltest: %s: %s: %v", p.name, what, err)
+	}
+	p.logInfo(what, "client", l.raw.RemoteAddr(), "error", err)
 }
 
 // lingerTime is how long a client may take to read the last that it is told.
