@@ -19,24 +19,29 @@ type place struct {
 	host string
 	kind string // as in an attempt
 	who  string // has it, for people
+	node int    // of a read pool, from 1; 0: the instance itself
 }
 
 // places are an instance's own addresses of these types and those of a read
 // pool's nodes, each once.
 func places(info *admin.Info, types []IPType) (list []place) {
-	add := func(addrs admin.Addrs, who string) {
+	add := func(addrs admin.Addrs, node int) {
+		who := ""
+		if node > 0 {
+			who = fmt.Sprintf("node %d ", node)
+		}
 		for _, t := range types {
 			for _, host := range hosts(addrs, []IPType{t}) {
 				if !slices.ContainsFunc(list, func(p place) bool { return p.host == host }) {
-					list = append(list, place{host, t.String(), who + t.String()})
+					list = append(list, place{host, t.String(), who + t.String(), node})
 				}
 			}
 		}
 	}
 	for i, node := range info.Nodes {
-		add(node, fmt.Sprintf("node %d ", i+1))
+		add(node, i+1)
 	}
-	add(info.Addrs, "")
+	add(info.Addrs, 0)
 	return list
 }
 
@@ -50,7 +55,7 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 	}
 	var list []place
 	for _, host := range t.hosts {
-		list = append(list, place{host, t.name.domain, "of the DNS name"})
+		list = append(list, place{host, t.name.domain, "of the DNS name", 0})
 	}
 	for _, p := range places(m.Info, c.dc.types) {
 		if !slices.Contains(t.hosts, p.host) {
@@ -121,7 +126,12 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
 		return
 	}
-	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
+	if c.answered[p.node] {
+		c.skip(HopDatabase, "MySQL has answered at another address, and counts each connection without a login as an error")
+		return
+	}
+	ok := c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
+	c.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
 }
 
 // session is what a handshake has found.
