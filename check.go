@@ -27,8 +27,9 @@ import (
 // together.
 //
 // The database gets no login. It may note a connection that ended before one;
-// MySQL counts it as a connection error (max_connect_errors), so that it is asked
-// over one address only, and over one of each node of a read pool.
+// MySQL counts that as a connection error of the host, which it blocks in the end
+// (max_connect_errors). Once it has answered, the handshakes at other addresses of
+// the instance, or of the same node of a read pool, do not lead on to it.
 func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*Report, error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -111,9 +112,17 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, "no TLS session")
 		return
 	}
-	conn := tls.Client(raw, info.TLS(domain))
+	config, verified := info.TLS(domain), new(tls.ConnectionState)
+	if c.answered[p.node] {
+		config, verified = verifyOnly(config)
+	}
+	conn := tls.Client(raw, config)
 	if !c.step(ctx, HopTLS, addr, func() (string, error) {
-		if err := c.d.shakeHands(ctx, conn); err != nil {
+		err := c.d.shakeHands(ctx, conn)
+		if errors.Is(err, errVerified) {
+			return session(*verified), nil
+		}
+		if err != nil {
 			return "", fail(stepTLS, err)
 		}
 		return session(conn.ConnectionState()), nil
@@ -132,6 +141,23 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 	}
 	ok := c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, ask) })
 	c.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
+}
+
+// errVerified ends a handshake that has led far enough.
+var errVerified = errors.New("the server is verified")
+
+// verifyOnly returns a copy of cfg, with which a handshake ends with errVerified
+// once the server has proven who it is: the server-side proxy would connect to the
+// database. The other result is the state of the connection then.
+func verifyOnly(cfg *tls.Config) (*tls.Config, *tls.ConnectionState) {
+	cfg, verify, state := cfg.Clone(), cfg.VerifyConnection, new(tls.ConnectionState)
+	cfg.ClientSessionCache = nil // a session that is resumed needs no certificate
+	cfg.VerifyConnection = func(s tls.ConnectionState) error {
+		*state = s
+		return verify(s)
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errVerified }
+	return cfg, state
 }
 
 // session is what a handshake has found.

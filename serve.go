@@ -66,7 +66,7 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL. Ends of streams are passed on in each direction by itself.
+// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // l fails, which is its error. Open connections then have the drain timeout to
