@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type client struct {
 	User, Password, DB     string
 	IAMUser                string
 	Port                   string // of the engine's server
+	MySQL                  string // the program that people use, mysql or mariadb
 	JDBC                   string
 }
 
@@ -83,7 +85,7 @@ func (i *running) addresses() (lines []string) {
 // tellClients writes what can be pasted into a program or a shell.
 func (e *emulator) tellClients(w io.Writer, i *running) {
 	c := client{API: e.api.URL(), Token: e.api.Token(), LoginToken: e.api.LoginToken(), Name: i.Name(), Engine: i.cfg.Engine,
-		IP: "PUBLIC", User: i.db.user, Password: i.db.password, DB: i.db.name, IAMUser: i.db.iamUser}
+		IP: "PUBLIC", User: i.db.user, Password: i.db.password, DB: i.db.name, IAMUser: i.db.iamUser, MySQL: cmp.Or(i.db.client, "mariadb")}
 	if i.Addrs()[cloudsqlconn.PublicIP] == "" {
 		c.IP, c.Private = "PRIVATE", true
 	}

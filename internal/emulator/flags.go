@@ -25,7 +25,7 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 	file := set.String("config", "", "YAML `file`; example.yaml has all that it can say")
 	set.StringVar(&one.Name, "instance", "", "`name` of one instance, project:region:instance (default "+defaultInstance+")")
 	set.StringVar(&one.Engine, "engine", "", "`name` of its engine: postgres, mysql or sqlserver (default postgres)")
-	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL or MariaDB, or embedded, a database in this process, in a build that has it (default auto)")
+	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL, MariaDB or MySQL, or embedded, a database in this process, in a build that has it (default auto)")
 	set.StringVar(&given.Listen, "listen", "", "`address` of the Admin API (default "+defaultListen+")")
 	set.StringVar(&given.Control, "control", "", "`address` of the status page and the control endpoint, or none (default "+defaultControl+")")
 	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses off loopback: everybody who reaches them is let in")
