@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"crypto/x509"
 	"slices"
 	"sync"
@@ -49,37 +50,71 @@ func TestClientsConnectToThePrivateAddress(t *testing.T) {
 	})
 }
 
+// shortLife is how long a certificate lives in some tests.
+const shortLife = 15 * time.Second
+
 // The first certificate lives for a short time, the others as usual.
 func TestClientsOutliveAShortLivedCertificate(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
-		const life = 15 * time.Second
-		var mu sync.Mutex // guards expiry
-		var expiry time.Time
+		var first sync.Once
 		w := newWorld(t, c.engine, cloudsqltest.Instance{AlterClientCert: func(cert *x509.Certificate) {
-			mu.Lock()
-			defer mu.Unlock()
-			if expiry.IsZero() {
-				expiry = time.Now().Add(life)
-				cert.NotAfter = expiry
-			}
+			first.Do(func() { cert.NotAfter = time.Now().Add(shortLife) })
 		}})
 		s := c.start(t, w)
 		wantLogin(t, w, s)
-		expired := func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return time.Now().After(expiry.Add(time.Second))
-		}
-		tick := time.NewTicker(pause)
-		defer tick.Stop()
-		for !expired() {
-			<-tick.C
-		}
+		after(shortLife + time.Second)
 		wantRecovery(t, w, s)
 		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n < 2 {
 			t.Errorf("%d certificates were asked for, want 2", n)
 		}
 		t.Logf("connections with an expired certificate: %d", w.proxy.Counts().Rejected)
+	})
+}
+
+// Nobody asks for a certificate before somebody connects, not even when the one
+// that is there has expired.
+func TestLazyClientsRefreshWhenSomebodyConnects(t *testing.T) {
+	lazy := slices.DeleteFunc(slices.Clone(clients), func(c client) bool { return !c.lazy })
+	each(t, lazy, func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{CertTTL: shortLife})
+		w.lazy = true
+		s := c.start(t, w)
+		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n != 0 {
+			t.Fatalf("%d certificates were asked for, and nobody has connected", n)
+		}
+		wantLogin(t, w, s)
+		after(shortLife + time.Second)
+		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n != 1 {
+			t.Fatalf("%d certificates were asked for, want 1", n)
+		}
+		wantLogin(t, w, s)
+		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n != 2 {
+			t.Errorf("%d certificates were asked for, want 2", n)
+		}
+	})
+}
+
+func TestClientsSurviveAStoppedInstance(t *testing.T) {
+	eachClient(t, func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{})
+		s := c.start(t, w)
+		wantLogin(t, w, s)
+		w.proxy.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		began := time.Now()
+		user, err := s(ctx)
+		switch {
+		case err == nil:
+			t.Fatalf("%q has logged in at a stopped instance", user)
+		case ctx.Err() != nil:
+			t.Fatalf("no error came for %v", patience)
+		case w.proxy.Counts().Refused == 0:
+			t.Fatal("the instance has refused no connection")
+		}
+		t.Logf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
+		w.proxy.Start()
+		wantRecovery(t, w, s)
 	})
 }
 
@@ -114,6 +149,9 @@ func TestClientsSurviveAClientCARotation(t *testing.T) {
 	})
 }
 
+// after lets certificates expire: other programs look at the real clock.
+func after(d time.Duration) { <-time.After(d) }
+
 // eachClient runs a test for every client.
 func eachClient(t *testing.T, test func(*testing.T, client)) {
 	t.Helper()
@@ -129,4 +167,19 @@ func each(t *testing.T, clients []client, test func(*testing.T, client)) {
 			test(t, c)
 		})
 	}
+}
+
+// The creators of the connector's README, for each driver that SQLAlchemy has
+// itself.
+func TestSQLAlchemyConnectsAsTheReadmeShows(t *testing.T) {
+	each(t, []client{
+		{name: "pg8000", engine: postgresEngine, start: pg8000.client("sqlalchemy-pg8000")},
+		{name: "asyncpg", engine: postgresEngine, start: asyncpg.client("sqlalchemy-asyncpg")},
+		{name: "pymysql", engine: mysqlEngine, start: pymysql.client("sqlalchemy-pymysql")},
+	}, func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{})
+		s := c.start(t, w)
+		wantLogin(t, w, s)
+		wantLogin(t, w, s)
+	})
 }

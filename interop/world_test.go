@@ -21,6 +21,8 @@ type client struct {
 	engine *engine
 	// start starts the client for a world. What it starts ends with the test.
 	start func(*testing.T, *world) session
+	// lazy: it can be told to refresh when somebody connects, and not before.
+	lazy bool
 }
 
 // session connects and returns the database's name for who has logged in. Each
@@ -28,13 +30,21 @@ type client struct {
 type session func(context.Context) (user string, err error)
 
 var clients = []client{
-	{"go-pgx", postgresEngine, startGoPgx},
-	{"go-mysql", mysqlEngine, startGoMySQL},
-	{"go-mssql", sqlServerEngine, startGoMSSQL},
-	{"proxy-psql", postgresEngine, startPsql},
-	{"proxy-mariadb", mysqlEngine, startMariaDB},
-	{"node-pg", postgresEngine, startNode},
-	{"node-mysql2", mysqlEngine, startNode},
+	{"go-pgx", postgresEngine, startGoPgx, true},
+	{"go-mysql", mysqlEngine, startGoMySQL, true},
+	{"go-mssql", sqlServerEngine, startGoMSSQL, true},
+	{"proxy-psql", postgresEngine, startPsql, true},
+	{"proxy-mariadb", mysqlEngine, startMariaDB, true},
+	{"node-pg", postgresEngine, startNode, false},
+	{"node-mysql2", mysqlEngine, startNode, false},
+	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), true},
+	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), true},
+	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), true},
+	{"python-pytds", sqlServerEngine, pytds.client("pytds"), true},
+	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), true},
+	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), true},
+	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), true},
+	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), true},
 }
 
 // world is an emulated instance at addresses of its own, with a database
@@ -44,9 +54,13 @@ type world struct {
 	kit    *cloudsqltest.Server
 	proxy  *cloudsqltest.Proxy
 
-	credentials string // name of a file: a workload identity
+	// Names of files. Not every client takes a workload identity whose tokens come
+	// from loopback.
+	credentials string // a workload identity
+	account     string // the key of a service account
 	iam         bool
 	private     bool
+	lazy        bool
 }
 
 // newWorld returns an instance that is otherwise as cfg says.
@@ -58,8 +72,11 @@ func newWorld(t *testing.T, e *engine, cfg cloudsqltest.Instance) *world {
 	cfg.ListenOn3307 = true // the clients have no dial function in common
 	tokens := authtest.NewServer(kit.Token(), kit.LoginToken())
 	t.Cleanup(tokens.Close)
-	w := &world{engine: e, kit: kit, credentials: filepath.Join(t.TempDir(), "credentials.json")}
+	tokens.Tokens[authtest.AdminScope+" "+authtest.CloudScope] = kit.Token() // what Java asks for
+	dir := t.TempDir()
+	w := &world{engine: e, kit: kit, credentials: filepath.Join(dir, "credentials.json"), account: filepath.Join(dir, "account.json")}
 	wantNil(t, os.WriteFile(w.credentials, tokens.ExternalAccount(""), 0o600))
+	wantNil(t, os.WriteFile(w.account, tokens.ServiceAccount(), 0o600))
 	w.proxy = kit.AddInstance(instanceName, cfg)
 	return w
 }
