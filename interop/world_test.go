@@ -21,30 +21,40 @@ type client struct {
 	engine *engine
 	// start starts the client for a world. What it starts ends with the test.
 	start func(*testing.T, *world) session
-	// lazy: it can be told to refresh when somebody connects, and not before.
-	lazy bool
+	can   ability
 }
+
+// ability is what not every client does.
+type ability int
+
+const (
+	lazy         ability = 1 << iota // can be told to refresh when somebody connects, not before
+	heedServerCA                     // asks for the new server CA when it does not trust the server
+	heedClientCA                     // asks for another certificate when the server refuses its own
+
+	heedCAs = heedServerCA | heedClientCA
+)
 
 // session connects and returns the database's name for who has logged in. Each
 // call is a new connection.
 type session func(context.Context) (user string, err error)
 
 var clients = []client{
-	{"go-pgx", postgresEngine, startGoPgx, true},
-	{"go-mysql", mysqlEngine, startGoMySQL, true},
-	{"go-mssql", sqlServerEngine, startGoMSSQL, true},
-	{"proxy-psql", postgresEngine, startPsql, true},
-	{"proxy-mariadb", mysqlEngine, startMariaDB, true},
-	{"node-pg", postgresEngine, startNode, false},
-	{"node-mysql2", mysqlEngine, startNode, false},
-	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), true},
-	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), true},
-	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), true},
-	{"python-pytds", sqlServerEngine, pytds.client("pytds"), true},
-	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), true},
-	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), true},
-	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), true},
-	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), true},
+	{"go-pgx", postgresEngine, startGoPgx, lazy | heedCAs},
+	{"go-mysql", mysqlEngine, startGoMySQL, lazy | heedCAs},
+	{"go-mssql", sqlServerEngine, startGoMSSQL, lazy | heedCAs},
+	{"proxy-psql", postgresEngine, startPsql, lazy | heedCAs},
+	{"proxy-mariadb", mysqlEngine, startMariaDB, lazy | heedCAs},
+	{"node-pg", postgresEngine, startNode, heedCAs},
+	{"node-mysql2", mysqlEngine, startNode, heedCAs},
+	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs},
+	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs},
+	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs},
+	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs},
+	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), lazy | heedServerCA},
+	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), lazy | heedServerCA},
+	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), lazy | heedServerCA},
+	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), lazy},
 }
 
 // world is an emulated instance at addresses of its own, with a database
@@ -126,6 +136,21 @@ func wantLogin(t *testing.T, w *world, s session) {
 	wantNil(t, err)
 	if user != w.user() {
 		t.Fatalf("logged in as %q, want %q", user, w.user())
+	}
+}
+
+// wantNoRefresh checks that a client that cannot connect does not ask the Admin
+// API for anything else either, for as long as most need to recover.
+func wantNoRefresh(t *testing.T, w *world, s session) {
+	t.Helper()
+	before := len(w.kit.Requests())
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		user, err := s(ctx)
+		cancel()
+		if err == nil || len(w.kit.Requests()) != before {
+			t.Fatalf("user %q, error %v, after %d requests: the client has learned to recover", user, err, len(w.kit.Requests())-before)
+		}
 	}
 }
 
