@@ -141,7 +141,7 @@ instances:
 		}
 	})
 	text := make([]byte, 64<<10)
-	n, err := out.Read(text) // it prints all at once
+	n, err := out.Read(text)                        // it prints all at once
 	go func() { _, _ = io.Copy(io.Discard, out) }() // until in is closed
 	if err != nil {
 		t.Fatalf("the emulator prints nothing: %v", err)

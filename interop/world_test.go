@@ -31,6 +31,8 @@ const (
 	lazy         ability = 1 << iota // can be told to refresh when somebody connects, not before
 	heedServerCA                     // asks for the new server CA when it does not trust the server
 	heedClientCA                     // asks for another certificate when the server refuses its own
+	checkName                        // looks whether the server certificate is for the instance
+	showOld                          // shows its certificate even if the server wants one of another CA
 
 	heedCAs = heedServerCA | heedClientCA
 )
@@ -40,21 +42,21 @@ const (
 type session func(context.Context) (user string, err error)
 
 var clients = []client{
-	{"go-pgx", postgresEngine, startGoPgx, lazy | heedCAs},
-	{"go-mysql", mysqlEngine, startGoMySQL, lazy | heedCAs},
-	{"go-mssql", sqlServerEngine, startGoMSSQL, lazy | heedCAs},
-	{"proxy-psql", postgresEngine, startPsql, lazy | heedCAs},
-	{"proxy-mariadb", mysqlEngine, startMariaDB, lazy | heedCAs},
-	{"node-pg", postgresEngine, startNode, heedCAs},
-	{"node-mysql2", mysqlEngine, startNode, heedCAs},
-	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs},
-	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs},
-	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs},
-	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs},
-	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), lazy | heedServerCA},
-	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), lazy | heedServerCA},
-	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), lazy | heedServerCA},
-	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), lazy},
+	{"go-pgx", postgresEngine, startGoPgx, lazy | heedCAs | checkName},
+	{"go-mysql", mysqlEngine, startGoMySQL, lazy | heedCAs | checkName},
+	{"go-mssql", sqlServerEngine, startGoMSSQL, lazy | heedCAs | checkName},
+	{"proxy-psql", postgresEngine, startPsql, lazy | heedCAs | checkName},
+	{"proxy-mariadb", mysqlEngine, startMariaDB, lazy | heedCAs | checkName},
+	{"node-pg", postgresEngine, startNode, heedCAs | checkName | showOld},
+	{"node-mysql2", mysqlEngine, startNode, heedCAs | checkName | showOld},
+	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs | showOld},
+	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs | showOld},
+	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs | showOld},
+	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs | showOld},
+	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), lazy | heedServerCA | checkName},
+	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), lazy | heedServerCA | checkName},
+	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), lazy | heedServerCA | checkName},
+	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), lazy | checkName},
 }
 
 // world is an emulated instance at addresses of its own, with a database
