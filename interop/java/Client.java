@@ -144,7 +144,7 @@ public final class Client {
         url =
             "jdbc:sqlserver://localhost;databaseName="
                 + r.database
-                + ";encrypt=false"
+                + ";encrypt=false;loginTimeout=90"
                 + ";socketFactoryClass=com.google.cloud.sql.sqlserver.SocketFactory"
                 + ";socketFactoryConstructorArg="
                 + r.instance
