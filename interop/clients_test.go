@@ -187,6 +187,7 @@ func each(t *testing.T, clients []client, test func(*testing.T, client)) {
 func TestSQLAlchemyConnectsAsTheReadmeShows(t *testing.T) {
 	each(t, []client{
 		{name: "pg8000", engine: postgresEngine, start: pg8000.client("sqlalchemy-pg8000")},
+		{name: "psycopg", engine: postgresEngine, start: psycopg.client("sqlalchemy-psycopg")},
 		{name: "asyncpg", engine: postgresEngine, start: asyncpg.client("sqlalchemy-asyncpg")},
 		{name: "pymysql", engine: mysqlEngine, start: pymysql.client("sqlalchemy-pymysql")},
 	}, func(t *testing.T, c client) {

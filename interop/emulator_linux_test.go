@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,11 +22,11 @@ import (
 
 // The instances of the emulator, and who logs in at them.
 var printed = []struct {
-	name, instance, user, query string
+	name, instance, user, iamUser, query string
 }{
-	{"postgres", "my-project:europe-west1:postgres", "app", "select current_user"},
-	{"mysql", "my-project:europe-west1:mysql", "app", "select substring_index(user(), '@', 1)"},
-	{"sqlserver", "my-project:europe-west1:sqlserver", appUser, "select original_login()"},
+	{"postgres", "my-project:europe-west1:postgres", "app", "app@my-project.iam", "select current_user"},
+	{"mysql", "my-project:europe-west1:mysql", "app", "app", "select substring_index(user(), '@', 1)"},
+	{"sqlserver", "my-project:europe-west1:sqlserver", appUser, "", "select original_login()"},
 }
 
 // What the emulator prints for Python and Java was compared with the
@@ -36,7 +37,7 @@ func TestWhatTheEmulatorPrintsRuns(t *testing.T) {
 	page := startEmulator(t)
 	for _, p := range printed {
 		blocks := clientLines(t, page, p.instance)
-		run := func(language, text string, start func(*testing.T, string) *exec.Cmd) {
+		run := func(language, text, user string, start func(*testing.T, string) *exec.Cmd) {
 			t.Run(language+"/"+p.name, func(t *testing.T) {
 				t.Parallel()
 				text := strings.NewReplacer("USER", appUser, "PASSWORD", appPassword, "DATABASE", database).Replace(text)
@@ -44,27 +45,27 @@ func TestWhatTheEmulatorPrintsRuns(t *testing.T) {
 				var stderr bytes.Buffer
 				cmd.Stderr = &stderr
 				out, err := cmd.Output()
-				if got := strings.TrimSpace(string(out)); err != nil || got != p.user {
-					t.Fatalf("%s\nis run, and says %q, want %q: %v\n%s", text, got, p.user, err, &stderr)
+				if got := strings.TrimSpace(string(out)); err != nil || got != user {
+					t.Fatalf("%s\nis run, and says %q, want %q: %v\n%s", text, got, user, err, &stderr)
 				}
 			})
 		}
-		run("python", blocks["Python"]+fmt.Sprintf(`
+		python := blocks["Python"] + fmt.Sprintf(`
 cursor = connection.cursor()
 cursor.execute(%q)
 print(cursor.fetchone()[0])
 connection.close()
 connector.close()
-`, p.query), runPython)
-		connect := strings.Replace(blocks["Java"], "DriverManager.getConnection(", "var connection = DriverManager.getConnection(", 1)
-		run("java", `
+`, p.query)
+		run("python", python, p.user, runPython)
+		java := fmt.Sprintf(`
 import com.google.auth.oauth2.*;
 import com.google.cloud.sql.*;
 import java.sql.DriverManager;
 
 public class Printed {
     public static void main(String[] args) throws Exception {
-`+connect+fmt.Sprintf(`
+%s
 var rows = connection.createStatement().executeQuery(%q);
 rows.next();
 System.out.println(rows.getString(1));
@@ -72,9 +73,34 @@ connection.close();
 System.exit(0);
     }
 }
-`, p.query), runJava)
+`, strings.Replace(blocks["Java"], "DriverManager.getConnection(", "var connection = DriverManager.getConnection(", 1), p.query)
+		run("java", java, p.user, runJava)
+		if p.iamUser == "" {
+			continue
+		}
+		// As the README has it for IAM login.
+		python = freshCredentials + regexp.MustCompile(`user="\w+", password="\w+"`).ReplaceAllLiteralString(python, fmt.Sprintf("user=%q, enable_iam_auth=True", p.iamUser))
+		run("python-iam", strings.Replace(python, "credentials=Credentials(", "credentials=Fresh(", 1), p.iamUser, runPython)
+		java = regexp.MustCompile(`&user=\w+`).ReplaceAllLiteralString(java, "&enableIamAuth=true&user="+url.QueryEscape(p.iamUser))
+		run("java-iam", strings.Replace(java, "&password=app", "", 1), p.iamUser, runJava)
 	}
 }
+
+// freshCredentials are credentials of a token that can be refreshed.
+const freshCredentials = `
+import datetime
+import google.auth.credentials
+
+class Fresh(google.auth.credentials.Credentials):
+    def __init__(self, token):
+        super().__init__()
+        self.given = token
+
+    def refresh(self, request):
+        self.token = self.given
+        self.expiry = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(hours=1)
+
+`
 
 func runPython(t *testing.T, text string) *exec.Cmd {
 	t.Helper()
@@ -120,6 +146,7 @@ func startEmulator(t *testing.T) (page string) {
 	wantNil(t, os.WriteFile(config, fmt.Appendf(nil, `
 listen: 127.0.0.1:0
 control: 127.0.0.1:0
+principal: app@my-project.iam.gserviceaccount.com
 instances:
   - {name: %q, engine: postgres, backend: auto}
   - {name: %q, engine: mysql, backend: auto}

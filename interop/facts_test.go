@@ -21,6 +21,7 @@ func TestClientsSayWhoTheyAre(t *testing.T) {
 		"node-pg":             {`^cloud-sql-nodejs-connector/[\d.]+ google-api-nodejs-client/[\d.]+ \(gzip\)$`, "", ""},
 		"node-mysql2":         {`^cloud-sql-nodejs-connector/[\d.]+ google-api-nodejs-client/[\d.]+ \(gzip\)$`, "", ""},
 		"python-pg8000":       {`^cloud-sql-python-connector/[\d.]+\+pg8000$`, "", ""},
+		"python-psycopg":      {`^cloud-sql-python-connector/[\d.]+\+psycopg$`, "", ""},
 		"python-asyncpg":      {`^cloud-sql-python-connector/[\d.]+\+asyncpg$`, "", ""},
 		"python-pymysql":      {`^cloud-sql-python-connector/[\d.]+\+pymysql$`, "", ""},
 		"python-pytds":        {`^cloud-sql-python-connector/[\d.]+\+pytds$`, "", ""},

@@ -46,10 +46,11 @@ var python = sync.OnceValues(func() (string, error) {
 // Each driver has a process, since Python runs one thread at a time.
 var (
 	pg8000        = newPython()
+	psycopg       = newPython()
 	asyncpg       = newPython()
 	pymysql       = newPython()
 	pytds         = newPython()
-	pythonHelpers = []*helper{pg8000, asyncpg, pymysql, pytds}
+	pythonHelpers = []*helper{pg8000, psycopg, asyncpg, pymysql, pytds}
 )
 
 func newPython() *helper {

@@ -50,6 +50,7 @@ var clients = []client{
 	{"node-pg", postgresEngine, startNode, heedCAs | checkName | showOld},
 	{"node-mysql2", mysqlEngine, startNode, heedCAs | checkName | showOld},
 	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs | showOld},
+	{"python-psycopg", postgresEngine, psycopg.client("psycopg"), lazy | heedCAs | showOld},
 	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs | showOld},
 	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs | showOld},
 	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs | showOld},

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 QUERIES = {
     "pg8000": "select current_user",
+    "psycopg": "select current_user",
     "asyncpg": "select current_user",
     "pymysql": "select substring_index(user(), '@', 1)",
     "pytds": "select original_login()",
@@ -22,6 +23,7 @@ QUERIES = {
 
 URLS = {
     "pg8000": "postgresql+pg8000://",
+    "psycopg": "postgresql+psycopg://",
     "asyncpg": "postgresql+asyncpg://",
     "pymysql": "mysql+pymysql://",
 }
@@ -45,15 +47,13 @@ class Client:
             "refresh_strategy": "LAZY" if r["lazy"] else "BACKGROUND",
         }
         self.instance = r["instance"]
-        self.login = {"user": r["user"], "password": r["password"]}
+        self.login = {"user": r["user"], "password": r["password"], "db": r["database"]}
         if self.driver != "asyncpg":
-            self.login["db"] = r["database"]
             self.connector = Connector(**options)
             self.answer = self.with_engine if pooled else self.plain
             if pooled:
                 self.engine = sqlalchemy.create_engine(URLS[self.driver], creator=self.connect, poolclass=sqlalchemy.NullPool)
             return
-        self.login["database"] = r["database"]
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.connector = self.wait(create_async_connector(**options))
