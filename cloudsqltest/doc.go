@@ -113,35 +113,47 @@
 // # What Google's clients do
 //
 // Seen with cloud.google.com/go/cloudsqlconn v1.26.0 (Go), the Cloud SQL Auth
-// Proxy v2.27.0 and npm @google-cloud/cloud-sql-connector 1.13.0 (Node) against
-// this package, by the tests of the module interop:
+// Proxy v2.27.0, npm @google-cloud/cloud-sql-connector 1.13.0 (Node), PyPI
+// cloud-sql-python-connector 1.23.0 (Python), and of com.google.cloud.sql for
+// Java the JDBC socket factories 1.28.3 and cloud-sql-connector-r2dbc-postgres
+// 1.28.1 (R2DBC) against this package, by the tests of the module interop:
 //
-//   - After a rotation of the client CA, Go and the proxy show no certificate at
-//     all, since crypto/tls follows the CA list of the server's request; that
-//     counts as Failed. Node shows the old one, which counts as Rejected.
-//   - After a rotation of the server CA, Go and the proxy fail one connection,
-//     Node fails until its refresh has come, for a second or more.
+//   - After a rotation of the client CA, Go, the proxy, Java and R2DBC show no
+//     certificate at all, since they follow the CA list of the server's request;
+//     that counts as Failed. Node and Python show the old one, which counts as
+//     Rejected. All but Java and R2DBC ask for another certificate then; these
+//     two fail until their next refresh, which nothing brings forward.
+//   - After a rotation of the server CA, Go, the proxy and Python fail one
+//     connection, Node fails until its refresh has come, for a second or more, and
+//     Java for up to half a minute. R2DBC does not ask for the new CA.
+//   - Python does not look whether the server certificate is for the instance: any
+//     of its CA will do. All others do.
+//   - R2DBC speaks TLS 1.2 and no other, with IAM login too: there certificates,
+//     and the login tokens in them, are not encrypted. All others speak TLS 1.3.
 //   - Node wants the expirationTime of serverCaCert. It prefers PSC names under
 //     sql-psc.goog, and does not look at its certificate's expiry before it
-//     connects.
+//     connects; neither do Java and R2DBC.
 //   - Node opens a connection after each refresh of an IAM login with PostgreSQL,
 //     sends a startup message, reads the first answer and leaves.
 //   - The proxy's user agent is that of Go with cloud-sql-proxy and its version
-//     behind; Node's is cloud-sql-nodejs-connector and google-api-nodejs-client.
-//   - The proxy tells UDS in the metadata exchange on a unix socket; Go's driver
-//     packages and Node take no part in it.
+//     behind; Node's is cloud-sql-nodejs-connector and google-api-nodejs-client;
+//     Python's is cloud-sql-python-connector with the driver's name; Java and R2DBC
+//     name Google's libraries only.
+//   - The proxy tells UDS in the metadata exchange on a unix socket, and Java with
+//     MySQL tells TLS; all other clients take no part in it.
 //   - The proxy and Go send metrics to Google unless
 //     --enable-builtin-metrics=false or WithBuiltInMetrics(false) is given.
-//   - With a certificate that lives for less than 4 minutes, Go refreshes at
-//     once, and then every 30 s.
+//   - With a certificate that lives for less than 4 minutes, Go and Python refresh
+//     at once, and then every 30 s. With lazy refresh, a connection within the last
+//     4 minutes asks for another one first; Node has no lazy refresh.
 //   - The proxy takes tokens given by hand for expired: with --login-token, a
 //     connection can wait half a minute for its certificate.
-//
-// Read in the source of Google's other connectors, and not run:
-//
-//   - Java sends the body of generateEphemeralCert compressed, with
-//     Content-Encoding: gzip, as its Google API client does by default.
+//   - Java and R2DBC send the body of generateEphemeralCert compressed, with
+//     Content-Encoding: gzip.
 //   - For IAM login, Java and Node embed the very token that they were given, if
 //     it was a bare one; Python refreshes a copy of the credentials, for the
 //     login's scope.
+//   - Java and R2DBC ask for tokens of the scopes sqlservice.admin and
+//     cloud-platform together. They take no workload identity whose token URL is
+//     not Google's; Python asks Google for the project of one.
 package cloudsqltest

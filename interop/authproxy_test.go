@@ -48,6 +48,9 @@ func startAuthProxy(t *testing.T, w *world) (dir string) {
 	if w.private {
 		args = append(args, "--private-ip")
 	}
+	if w.lazy {
+		args = append(args, "--lazy-refresh")
+	}
 	p := start(t, exec.Command(program, args...))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 // the folder that has them.
 var nodeModules = sync.OnceValues(func() (string, error) {
 	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
+		if err := lookPath(program, "npm"); err != nil {
 			return "", err
 		}
 	}

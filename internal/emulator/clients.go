@@ -93,13 +93,23 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 		c.User, c.Password, c.DB, c.IAMUser = "USER", "PASSWORD", "DATABASE", "IAM_USER"
 	}
 	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
-	query := url.Values{
-		"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}, "user": {c.User}, "password": {c.Password},
-		"socketFactory": {"com.google.cloud.sql." + c.Engine + ".SocketFactory"},
-	}.Encode()
-	scheme := strings.Replace(c.Engine, "postgres", "postgresql", 1)
-	c.JDBC = "jdbc:" + scheme + ":///" + c.DB + "?cloudSqlInstance=" + c.Name + "&" + query
+	c.JDBC = c.jdbcURL()
 	if err := clientsTemplate.Execute(w, c); err != nil {
 		e.log.Error("cannot tell clients", "error", err)
 	}
+}
+
+// jdbcURL is what JDBC's DriverManager takes, with the connector's options.
+func (c client) jdbcURL() string {
+	options := url.Values{"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}}
+	factory := "com.google.cloud.sql." + c.Engine + ".SocketFactory"
+	if c.Engine == "sqlserver" {
+		return "jdbc:sqlserver://localhost;databaseName=" + c.DB + ";user=" + c.User + ";password=" + c.Password + ";encrypt=false" +
+			";socketFactoryClass=" + factory + ";socketFactoryConstructorArg=" + c.Name + "?" + options.Encode()
+	}
+	options.Set("user", c.User)
+	options.Set("password", c.Password)
+	options.Set("socketFactory", factory)
+	scheme := strings.Replace(c.Engine, "postgres", "postgresql", 1)
+	return "jdbc:" + scheme + ":///" + c.DB + "?cloudSqlInstance=" + c.Name + "&" + options.Encode()
 }
