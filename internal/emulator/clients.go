@@ -29,6 +29,8 @@ type client struct {
 	IAMUser                string
 	Port                   string // of the engine's server
 	JDBC                   string
+	SQLData                string // where it is, as cloudsqlconn takes it; empty if it does not serve the instance
+	SQLDataAddr, SQLDataCA string // as Google's clients take it, with TLS
 }
 
 // introduce tells what there is, and what clients need to reach it. What comes
@@ -38,6 +40,12 @@ func (e *emulator) introduce(out io.Writer) {
 	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
 	if e.page != "" {
 		fmt.Fprintf(w, "status page  %s\n", e.page)
+	}
+	if e.sqlData != nil {
+		fmt.Fprintf(w, "SQL Data     %s\n", e.sqlData.Endpoint())
+		if e.sqlData.file != "" {
+			fmt.Fprintf(w, "its CA       %s\n", e.sqlData.file)
+		}
 	}
 	fmt.Fprintf(w, "token        %s\nlogin token  %s\n", e.api.Token(), e.api.LoginToken())
 	for _, p := range e.cfg.Principals {
@@ -91,6 +99,9 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 		c.User, c.Password, c.DB, c.IAMUser = "USER", "PASSWORD", "DATABASE", "IAM_USER"
 	}
 	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
+	if e.sqlData != nil && *i.cfg.SQLData {
+		c.SQLData, c.SQLDataAddr, c.SQLDataCA = e.sqlData.Endpoint(), e.sqlData.Addr().String(), e.sqlData.file
+	}
 	query := url.Values{
 		"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}, "user": {c.User}, "password": {c.Password},
 		"socketFactory": {"com.google.cloud.sql." + c.Engine + ".SocketFactory"},
