@@ -31,6 +31,8 @@ type client struct {
 	Port                   string // of the engine's server
 	MySQL                  string // the program that people use, mysql or mariadb
 	JDBC                   string
+	SQLData                string // where it is, as cloudsqlconn takes it; empty if it does not serve the instance
+	SQLDataAddr, SQLDataCA string // as Google's clients take it, with TLS
 }
 
 // introduce tells what there is, and what clients need to reach it. What comes
@@ -40,6 +42,12 @@ func (e *emulator) introduce(out io.Writer) {
 	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
 	if e.page != "" {
 		fmt.Fprintf(w, "status page  %s\n", e.page)
+	}
+	if e.sqlData != nil {
+		fmt.Fprintf(w, "SQL Data     %s\n", e.sqlData.Endpoint())
+		if e.sqlData.file != "" {
+			fmt.Fprintf(w, "its CA       %s\n", e.sqlData.file)
+		}
 	}
 	fmt.Fprintf(w, "token        %s\nlogin token  %s\n", e.api.Token(), e.api.LoginToken())
 	for _, p := range e.cfg.Principals {
@@ -94,6 +102,9 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 	}
 	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
 	c.JDBC = c.jdbcURL()
+	if e.sqlData != nil && *i.cfg.SQLData {
+		c.SQLData, c.SQLDataAddr, c.SQLDataCA = e.sqlData.Endpoint(), e.sqlData.Addr().String(), e.sqlData.file
+	}
 	if err := clientsTemplate.Execute(w, c); err != nil {
 		e.log.Error("cannot tell clients", "error", err)
 	}
