@@ -142,7 +142,7 @@ func newMySQLEngine(name, version string, start func(context.Context, dbserver.O
 		version: version,
 
 		start: start,
-		args:  []string{"--max-allowed-packet=64M", "--max-connections=300"},
+		args:  []string{"--max-allowed-packet=64M", "--max-connections=300", "--local-infile=ON"},
 		createUsers: []string{
 			"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'",
 			"GRANT ALL ON `e2e\\_%`.* TO app@'127.0.0.1'",

@@ -63,12 +63,12 @@ func run(t *testing.T, args []string) (string, error) {
 
 func (e *engine) mysql() bool { return slices.Contains(mysqlEngines, e) }
 
-// mysqlClient is the command line of a client program, mysql or mysqldump, of
-// the engine's own make. It does without TLS, and with the server's RSA key.
+// mysqlClient is the command line of the engine's own client; of MySQL, program
+// can be another than mysql. It does without TLS, and with the server's RSA key.
 func (e *engine) mysqlClient(program string, args ...string) []string {
 	line := []string{filepath.Join(os.Getenv("MYSQL_97_BIN"), program), "--no-defaults", "--ssl-mode=DISABLED", "--get-server-public-key"}
 	if e == mysqlEngine {
-		line = []string{map[string]string{"mysql": "mariadb", "mysqldump": "mariadb-dump"}[program], "--no-defaults", "--skip-ssl"}
+		line = []string{"mariadb", "--no-defaults", "--skip-ssl"}
 	}
 	return append(line, args...)
 }
