@@ -4,9 +4,9 @@
 //
 //	go run -C interop ./cmd/scenarios
 //
-// Each scenario runs with each Dialer in a process of its own, since one of the
-// faults ends processes. All of them take four minutes. With -only, a part of a name, fewer are run, and the
-// table goes to the standard output unless -o names a file.
+// Each scenario runs with each Dialer in a process of its own. All of them take
+// four minutes. With -only, a part of a name, fewer are run, and the table goes
+// to the standard output unless -o names a file.
 package main
 
 import (

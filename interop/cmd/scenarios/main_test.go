@@ -32,24 +32,6 @@ func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 	}
 }
 
-func TestWhatEndsTheProcessIsAResult(t *testing.T) {
-	t.Parallel()
-	for _, s := range scenarios {
-		if s.name != "generateEphemeralCert answers {}" {
-			continue
-		}
-		got, err := runOne(t.Context(), s, subjects[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !got.Crashed || !strings.HasPrefix(got.Error, "panic: ") {
-			t.Errorf("got %+v, want a crash", got)
-		}
-		return
-	}
-	t.Fatal("there is no such scenario")
-}
-
 func TestTheTableHasEveryScenario(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../INTEROP.md")
@@ -91,7 +73,6 @@ func TestOutcomesInWords(t *testing.T) {
 		got  result
 		want string
 	}{
-		{result{Crashed: true}, "process crashes"},
 		{result{Until: true, Dials: 1}, "works"},
 		{result{Until: true, Dials: 2, Failed: 1}, "works after 1 failed Dial"},
 		{result{Until: true, Dials: 9, Failed: 8}, "works after 8 failed Dials"},
