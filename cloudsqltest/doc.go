@@ -42,6 +42,34 @@
 // cannot be given a resolver. The Admin API's resolveConnectSettings knows the
 // instances by [Instance].DNSNames and their PSC names.
 //
+// # SQL Data
+//
+// [Server.ServeSQLData] starts the SQL Data service: Google's gRPC service that
+// carries the bytes of a database connection in a stream, on the host of the
+// Admin API. It leads to the Backend, IAMBackend or Handler of those instances
+// that have [Instance].SQLData, and refuses the others, as Google refuses
+// editions other than DEVELOPER. [Server.Options] has its address from then on:
+//
+//	server.ServeSQLData(cloudsqltest.SQLDataConfig{})
+//	server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{SQLData: true})
+//	dialer, err := cloudsqlconn.NewDialer(ctx, append(server.Options(),
+//		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)))...)
+//
+// It speaks HTTP/2 in clear, or TLS with a CA of its own ([SQLDataConfig].TLS,
+// [SQLData.CA]), as Google's clients want it. It works in a bubble, too, where
+// idle streams and their pings last for hours of fake time.
+//
+// A stream needs [Server.Token], or a token with a principal, and the header
+// x-goog-request-params with the location and the instance of its
+// start_session; the region must be the instance's. The answer is a
+// SessionMetadata without features, and then what the database sends, in
+// messages of 32 KiB at most. The end of the client's messages is passed on to
+// the database, which can still answer. terminate_session and RST_STREAM close
+// its connection. With authentication_type 2 the connection is an IAM login with
+// the stream's own token: to IAMBackend, and as the user of its principal in
+// [Server].Principals. [SQLData.Streams] tells what each client has sent, and
+// how it and the service have ended the stream.
+//
 // # Faults
 //
 // Each fault is counted, so that a test can assert that it did happen. Of one
@@ -78,6 +106,32 @@
 //   - the database down: nobody listens at [Instance].Backend (Unserved)
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
 //
+// Of a stream of SQL Data, what [Server].OnStream returns goes wrong, or what
+// [Proxy.SetStreamFault] was given. [SQLData.Hits] counts it:
+//
+//   - late, or never answered: [StreamFault].Delay, Hang
+//   - ended by any status at once, with the metadata, with the first data, or some time later: Status, At, After (see [StreamStatus])
+//   - the metadata with the first data, or never: Metadata
+//   - nothing is read: StopReading
+//   - data without an end, or a message of 101 MiB: Flood, FloodMessages
+//   - unknown messages, empty data, acks: Noise
+//   - messages of one byte, or of a MiB: Chunk
+//   - the end of the database told by CANCELLED, by terminate_session, or by OK: End
+//   - only a few times, and then good: Times
+//   - open streams ended by a status: [Proxy.EndStreams]; by ABORTED, as the instance is lost: [Proxy.CutConnections], [Proxy.Stop]
+//   - the instance not served: an [Instance] without SQLData
+//
+// Of the service's TCP connections, which streams share, [SQLData.Counts] counts
+// what stands in brackets:
+//
+//   - no more streams on one: [SQLDataConfig].MaxStreams
+//   - left by GOAWAY, with or without grace: [SQLData.GoAway] (GoneAway, Cut)
+//   - ended by FIN or RST: [SQLData.CutConnections] (Cut)
+//   - swallowed from now on, both ways: [SQLData.BlackHole] (BlackHoled)
+//   - ended for too many pings: [SQLDataConfig].MinPingInterval (TooManyPings)
+//   - silent, ended when accepted, or not even accepted: [SQLData.SetBehavior] (Silent, Dropped, Swallowed)
+//   - the service stopped, and started again: [SQLData.Close], [Server.ServeSQLData] (Refused)
+//
 // Of a domain name, what [DNS.Fail] was given goes wrong. [DNS.Hits] counts it,
 // and [DNS.Queries] tells of each question:
 //
@@ -109,6 +163,11 @@
 // and MySQL's change of the user is not seen. A quota begins anew a minute after
 // its first request.
 // There is no reverse DNS.
+//
+// Of SQL Data, which Google documents little, the messages are emulated as they
+// are published, and the texts as its clients know them; sessions are not
+// resumed, and first_byte_offset is 0 always. What Google's service does with an
+// inner TLS, with pings, and after its own terminate_session is not public.
 //
 // # What Google's clients do
 //
