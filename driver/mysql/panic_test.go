@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
@@ -57,4 +60,22 @@ func TestAPanicOfTheDriverIsAnErrorThatSaysWhatAnswered(t *testing.T) {
 		}
 	}()
 	_, _ = c.Connect(t.Context())
+}
+
+// What is told of an answer is looked at without a driver in between.
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte("\x09\x00\x00\x00\xff\x10\x04oddity"), 3)
+	f.Add([]byte("\x0f\x00\x00\x00\xff\x15\x04#28000Access"), 1)
+	f.Add([]byte("SSH-2.0-x\r\n"), 5)
+	f.Fuzz(func(t *testing.T, said []byte, piece int) {
+		a := &attempt{cfg: gomysql.NewConfig()}
+		for rest := said; len(rest) > 0; {
+			n := min(max(piece, 1), len(rest))
+			_ = a.hear(rest[:n])
+			rest = rest[n:]
+		}
+		if e := a.refusal(); e != nil && !bytes.Contains(said, []byte(e.Message)) {
+			t.Errorf("%q became %+v", said, e)
+		}
+	})
 }
