@@ -70,7 +70,7 @@ type check struct {
 func (c *check) walk(ctx context.Context, name string) {
 	t, named := c.resolve(ctx, name)
 	authorised := c.authorise(ctx)
-	if c.dc.way != nil && !c.dc.way.check(c, ctx, t.name, named, authorised) {
+	if c.dc.way != nil && !c.dc.way.check(ctx, c, t.name, named, authorised) {
 		return
 	}
 	m := c.metadata(ctx, t.name, named, authorised)

@@ -246,7 +246,7 @@ func (s *stream) up() {
 			_, err := io.Copy(s.near, onlyReader{m.Data})
 			m.Data.Free()
 			if err != nil {
-				s.hang() // down tells why
+				_ = s.hang() // down tells why
 				return
 			}
 		}
