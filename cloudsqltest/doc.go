@@ -213,6 +213,6 @@
 //     it was a bare one; Python refreshes a copy of the credentials, for the
 //     login's scope.
 //   - Java and R2DBC ask for tokens of the scopes sqlservice.admin and
-//     cloud-platform together. They take no workload identity whose token URL is
-//     not Google's; Python asks Google for the project of one.
+//     cloud-platform together. They refuse a workload identity whose tokens come
+//     from loopback by HTTP; Python asks Google for the project of one.
 package cloudsqltest

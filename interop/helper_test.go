@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,13 +22,13 @@ type helper struct {
 	err  error // of the start
 
 	cmd   *exec.Cmd
+	log   tail          // the standard error
 	ended chan struct{} // closed when nothing will be answered any more
 
 	mu      sync.Mutex // guards everything below
 	stdin   io.WriteCloser
 	waiting map[int64]chan<- answer
-	last    int64  // request
-	stderr  []byte // its end
+	last    int64 // request
 }
 
 // request asks for a new connection, over a connector that is made at the first
@@ -84,7 +83,7 @@ func (h *helper) client(driver string) func(*testing.T, *world) session {
 				t.Errorf("closing the connector: %v", err)
 			}
 			if t.Failed() {
-				t.Logf("%s wrote, for all tests: %s", h.cmd.Path, h.text())
+				t.Logf("%s wrote, for all tests: %s", h.cmd.Path, &h.log)
 			}
 		})
 		return func(ctx context.Context) (string, error) { return h.ask(ctx, r) }
@@ -104,7 +103,7 @@ func (h *helper) start() error {
 	if err != nil {
 		return err
 	}
-	cmd.Stderr = h
+	cmd.Stderr = &h.log
 	setDeathSignal(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -115,7 +114,7 @@ func (h *helper) start() error {
 		for s := bufio.NewScanner(stdout); s.Scan(); {
 			var a answer
 			if err := json.Unmarshal(s.Bytes(), &a); err != nil {
-				fmt.Fprintf(h, "not an answer: %s\n", s.Text())
+				fmt.Fprintf(&h.log, "not an answer: %s\n", s.Text())
 				continue
 			}
 			h.mu.Lock()
@@ -144,7 +143,7 @@ func (h *helper) ask(ctx context.Context, r request) (user string, err error) {
 	}
 	h.mu.Unlock()
 	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, h.text())
+		return "", fmt.Errorf("%w: %s", err, &h.log)
 	}
 	select {
 	case a := <-answered:
@@ -153,7 +152,7 @@ func (h *helper) ask(ctx context.Context, r request) (user string, err error) {
 		}
 		return a.User, nil
 	case <-h.ended:
-		return "", fmt.Errorf("%s has ended: %s", h.cmd.Path, h.text())
+		return "", fmt.Errorf("%s has ended: %s", h.cmd.Path, &h.log)
 	case <-ctx.Done():
 		h.mu.Lock()
 		delete(h.waiting, r.ID)
@@ -179,20 +178,4 @@ func (h *helper) close() error {
 		<-h.ended
 		return err
 	}
-}
-
-// Write takes the standard error.
-func (h *helper) Write(b []byte) (int, error) {
-	const most = 16 << 10
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stderr = append(h.stderr, b...)
-	h.stderr = h.stderr[max(0, len(h.stderr)-most):]
-	return len(b), nil
-}
-
-func (h *helper) text() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.TrimSpace(string(h.stderr))
 }

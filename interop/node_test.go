@@ -72,7 +72,7 @@ func startNode(t *testing.T, w *world) session {
 	p := start(t, cmd)
 	return func(ctx context.Context) (string, error) {
 		if _, err := fmt.Fprintln(p.stdin); err != nil {
-			return "", fmt.Errorf("%w: %s", err, p.text())
+			return "", fmt.Errorf("%w: %s", err, &p.log)
 		}
 		line, err := p.line(ctx)
 		if err != nil {
