@@ -15,6 +15,9 @@ import (
 // TestMain stops the helpers and the database servers after the tests.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if config := os.Getenv(goClientConfig); config != "" {
+		os.Exit(goClient(config))
+	}
 	// The tests wait for the rate limits of the clients, not for a processor.
 	if err := flag.Set("test.parallel", "40"); err != nil {
 		panic(err)

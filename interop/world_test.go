@@ -74,6 +74,9 @@ type world struct {
 	iam         bool
 	private     bool
 	lazy        bool
+
+	sqlData   *cloudsqltest.SQLData // nil: clients are to use an address
+	sqlDataCA string                // the file that has its CA
 }
 
 // newWorld returns an instance that is otherwise as cfg says.
