@@ -180,11 +180,12 @@
 //   - After a rotation of the client CA, Go, the proxy, Java and R2DBC show no
 //     certificate at all, since they follow the CA list of the server's request;
 //     that counts as Failed. Node and Python show the old one, which counts as
-//     Rejected. All but Java and R2DBC ask for another certificate then; these
-//     two fail until their next refresh, which nothing brings forward.
+//     Rejected. All but Java and R2DBC ask for another certificate then; new
+//     connections of these two fail, and bring no refresh forward.
 //   - After a rotation of the server CA, Go, the proxy and Python fail one
 //     connection, Node fails until its refresh has come, for a second or more, and
-//     Java for up to half a minute. R2DBC does not ask for the new CA.
+//     Java for up to half a minute. R2DBC does not ask for the new CA when a new
+//     connection fails.
 //   - Python does not look whether the server certificate is for the instance: any
 //     of its CA will do. All others do.
 //   - R2DBC speaks TLS 1.2 and no other, with IAM login too: there certificates,
