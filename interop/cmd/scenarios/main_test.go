@@ -15,6 +15,10 @@ func TestMain(m *testing.M) {
 		dialLimit = time.Minute
 		os.Exit(child(os.Args[2], os.Args[3]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == streamCommand {
+		dialLimit = time.Minute
+		os.Exit(streamChild(os.Args[2], os.Args[3]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -32,11 +36,29 @@ func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 	}
 }
 
+func TestOurDialerComesThroughEveryStreamScenario(t *testing.T) {
+	t.Parallel()
+	for _, s := range streamScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			text, err := runStream(t.Context(), s, subjects[0])
+			if err != nil || !strings.Contains(text, s.ours) {
+				t.Errorf("%s, %v; want %s", text, err, s.ours)
+			}
+		})
+	}
+}
+
 func TestTheTableHasEveryScenario(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../../INTEROP.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range streamScenarios {
+		if !strings.Contains(string(text), "- **"+s.name+".** "+s.what+"\n") {
+			t.Errorf("INTEROP.md lacks the stream scenario %q, or tells it otherwise: write it anew with -streams", s.name)
+		}
 	}
 	for _, s := range scenarios {
 		if !strings.Contains(string(text), "**"+s.name+".** "+s.what+"\n") {
