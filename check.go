@@ -13,7 +13,6 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
 // Check walks all the way that a Dial with the same options takes, to the
@@ -66,7 +65,7 @@ type check struct {
 func (c *check) walk(ctx context.Context, name string) {
 	t, named := c.resolve(ctx, name)
 	authorised := c.authorise(ctx)
-	if c.dc.sqlData != SQLDataNever && !c.stream(ctx, t.name, named, authorised) {
+	if c.dc.way != nil && !c.dc.way.check(c, ctx, t.name, named, authorised) {
 		return
 	}
 	m := c.metadata(ctx, t.name, named, authorised)
@@ -90,7 +89,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 	}
 	if err != nil {
 		op := ops[hop]
-		_, ofStream := errors.AsType[*sqldata.StatusError](err)
+		_, ofStream := errors.AsType[wayError](err)
 		if ofStream {
 			op = opStream
 		}

@@ -60,7 +60,7 @@ func (c *streamConn) failed(err error) error {
 		if c.heard.Load() {
 			began = time.Now() // in the middle of a session, it tells of now
 		}
-		c.connector.streamRefused(context.Background(), began, status)
+		c.connector.streamRefused(context.Background(), began, status.RetryAfter, err)
 		if until, _ := c.connector.streams.cooldown.Until(); !until.IsZero() {
 			err = &coolingError{left: time.Until(until), err: err}
 		}
@@ -94,6 +94,8 @@ func (c *streamConn) cut(reason error) bool {
 // EngineVersion returns "": nothing tells it in this way.
 func (c *streamConn) EngineVersion() string { return "" }
 
+func (c *streamConn) stream() {}
+
 // eitherConn is a stream, or a connection by an address from when it turns out
 // that SQL Data does not serve the instance.
 type eitherConn struct{ *secondway.Conn }
@@ -103,6 +105,8 @@ type eitherConn struct{ *secondway.Conn }
 func (c eitherConn) EngineVersion() string {
 	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
 }
+
+func (c eitherConn) stream() {}
 
 func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) net.Conn {
 	by := *dc
@@ -154,14 +158,4 @@ func (d *Dialer) spawn(f func()) error {
 	}
 	d.wg.Go(f)
 	return nil
-}
-
-// byStream reports whether a Dial has used SQL Data.
-func byStream(conn net.Conn, err error) bool {
-	switch conn.(type) {
-	case *streamConn, eitherConn:
-		return true
-	}
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Op == opStream
 }

@@ -29,7 +29,8 @@
 // [*Error] that says which step failed and, where there is a next step, what
 // to do.
 //
-// There is no goroutine per connection, and none at all between refreshes.
+// There is no goroutine per connection, but for those of [WithSQLData], and none
+// at all between refreshes.
 //
 // # What it does not do
 //

@@ -30,6 +30,27 @@ const (
 	mostStreamPause  = 5 * time.Second
 )
 
+// way is how instances are reached if not by an address. It is an interface so
+// that a program that does not ask for SQL Data does not link it.
+type way interface {
+	dial(*connector, *dialing, target, *dialConfig) (net.Conn, error)
+
+	// check takes the hops of this way to the instance n, and reports whether
+	// addresses are the way after all.
+	check(c *check, ctx context.Context, n Name, named, authorised bool) (addresses bool)
+}
+
+// sqlDataWay is SQL Data.
+type sqlDataWay struct{}
+
+func (sqlDataWay) dial(c *connector, g *dialing, t target, dc *dialConfig) (net.Conn, error) {
+	return c.dialSQLData(g, t, dc)
+}
+
+func (sqlDataWay) check(c *check, ctx context.Context, n Name, named, authorised bool) (addresses bool) {
+	return c.stream(ctx, n, named, authorised)
+}
+
 // streams is what is known of SQL Data and one instance.
 type streams struct {
 	cooldown cooldown.Cooldown
@@ -118,7 +139,7 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 		case over(ctx):
 			return nil, newError(opStream, c.String(), ended(ctx, err))
 		case exhausted(status):
-			c.streamRefused(ctx, began, status)
+			c.streamRefused(ctx, began, status.RetryAfter, err)
 			continue
 		case !passes(err, status):
 			return nil, newError(opStream, c.String(), err)
@@ -181,12 +202,12 @@ func (e *coolingError) Error() string {
 func (e *coolingError) Unwrap() error { return e.err }
 
 // streamRefused is told that SQL Data is exhausted, says something that began at
-// that time.
-func (c *connector) streamRefused(ctx context.Context, began time.Time, status *sqldata.StatusError) {
+// that time, and for how long it asks to be left alone.
+func (c *connector) streamRefused(ctx context.Context, began time.Time, after time.Duration, err error) {
 	had, _ := c.streams.cooldown.Until()
-	c.streams.cooldown.Refused(began, status.RetryAfter, status)
+	c.streams.cooldown.Refused(began, after, err)
 	if until, _ := c.streams.cooldown.Until(); had.IsZero() && !until.IsZero() {
-		c.seen.coolingDown(ctx, status, until)
+		c.seen.coolingDown(ctx, err, until)
 	}
 }
 

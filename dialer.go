@@ -41,11 +41,11 @@ type Dialer struct {
 
 	closeOnce sync.Once
 
-	mu         sync.Mutex         // guards everything below; never held over I/O
-	connectors map[key]*connector // nil after Close
-	dials      map[*dialing]bool  // in progress
-	sweepAt    int                // number of connectors at which to look for idle ones
-	sqlData    service
+	mu         sync.Mutex                 // guards everything below; never held over I/O
+	connectors map[key]*connector         // nil after Close
+	dials      map[*dialing]bool          // in progress
+	sweepAt    int                        // number of connectors at which to look for idle ones
+	sqlData    interface{ closeLocked() } // a *service; nil before the first Dial that asks for it
 }
 
 // key tells connectors apart: a certificate for IAM login is another one.
@@ -138,6 +138,15 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	return conn, nil
 }
 
+// byStream reports whether a Dial has used SQL Data.
+func byStream(conn net.Conn, err error) bool {
+	if _, ok := conn.(interface{ stream() }); ok {
+		return true
+	}
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Op == opStream
+}
+
 // dial is Dial. It returns the observer of the instance too, once that is
 // known.
 func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observer, _ error) {
@@ -155,11 +164,12 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	if err != nil {
 		return nil, seen, err
 	}
-	dial := c.dial
-	if dc.sqlData != SQLDataNever {
-		dial = c.dialSQLData
+	var conn net.Conn
+	if dc.way != nil {
+		conn, err = dc.way.dial(c, g, t, &dc)
+	} else {
+		conn, err = c.dial(g, t, &dc)
 	}
-	conn, err := dial(g, t, &dc)
 	if err != nil {
 		return nil, c.seen, d.reason(c.String(), err)
 	}
@@ -236,7 +246,9 @@ func (d *Dialer) Close() error {
 		for g := range d.dials {
 			g.cancel()
 		}
-		d.sqlData.closeLocked()
+		if d.sqlData != nil {
+			d.sqlData.closeLocked()
+		}
 		d.mu.Unlock()
 		d.resolver.close()
 		d.failover.close()

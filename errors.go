@@ -15,7 +15,6 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -175,6 +174,14 @@ func (e *unreachable) silent() bool {
 	return slices.ContainsFunc(e.attempts, func(a *attempt) bool { return a.silent })
 }
 
+// wayError is an error of a [way], which says itself what it means.
+type wayError interface {
+	error
+	sentinel() error // nil: none
+	exhausted() bool // a quota is used up
+	hint(s subject, whole error) string
+}
+
 // classify returns err under the sentinel that fits it.
 func classify(err error) error {
 	var (
@@ -185,7 +192,7 @@ func classify(err error) error {
 		unverified *tlsverify.Error
 		badDomain  *resolve.NameError
 		lookup     *resolve.LookupError
-		stream     *sqldata.StatusError
+		way        wayError
 	)
 	switch {
 	case errors.As(err, &badDomain):
@@ -196,8 +203,8 @@ func classify(err error) error {
 		return &causeError{ErrUnverified, err}
 	case errors.As(err, &config), errors.As(err, &misfit):
 		return &causeError{ErrConfig, err}
-	case errors.As(err, &stream):
-		if sentinel := streamSentinel(stream); sentinel != nil {
+	case errors.As(err, &way):
+		if sentinel := way.sentinel(); sentinel != nil {
 			return &causeError{sentinel, err}
 		}
 		return err

@@ -16,7 +16,6 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -33,7 +32,7 @@ func hint(op, instance string, err error) string {
 		aged   *admin.ExpiredError
 		proxy  *netdial.Error
 		fake   *tlsverify.Error
-		stream *sqldata.StatusError
+		way    wayError
 	)
 	who := subjectOf(instance)
 	switch {
@@ -55,8 +54,8 @@ func hint(op, instance string, err error) string {
 		return who.addressHint(addr)
 	case errors.As(err, &config):
 		return config.Hint
-	case errors.As(err, &stream):
-		return who.streamHint(stream, err)
+	case errors.As(err, &way):
+		return way.hint(who, err)
 	case op == opStream && errors.Is(err, context.DeadlineExceeded):
 		return "Check that this machine can reach SQL Data (sqladmin.googleapis.com, TCP port 443, through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):

@@ -15,8 +15,12 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
-// streamSentinel is the sentinel of a stream's status, nil if there is none.
-func streamSentinel(s *sqldata.StatusError) error {
+var _ wayError = (*streamError)(nil)
+
+func (e *streamError) exhausted() bool { return exhausted(e.StatusError) }
+
+func (e *streamError) sentinel() error {
+	s := e.StatusError
 	switch {
 	case s.Code == codes.PermissionDenied, s.Code == codes.Unauthenticated:
 		return ErrPermission
@@ -51,9 +55,8 @@ func statusName(err error) string {
 // orAddress is the other way.
 const orAddress = "pass WithSQLData(SQLDataPrefer), which takes an address where SQL Data does not serve the instance, or WithSQLData(SQLDataNever), with one of the types of WithIPTypes"
 
-// streamHint is for a stream of SQL Data that has failed with a status, which err
-// is about.
-func (s subject) streamHint(status *sqldata.StatusError, err error) string {
+func (e *streamError) hint(s subject, err error) string {
+	status := e.StatusError
 	switch {
 	case status.Unserved() && status.Reason != wire.UnsupportedType && !strings.HasPrefix(status.Message, wire.EditionRefusal):
 		return "The instance has to allow it, by a setting that Google does not document; otherwise " + orAddress + "."
@@ -63,11 +66,10 @@ func (s subject) streamHint(status *sqldata.StatusError, err error) string {
 	switch status.Code {
 	case codes.PermissionDenied:
 		reasons, metadata := statusReasons(status)
-		r := forbidden{reasons: reasons, metadata: metadata, permission: permissions["generateEphemeralCert"]}
-		if e, ok := errors.AsType[*streamError](err); ok {
-			r.principal, r.quotaProject = e.principal, e.quotaProject
-		}
-		return s.refusedHint(r)
+		return s.refusedHint(forbidden{
+			reasons: reasons, metadata: metadata, permission: permissions["generateEphemeralCert"],
+			principal: e.principal, quotaProject: e.quotaProject,
+		})
 	case codes.Unauthenticated:
 		return "The access token is not accepted: log in again with `gcloud auth application-default login`, look whether the service account and its key still exist, and whether the token has the scope sqlservice.admin or cloud-platform."
 	case codes.NotFound, codes.InvalidArgument:

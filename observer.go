@@ -13,7 +13,6 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
@@ -169,9 +168,9 @@ func errorType(err error) string {
 			return kind.name
 		}
 	}
-	status, _ := errors.AsType[*sqldata.StatusError](err)
+	way, byWay := errors.AsType[wayError](err)
 	switch {
-	case admin.Quota(err), exhausted(status):
+	case admin.Quota(err), byWay && way.exhausted():
 		return "quota"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "deadline_exceeded"

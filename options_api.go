@@ -140,7 +140,8 @@ func WithHTTPClient(client *http.Client) Option {
 	})
 }
 
-// WithQuotaProject sets the project that Admin API calls are counted for. The
+// WithQuotaProject sets the project that Admin API calls, and the streams of SQL
+// Data, are counted for. The
 // caller needs serviceusage.services.use there. Default: the environment
 // variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is at NewDialer; otherwise what the
 // credentials file names (`gcloud auth application-default set-quota-project`);
@@ -164,7 +165,8 @@ func WithUniverseDomain(domain string) Option {
 	})
 }
 
-// WithUserAgent adds a word to the User-Agent of Admin API calls. Given more
+// WithUserAgent adds a word to the User-Agent of Admin API calls, and of the
+// streams of SQL Data. Given more
 // than once, all of them are sent.
 func WithUserAgent(ua string) Option {
 	return option(func(c *config) { c.userAgent += " " + ua })

@@ -17,6 +17,7 @@ type dialConfig struct {
 	iam       bool
 	types     []IPType
 	sqlData   SQLDataMode
+	way       way // nil: by an address
 	dialFunc  DialFunc
 	foreign   bool           // dialFunc is the program's own
 	dialID    *DialFunc      // tells the options WithDialFunc apart; nil: there was none

@@ -21,8 +21,8 @@ type observeConfig struct {
 // Each instance has a logger of its own, with the attribute instance. Routine
 // is logged at Debug: Dials and refreshes. Changes of state are at Info: other
 // addresses, another server CA, an address that does not answer while another one
-// does, a DNS name that leads to another instance, a recovery. Failures that will be tried again are at Warn: of a refresh while the
-// old certificate still serves, of a Dial before its next try, of a background
+// does, a DNS name that leads to another instance, an instance that SQL Data does not serve, a recovery. Failures that will be tried again are at Warn: of a refresh while the
+// old certificate still serves, of a Dial before its next try, of SQL Data when it is exhausted, of a background
 // look-up. What a method returns as its error is not logged. No token, key or
 // password is logged. The texts and attributes of the records can change at any
 // time.

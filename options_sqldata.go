@@ -74,7 +74,12 @@ func (m SQLDataMode) valid() bool {
 // the same URL for a proxy. A WithDialFunc that is made anew for each Dial costs
 // an HTTP/2 connection each time.
 func WithSQLData(mode SQLDataMode) DialOption {
-	return dialOption(func(d *dialConfig) { d.sqlData = mode })
+	return dialOption(func(d *dialConfig) {
+		d.sqlData, d.way = mode, nil
+		if mode != SQLDataNever {
+			d.way = sqlDataWay{}
+		}
+	})
 }
 
 // WithSQLDataEndpoint sets where SQL Data is: a host, host:port, or a URL such as

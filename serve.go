@@ -187,10 +187,18 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 
 // refuse tells a client why it is not connected.
 func (s *door) refuse(ctx context.Context, client net.Conn, err error) {
+	_ = refusal.Tell(client, s.engine(ctx), err.Error(), Hint(err)) // who has gone need not know
+}
+
+// engine returns the instance's engine, if that is known.
+func (s *door) engine(ctx context.Context) string {
+	if s.dialer.SQLDataMode(s.opts...) == SQLDataOnly {
+		return "" // the Admin API is not asked in this way
+	}
 	known, cancel := context.WithCancel(ctx)
 	cancel() // what is not known already is not waited for
 	engine, _ := s.dialer.EngineVersion(known, s.name, s.opts...)
-	_ = refusal.Tell(client, engine, err.Error(), Hint(err)) // who has gone need not know
+	return engine
 }
 
 // keep remembers c, unless all connections are to be cut.

@@ -17,13 +17,15 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
-// service is SQL Data, as one Dialer uses it. There is nothing of it before the
-// first Dial that asks for it. Dialer.mu guards it.
+// service is SQL Data, as one Dialer uses it. Dialer.mu guards it.
 type service struct {
-	client       *sqldata.Client // nil: not made yet
-	quotaProject string          // that the client names
+	client       *sqldata.Client
+	quotaProject string // that the client names
 	routes       map[routeKey]*route
 }
+
+// closeLocked closes the client. Its streams go on.
+func (s *service) closeLocked() { s.client.Close() }
 
 // maxRoutes bounds the routes that a Dialer remembers. More of them come only of
 // options that are made anew for each Dial.
@@ -91,15 +93,18 @@ func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, 
 	if d.connectors == nil {
 		return nil, nil, ErrDialerClosed
 	}
-	s := &d.sqlData
-	if s.client == nil || s.quotaProject != project { // as of other credentials
-		s.closeLocked()
-		s.client, s.quotaProject = sqldata.New(d.serviceConfig(project)), project
+	s, ok := d.sqlData.(*service)
+	if !ok || s.quotaProject != project { // as of other credentials
+		if ok {
+			s.closeLocked()
+		}
+		s = &service{client: sqldata.New(d.serviceConfig(project)), quotaProject: project, routes: map[routeKey]*route{}}
+		d.sqlData = s
 	}
 	key := routeKey{dc.dialID, dc.proxyID, dc.keepAlive}
 	r := s.routes[key]
 	if r == nil {
-		if s.routes == nil || len(s.routes) >= maxRoutes {
+		if len(s.routes) >= maxRoutes {
 			s.routes = map[routeKey]*route{}
 		}
 		r = &route{dialer: d, dc: *dc}
@@ -107,13 +112,6 @@ func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, 
 		s.routes[key] = r
 	}
 	return s.client, r, nil
-}
-
-// closeLocked ends the client. Its streams go on.
-func (s *service) closeLocked() {
-	if s.client != nil {
-		s.client.Close()
-	}
 }
 
 func (d *Dialer) serviceConfig(quotaProject string) sqldata.Config {
@@ -219,7 +217,9 @@ func (d *Dialer) streamError(err error, r *route) error {
 	}
 	e := &streamError{StatusError: status, principal: d.credentials.KnownEmail()}
 	d.mu.Lock()
-	e.quotaProject = d.sqlData.quotaProject
+	if s, ok := d.sqlData.(*service); ok {
+		e.quotaProject = s.quotaProject
+	}
 	d.mu.Unlock()
 	if r != nil && lost(status) {
 		e.cause = r.lastFailure()

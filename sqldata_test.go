@@ -1,7 +1,6 @@
 package cloudsqlconn_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -283,12 +282,4 @@ func TestEndsOfStreams(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 	})
-}
-
-// within returns a context of that length.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -3,6 +3,7 @@ package cloudsqltest
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"io"
 	"math"
 	"net"
 	"sync"
@@ -70,6 +71,7 @@ func (c *http2Conn) serve() {
 	_ = g.Serve(&single{conn: c})
 	g.Stop()
 	c.wg.Wait()
+	c.hole.outlive()
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	if c.grace != nil {
@@ -125,10 +127,13 @@ func (c *http2Conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by gRPC.
-func (c *http2Conn) Close() error {
-	c.closing.Do(func() { close(c.closed) })
-	return c.Conn.Close()
+// Close is called by gRPC, more than once.
+func (c *http2Conn) Close() (err error) {
+	c.closing.Do(func() {
+		err = c.Conn.Close()
+		close(c.closed)
+	})
+	return err
 }
 
 // cut ends the TCP connection.
@@ -247,6 +252,22 @@ func (h *blackHole) Read(b []byte) (int, error) {
 		if err != nil || !h.open.Load() {
 			return n, err
 		}
+	}
+}
+
+// Close leaves the connection there, without an end that the client could see.
+func (h *blackHole) Close() error {
+	if h.open.Load() {
+		return h.Conn.SetReadDeadline(time.Unix(1, 0)) // ends Read
+	}
+	return h.Conn.Close()
+}
+
+// outlive returns when the client has given up, or the connection is cut.
+func (h *blackHole) outlive() {
+	if h.open.Load() {
+		_ = h.Conn.SetReadDeadline(time.Time{})
+		_, _ = io.Copy(io.Discard, h.Conn)
 	}
 }
 

@@ -55,6 +55,13 @@ func (c *streams) connect(opts ...grpc.DialOption) *grpc.ClientConn {
 	return cc
 }
 
+// reconnect leaves the connection for another one.
+func (c *streams) reconnect(opts ...grpc.DialOption) {
+	c.t.Helper()
+	_ = c.cc.Close()
+	c.cc = c.connect(opts...)
+}
+
 // close ends the client, and the server.
 func (c *streams) close() {
 	_ = c.cc.Close()
@@ -207,7 +214,7 @@ func streamsOnBoth(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing
 	}
 }
 
-// within fails the test if fake time goes on for longer.
+// took checks how long something took on fake time.
 func took(t *testing.T, since time.Time, want time.Duration) {
 	t.Helper()
 	if got := time.Since(since); got != want {

@@ -17,7 +17,7 @@ import (
 
 func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	asJSON := fs.Bool("json", false, "print the report as JSON")
-	opts, _ := dialerFlags(fs)
+	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
 			fmt.Fprintf(p.stderr, "cloudsqlconn check: want one instance, after the flags; got %d arguments\n", len(args))
@@ -57,10 +57,9 @@ func report(ctx context.Context, name string, opts []cloudsqlconn.Option) (*clou
 }
 
 // dialerFlags defines the flags that are options of a Dialer. What it returns
-// gives the options, and has the mode of SQL Data, once the flags are parsed.
-func dialerFlags(fs *flag.FlagSet) (options func() []cloudsqlconn.Option, sqlData *cloudsqlconn.SQLDataMode) {
+// gives the options, once the flags are parsed.
+func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
-	mode := cloudsqlconn.SQLDataNever
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
 	iam := fs.Bool("iam", false, "log in with IAM: ask for a certificate with a login token in it")
 	dns := fs.Bool("dns", false, "take DNS names too, and look them up")
@@ -85,8 +84,8 @@ func dialerFlags(fs *flag.FlagSet) (options func() []cloudsqlconn.Option, sqlDat
 		add(cloudsqlconn.WithAdminAPIEndpoint(s))
 		return nil
 	})
-	fs.Func("sql-data", "`mode`: whether to go by SQL Data, without a network path: never, prefer (by an address where that does not serve the instance) or only (default never)", func(s string) (err error) {
-		mode, err = cloudsqlconn.ParseSQLDataMode(s)
+	fs.Func("sql-data", "`mode`: whether to go by SQL Data, without a network path: never, prefer (by an address where that does not serve the instance) or only (default never)", func(s string) error {
+		mode, err := cloudsqlconn.ParseSQLDataMode(s)
 		add(cloudsqlconn.WithSQLData(mode))
 		return err
 	})
@@ -109,7 +108,7 @@ func dialerFlags(fs *flag.FlagSet) (options func() []cloudsqlconn.Option, sqlDat
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
 		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam))
-	}, &mode
+	}
 }
 
 // bare is a source of one token.

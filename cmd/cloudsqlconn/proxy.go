@@ -17,7 +17,7 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	remote := fs.Bool("allow-remote", false, "allow an address that other machines can reach: whoever can connects as you")
 	most := fs.Int("max-connections", 0, "`number` of connections that may be open at once (default no bound)")
 	drain := fs.Duration("drain", 30*time.Second, "how long connections may stay open when the program is to end")
-	opts, sqlData := dialerFlags(fs)
+	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
 			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: want one instance, after the flags; got %d arguments\n", len(args))
@@ -27,7 +27,7 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 		if *most != 0 {
 			serve = append(serve, cloudsqlconn.WithMaxConnections(*most))
 		}
-		if err := p.serve(ctx, args[0], *listen, *remote, append(opts(), p.options...), *sqlData, serve); err != nil {
+		if err := p.serve(ctx, args[0], *listen, *remote, append(opts(), p.options...), serve); err != nil {
 			fmt.Fprintln(p.stderr, err)
 			if hint := cloudsqlconn.Hint(err); hint != "" {
 				fmt.Fprintln(p.stderr, hint)
@@ -39,13 +39,13 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 }
 
 // serve leads connections to an instance until ctx ends.
-func (p *program) serve(ctx context.Context, instance, address string, remote bool, opts []cloudsqlconn.Option, sqlData cloudsqlconn.SQLDataMode, serve []cloudsqlconn.ServeOption) error {
+func (p *program) serve(ctx context.Context, instance, address string, remote bool, opts []cloudsqlconn.Option, serve []cloudsqlconn.ServeOption) error {
 	d, err := cloudsqlconn.NewDialer(ctx, opts...)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	engine, err := engineOf(ctx, d, instance, sqlData)
+	engine, err := engineOf(ctx, d, instance)
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func (p *program) serve(ctx context.Context, instance, address string, remote bo
 
 // engineOf asks for the engine, and so finds out what is wrong with the instance,
 // or the credentials. SQL Data does not tell it, and serves PostgreSQL.
-func engineOf(ctx context.Context, d *cloudsqlconn.Dialer, instance string, sqlData cloudsqlconn.SQLDataMode) (string, error) {
-	if sqlData == cloudsqlconn.SQLDataNever {
+func engineOf(ctx context.Context, d *cloudsqlconn.Dialer, instance string) (string, error) {
+	if d.SQLDataMode() == cloudsqlconn.SQLDataNever {
 		return d.EngineVersion(ctx, instance)
 	}
 	c, err := d.Dial(ctx, instance)

@@ -316,3 +316,25 @@ func TestNothingIsRegistered(t *testing.T) {
 		}
 	}
 }
+
+func TestThePageTellsOfSQLData(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *cloudsqltest.Server, _ *cloudsqlconn.Dialer) {
+		s.ServeSQLData(cloudsqltest.SQLDataConfig{})
+		d, err := cloudsqlconn.NewDialer(t.Context(), append(s.Options(), cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataPrefer))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		c, err := d.Dial(t.Context(), readyName) // which it does not serve
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if text := body(t, get(d, "GET", "/")); !strings.Contains(text, "<dt>SQL Data</dt><dd>does not serve the instance; asked again <small>in 1") {
+			t.Errorf("it is not in %s", text)
+		}
+		if text := body(t, get(d, "GET", "/?format=json")); !strings.Contains(text, `"sqlDataUnserved": "2000-01-01T00:1`) || strings.Contains(text, "sqlDataCooldown") {
+			t.Errorf("it is not in %s", text)
+		}
+	})
+}

@@ -1,0 +1,39 @@
+package sqldriver_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
+)
+
+func TestTheDataSourceNameChoosesSQLData(t *testing.T) {
+	t.Parallel()
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "x"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	code := []cloudsqlconn.DialOption{cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)}
+	for value, want := range map[string]cloudsqlconn.SQLDataMode{"never": cloudsqlconn.SQLDataNever, "Prefer": cloudsqlconn.SQLDataPrefer, "ONLY": cloudsqlconn.SQLDataOnly} {
+		params := map[string]string{"cloudsql_sql_data": value, "other": "x"}
+		opts, err := sqldriver.Options(params, code)
+		if err != nil || len(params) != 1 || params["other"] != "x" {
+			t.Errorf("%s: %v, left are %v", value, err, params)
+		}
+		if got := d.SQLDataMode(opts...); got != want {
+			t.Errorf("%s: got %v, want %v", value, got, want)
+		}
+	}
+	if opts, err := sqldriver.Options(map[string]string{}, code); err != nil || d.SQLDataMode(opts...) != cloudsqlconn.SQLDataOnly {
+		t.Errorf("without the parameter: %v", err)
+	}
+	_, err = sqldriver.Options(map[string]string{"cloudsql_sql_data": "sometimes"}, nil)
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.HasPrefix(err.Error(), "cloudsql_sql_data: ") {
+		t.Errorf("got %v", err)
+	}
+}
