@@ -3,8 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
 // streams measures SQL Data: streams of gRPC in place of connections to an
@@ -48,7 +46,7 @@ func streamTransfers(r *run) error {
 		for _, w := range []struct {
 			name  string
 			sizes []int
-		}{{"to the server", []int{wire.MaxChunk, mib}}, {"from the server", []int{wire.MaxChunk}}} {
+		}{{"to the server", []int{32 << 10, mib}}, {"from the server", []int{32 << 10}}} {
 			all := map[string][]cost{}
 			for _, size := range w.sizes {
 				task := SQLDataTransfer{Up: w.name == "to the server", MiB: piece, Size: size}
@@ -57,7 +55,7 @@ func streamTransfers(r *run) error {
 					return err
 				}
 				r.lines(fmt.Sprintf("SQLDataStream/way=%q/size=%d", w.name, size), piece, costs)
-				r.text(fmt.Sprintf("%s, %d KiB:", w.name, (size+1023)>>10))
+				r.text(fmt.Sprintf("%s, %d KiB:", w.name, size>>10))
 				r.costTable(costs, wallOf, cpuOf, allocsOf, bytesOf)
 				for name, c := range costs {
 					all[name] = append(all[name], c...)

@@ -13,7 +13,7 @@ func TestClientsOfSQLData(t *testing.T) {
 	r := &run{kit: k}
 	wantNil(t, r.withStreamClients(func(clients []*streamClient) error {
 		for _, c := range clients {
-			for _, task := range []SQLDataTransfer{{Up: true, MiB: 1, Size: 1000}, {Up: true, MiB: 1, Size: mib}, {MiB: 1, Size: 1000}} {
+			for _, task := range []SQLDataTransfer{{Up: true, MiB: 1, Size: 1 << 10}, {Up: true, MiB: 1, Size: mib}, {MiB: 1, Size: 1 << 10}} {
 				spent, err := c.spent("Transfer", task)
 				wantNil(t, err)
 				if spent.wall <= 0 || spent.cpu <= 0 || spent.allocs < 1 {

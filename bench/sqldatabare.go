@@ -60,7 +60,7 @@ func (s *bareStream) Read(b []byte) (int, error) {
 
 func (s *bareStream) Write(b []byte) (n int, err error) {
 	for len(b) > 0 && err == nil {
-		piece := b[:min(len(b), wire.MaxChunk)]
+		piece := b[:min(len(b), bareChunk)]
 		err = s.stream.SendMsg(&bareMessage{buf: piece})
 		n, b = n+len(piece), b[len(piece):]
 	}
@@ -78,6 +78,15 @@ type bareMessage struct {
 	n   int // received
 }
 
+const (
+	bareChunk = 32 << 10 // bytes of data in a message
+	bareHead  = 16       // and at most so many in front of them
+)
+
+// barePool has buffers for whole messages: the next larger ones of gRPC's own are
+// of 1 MiB, and it clears them each time.
+var barePool = mem.NewTieredBufferPool(256, bareChunk+bareHead)
+
 // bareCodec knows no message but those with data: a request has it in the field
 // 7, a packet in the field 2.
 type bareCodec struct{}
@@ -89,13 +98,12 @@ func (bareCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
 	}
-	const most = 16 // bytes in front of the data
-	buf := mem.DefaultBufferPool().Get(len(m.buf) + most)
+	buf := barePool.Get(len(m.buf) + bareHead)
 	b := protowire.AppendTag((*buf)[:0], 7, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(protowire.SizeTag(2)+protowire.SizeBytes(len(m.buf))))
 	b = protowire.AppendTag(b, 2, protowire.BytesType)
 	*buf = protowire.AppendBytes(b, m.buf)
-	return mem.BufferSlice{mem.NewBuffer(buf, mem.DefaultBufferPool())}, nil
+	return mem.BufferSlice{mem.NewBuffer(buf, barePool)}, nil
 }
 
 func (bareCodec) Unmarshal(data mem.BufferSlice, v any) error {

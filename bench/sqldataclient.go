@@ -122,7 +122,7 @@ func (s *SQLDataClient) Transfer(t SQLDataTransfer, reply *client.Result) error 
 	if t.Up {
 		do = upload
 	}
-	return result(t.MiB, func() error { return do(s.conn, s.buf, t.MiB*mib/t.Size*t.Size) }, reply)
+	return result(t.MiB, func() error { return do(s.conn, s.buf, t.MiB*mib) }, reply)
 }
 
 // PingPong sends messages of 100 bytes and gets them back, one at a time. The
