@@ -36,10 +36,8 @@ func commitOf(ctx context.Context, ref string) (string, error) {
 	return strings.TrimSpace(string(hash)), nil
 }
 
-// buildClientAt builds the same program with the library as it is in a commit.
-// dir is for the files of the commit. A program cannot have two versions of a
-// module, hence this.
-func buildClientAt(ctx context.Context, commit, dir, program string) error {
+// filesOf puts the files of a commit into dir.
+func filesOf(ctx context.Context, commit, dir string) error {
 	files := filepath.Join(dir, "files.tar")
 	for _, cmd := range []*exec.Cmd{
 		exec.CommandContext(ctx, "git", "-C", "..", "archive", "--output="+files, commit),
@@ -48,6 +46,16 @@ func buildClientAt(ctx context.Context, commit, dir, program string) error {
 		if err := output(cmd); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// buildClientAt builds the same program with the library as it is in a commit.
+// dir is for the files of the commit. A program cannot have two versions of a
+// module, hence this.
+func buildClientAt(ctx context.Context, commit, dir, program string) error {
+	if err := filesOf(ctx, commit, dir); err != nil {
+		return err
 	}
 	module := filepath.Join(dir, "bench")
 	theirs := filepath.Join(module, clientPath)

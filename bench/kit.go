@@ -14,8 +14,9 @@ import (
 const roleVar = "CLOUDSQLCONN_BENCH_ROLE"
 
 const (
-	roleKit  = "kit"
-	roleCold = "cold"
+	roleKit     = "kit"
+	roleCold    = "cold"
+	roleSQLData = "sqldata"
 )
 
 // Main has to be called first in every program and test of this module: if the
@@ -30,6 +31,8 @@ func Main() {
 		err = serveKit(os.Stdin, os.Stdout)
 	case roleCold:
 		err = coldChild(os.Stdin, os.Stdout)
+	case roleSQLData:
+		err = serveCalls("SQLData", new(SQLDataClient), os.Stdin, os.Stdout)
 	default:
 		err = errors.New("unknown role")
 	}
@@ -52,11 +55,9 @@ func child(role string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// kit is an emulated Cloud SQL in another process, so that what this one
-// measures of itself is the client's alone. The process ends with the pipe to
-// its standard input, hence with this process.
-type kit struct {
-	KitInfo
+// process is a child whose methods this one calls. It ends with the pipe to its
+// standard input, hence with this process.
+type process struct {
 	cmd *exec.Cmd
 	rpc *rpc.Client
 }
@@ -66,8 +67,8 @@ type pipes struct {
 	io.WriteCloser
 }
 
-func startKit() (*kit, error) {
-	cmd, err := child(roleKit)
+func startProcess(role string) (*process, error) {
+	cmd, err := child(role)
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +83,40 @@ func startKit() (*kit, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	k := &kit{cmd: cmd, rpc: rpc.NewClient(pipes{out, in})}
+	return &process{cmd, rpc.NewClient(pipes{out, in})}, nil
+}
+
+func (p *process) close() error { return errors.Join(p.rpc.Close(), p.cmd.Wait()) }
+
+// serveCalls is what such a child does. It does not return unless it fails.
+func serveCalls(name string, methods any, in io.Reader, out io.WriteCloser) error {
+	server := rpc.NewServer()
+	if err := server.RegisterName(name, methods); err != nil {
+		return err
+	}
+	server.ServeConn(pipes{in, out}) // until the parent closes the pipe, or ends
+	os.Exit(0)                       // thousands of connections need no farewell
+	return nil
+}
+
+// kit is an emulated Cloud SQL in another process, so that what this one
+// measures of itself is the client's alone.
+type kit struct {
+	KitInfo
+	*process
+}
+
+func startKit() (*kit, error) {
+	p, err := startProcess(roleKit)
+	if err != nil {
+		return nil, err
+	}
+	k := &kit{process: p}
 	if err := k.rpc.Call("Kit.Info", struct{}{}, &k.KitInfo); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
 }
-
-func (k *kit) close() error { return errors.Join(k.rpc.Close(), k.cmd.Wait()) }
 
 // add adds instances that serve the commands of this package, or a database.
 func (k *kit) add(spec InstanceSpec) (target, error) {

@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/rpc"
 	"net/url"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -25,6 +23,7 @@ import (
 type kitServer struct {
 	server *cloudsqltest.Server
 	front  *httptest.Server // speaks HTTPS, and passes calls on
+	stream string           // host:port of SQL Data
 
 	mu      sync.Mutex // guards everything below
 	proxies map[string]*cloudsqltest.Proxy
@@ -40,7 +39,8 @@ type kitServer struct {
 type KitInfo struct {
 	URL, Token string
 	SecureURL  string // the same API over HTTPS, and so over HTTP/2
-	CA         []byte // of SecureURL, PEM
+	SQLData    string // host:port of the service
+	CA         []byte // of SecureURL and SQLData, PEM
 }
 
 // InstanceSpec describes instances that are alike.
@@ -75,13 +75,10 @@ func serveKit(in io.Reader, out io.WriteCloser) error {
 	if err := s.startFront(); err != nil {
 		return err
 	}
-	server := rpc.NewServer()
-	if err := server.RegisterName("Kit", &kitService{s}); err != nil {
+	if err := s.startStreams(); err != nil {
 		return err
 	}
-	server.ServeConn(pipes{in, out}) // until the parent closes the pipe, or ends
-	os.Exit(0)                       // thousands of connections need no farewell
-	return nil
+	return serveCalls("Kit", &kitService{s}, in, out)
 }
 
 // startFront starts what speaks HTTPS for the Admin API.
@@ -119,7 +116,7 @@ type kitService struct{ *kitServer }
 // Info tells where the Admin API is.
 func (s *kitService) Info(_ struct{}, reply *KitInfo) error {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.front.Certificate().Raw})
-	*reply = KitInfo{s.server.URL(), s.server.Token(), s.front.URL, ca}
+	*reply = KitInfo{s.server.URL(), s.server.Token(), s.front.URL, s.stream, ca}
 	return nil
 }
 
@@ -203,7 +200,9 @@ func command(cmd byte, count, size int) []byte {
 	return binary.BigEndian.AppendUint64(b, uint64(size))
 }
 
-func serveCommands(c net.Conn) {
+func serveCommands(c net.Conn) { serve(c) }
+
+func serve(c io.ReadWriter) {
 	if _, err := c.Write([]byte{greetingByte}); err != nil {
 		return
 	}
@@ -218,7 +217,7 @@ func serveCommands(c net.Conn) {
 	}
 }
 
-func serveCommand(c net.Conn, cmd byte, count, size int) error {
+func serveCommand(c io.ReadWriter, cmd byte, count, size int) error {
 	buf := make([]byte, size)
 	switch cmd {
 	case cmdDiscard:

@@ -97,9 +97,13 @@ func values(costs []cost, pick func(cost) float64) []float64 {
 func ratio(a, b []cost, pick func(cost) float64) spread { return spreadOf(ratios(a, b, pick)) }
 
 func ratios(a, b []cost, pick func(cost) float64) []float64 {
+	return quotients(values(a, pick), values(b, pick))
+}
+
+func quotients(a, b []float64) []float64 {
 	v := make([]float64, min(len(a), len(b)))
 	for i := range v {
-		v[i] = pick(a[i]) / pick(b[i])
+		v[i] = a[i] / b[i]
 	}
 	return v
 }

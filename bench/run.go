@@ -40,6 +40,7 @@ var workloads = []struct {
 	{"failing", failing},
 	{"profiles", profiles},
 	{"databases", databases},
+	{"sqldata", streams},
 	{"sizes", sizes},
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,7 +84,77 @@ func sizes(ctx context.Context, r *run) error {
 			fmt.Sprint(packages[0]), fmt.Sprint(packages[1])})
 	}
 	r.table(tab)
+	return sqlDataSize(ctx, r)
+}
+
+// beforeSQLData is the last commit without SQL Data.
+const beforeSQLData = "729aa96"
+
+// sqlDataSize measures what SQL Data adds to a program, whether it uses it or not.
+func sqlDataSize(ctx context.Context, r *run) error {
+	const work, bar, most = "SQL Data: a minimal program, stripped", "≤ before + 60 KB", 60_000
+	before, err := commitOf(ctx, beforeSQLData)
+	if err != nil { // a shallow clone
+		r.unmeasured(work, bar, err.Error())
+		return nil
+	}
+	old, err := StrippedSizes(ctx, before)
+	if err != nil {
+		return err
+	}
+	now, err := StrippedSizes(ctx, "")
+	if err != nil {
+		return err
+	}
+	r.text(fmt.Sprintf("\"Dialer only\" with `-trimpath -ldflags=\"-s -w\"`, at the commit %s, which has no SQL Data, and now: `go run -C bench ./cmd/size %[1]s`", before))
+	tab := table{head: []string{"program", "before", "now", "more"}}
+	for i, p := range []string{"Dial", "Dial with WithSQLData"} {
+		tab.rows = append(tab.rows, []string{p, fmt.Sprintf("%d B", old[0]), fmt.Sprintf("%d B", now[i]), fmt.Sprintf("%+.1f KB", float64(now[i]-old[0])/1e3)})
+	}
+	r.table(tab)
+	more := now[0] - old[0]
+	r.bar(work, bar, fmt.Sprintf("%+.1f KB; with WithSQLData %+.1f KB", float64(more)/1e3, float64(now[1]-old[0])/1e3), more <= most)
 	return nil
+}
+
+// StrippedSizes returns the sizes of two minimal programs with the library as it
+// is in a commit, or in this folder if that is "": one that dials, and one that
+// does so with WithSQLData, 0 if there is none yet. The current folder must be
+// that of this module.
+func StrippedSizes(ctx context.Context, commit string) (sizes [2]int64, err error) {
+	dir, err := os.MkdirTemp("", "cloudsqlconn-bench-")
+	if err != nil {
+		return sizes, err
+	}
+	defer os.RemoveAll(dir)
+	module := ".."
+	if commit != "" {
+		module = filepath.Join(dir, "files")
+		if err := errors.Join(os.Mkdir(module, 0o755), filesOf(ctx, commit, module)); err != nil {
+			return sizes, err
+		}
+	}
+	source, program := filepath.Join(dir, "minimal.go"), filepath.Join(dir, "minimal")
+	text := fmt.Sprintf(dialProgram, oursPath)
+	for i, text := range []string{text, strings.Replace(text, `my-db"`, `my-db", cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataPrefer)`, 1)} {
+		if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
+			return sizes, err
+		}
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", program, source)
+		cmd.Dir, cmd.Env = module, append(os.Environ(), "GOWORK=off")
+		if err := output(cmd); err != nil {
+			if i > 0 && strings.Contains(err.Error(), "undefined: cloudsqlconn.WithSQLData") {
+				break
+			}
+			return sizes, err
+		}
+		info, err := os.Stat(program)
+		if err != nil {
+			return sizes, err
+		}
+		sizes[i] = info.Size()
+	}
+	return sizes, nil
 }
 
 func build(ctx context.Context, dir, text string) (size float64, packages int, err error) {

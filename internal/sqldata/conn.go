@@ -212,17 +212,30 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		c.writable.Broadcast()
 	}()
 	for len(b) > 0 {
-		if err := c.waitLocked(func() bool { return c.next == nil && !c.broken }); err != nil {
+		if err := c.waitLocked(func() bool { return c.roomLocked() && !c.broken }); err != nil {
 			return n, err
 		}
-		c.mu.Unlock() // nobody else fills c.next
-		m, k := wire.NewRequest(b)
-		c.mu.Lock()
-		c.next = m
+		k := c.addLocked(b)
 		n, b = n+k, b[k:]
 		c.sendLocked()
 	}
 	return n, nil
+}
+
+// roomLocked reports whether there is room in the next message.
+func (c *Conn) roomLocked() bool { return c.next == nil || c.next.Data.Room() > 0 }
+
+// addLocked adds a piece of b to the next message, which waits for the one that
+// is being sent, or begins it. It returns how long the piece is.
+func (c *Conn) addLocked(b []byte) int {
+	if c.next != nil {
+		return c.next.Data.Append(b)
+	}
+	c.mu.Unlock() // nobody else fills c.next
+	m, n := wire.NewRequest(b)
+	c.mu.Lock()
+	c.next = m
+	return n
 }
 
 // waitLocked waits until a Write may go on.

@@ -310,6 +310,7 @@ func TestAWriteToABrokenStreamTellsWhy(t *testing.T) {
 		var err error
 		for range 3 { // the first one may only find that it cannot be sent
 			_, err = c.Write([]byte("x"))
+			synctest.Wait() // else they may be one message
 		}
 		e, ok := errors.AsType[*sqldata.StatusError](err)
 		if !ok || e.Code != codes.Aborted || e.Reason != wire.Disconnected {

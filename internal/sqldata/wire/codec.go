@@ -82,7 +82,7 @@ func marshalRequest(m *Request) (mem.BufferSlice, error) {
 			return nil, err
 		}
 	}
-	return joined(b, m.Data), nil
+	return joined(b, m.Data, requestData), nil
 }
 
 func marshalResponse(m *Response) (mem.BufferSlice, error) {
@@ -107,17 +107,17 @@ func marshalResponse(m *Response) (mem.BufferSlice, error) {
 			return nil, err
 		}
 	}
-	return joined(b, m.Data), nil
+	return joined(b, m.Data, responseData), nil
 }
 
-// joined is a message of b and data. gRPC frees it.
-func joined(b []byte, data *Data) mem.BufferSlice {
+// joined is a message of b and data, in the field. gRPC frees it.
+func joined(b []byte, data *Data, field protowire.Number) mem.BufferSlice {
 	var out mem.BufferSlice
 	if len(b) > 0 {
 		out = append(out, mem.SliceBuffer(b))
 	}
 	if data != nil {
-		out = append(out, data.made)
+		out = data.appendTo(out, field)
 	}
 	return out
 }

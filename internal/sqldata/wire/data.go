@@ -16,13 +16,8 @@ const (
 	packetBytes  protowire.Number = 2
 )
 
-// dataOverhead is more than a message with data has beside it: two tags and two
-// lengths, as no offset is sent.
-const dataOverhead = 16
-
-// pool is of buffers for messages to be sent. gRPC's own has sizes that would be
-// exceeded by the overhead.
-var pool = mem.NewTieredBufferPool(256, 4<<10, 16<<10, MaxChunk+dataOverhead)
+// pool is of buffers for data to be sent.
+var pool = mem.NewTieredBufferPool(256, 4<<10, 16<<10, MaxChunk)
 
 // Data is a DataPacket: bytes of the database's. It is either to be sent, then
 // made by [NewRequest] or [NewResponse], or received, then it is read.
@@ -30,32 +25,49 @@ type Data struct {
 	Offset int64 // of the first byte in its direction; 0 if the sender does not count
 
 	rest mem.Reader // received, and not read yet
-	made mem.Buffer // to be sent: the whole message
+	made *[]byte    // to be sent
 }
 
 // NewRequest returns a request that carries a copy of b, at most [MaxChunk] of
 // it, and how much that is. It must be sent once.
 func NewRequest(b []byte) (*Request, int) {
-	d, n := newData(requestData, b, MaxChunk)
-	return &Request{Data: d}, n
+	d := newData(b[:min(len(b), MaxChunk)])
+	return &Request{Data: d}, len(*d.made)
 }
 
 // NewResponse returns a response that carries a copy of b.
-func NewResponse(b []byte) *Response {
-	d, _ := newData(responseData, b, len(b))
-	return &Response{Data: d}
+func NewResponse(b []byte) *Response { return &Response{Data: newData(b)} }
+
+func newData(b []byte) *Data {
+	buf := pool.Get(len(b))
+	copy(*buf, b)
+	return &Data{made: buf}
 }
 
-func newData(field protowire.Number, b []byte, most int) (*Data, int) {
-	b = b[:min(len(b), most)]
-	buf := pool.Get(len(b) + dataOverhead)
-	out := (*buf)[:0]
-	out = protowire.AppendTag(out, field, protowire.BytesType)
-	out = protowire.AppendVarint(out, uint64(protowire.SizeTag(packetBytes)+protowire.SizeBytes(len(b))))
-	out = protowire.AppendTag(out, packetBytes, protowire.BytesType)
-	out = protowire.AppendBytes(out, b)
-	*buf = out
-	return &Data{made: mem.NewBuffer(buf, pool)}, len(b)
+// Room is how many bytes can be appended to data to be sent.
+func (d *Data) Room() int { return max(0, MaxChunk-len(*d.made)) }
+
+// Append appends a copy of b, at most Room of it, and returns how much that is.
+func (d *Data) Append(b []byte) int {
+	b = b[:min(len(b), d.Room())]
+	if n := len(*d.made) + len(b); n > cap(*d.made) {
+		buf := pool.Get(n)
+		*buf = append((*buf)[:0], *d.made...)
+		pool.Put(d.made)
+		d.made = buf
+	}
+	*d.made = append(*d.made, b...)
+	return len(b)
+}
+
+// appendTo appends the packet, the field of a message, to the message.
+func (d *Data) appendTo(m mem.BufferSlice, field protowire.Number) mem.BufferSlice {
+	n := len(*d.made)
+	head := protowire.AppendTag(nil, field, protowire.BytesType)
+	head = protowire.AppendVarint(head, uint64(protowire.SizeTag(packetBytes)+protowire.SizeBytes(n)))
+	head = protowire.AppendTag(head, packetBytes, protowire.BytesType)
+	head = protowire.AppendVarint(head, uint64(n))
+	return append(m, mem.SliceBuffer(head), mem.NewBuffer(d.made, pool))
 }
 
 // Len is how many bytes of received data have not been read.

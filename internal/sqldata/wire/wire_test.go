@@ -109,3 +109,23 @@ func TestUnknownFieldsAreToldAndPassedOver(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestDataIsAppendedUpToAChunk(t *testing.T) {
+	t.Parallel()
+	var want []byte
+	m, n := wire.NewRequest([]byte("a"))
+	want = append(want, 'a')
+	for i := 0; n > 0; i++ {
+		piece := bytes.Repeat([]byte{byte(i)}, 1+i*i)
+		n = m.Data.Append(piece)
+		want = append(want, piece[:n]...)
+		if room := m.Data.Room(); room != wire.MaxChunk-len(want) {
+			t.Fatalf("room for %d bytes after %d", room, len(want))
+		}
+	}
+	var got wire.Request
+	roundtrip(t, m, &got)
+	if b, err := io.ReadAll(got.Data); err != nil || !bytes.Equal(b, want) || len(b) != wire.MaxChunk {
+		t.Errorf("%d bytes, %v; want %d", len(b), err, len(want))
+	}
+}

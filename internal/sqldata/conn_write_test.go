@@ -1,0 +1,69 @@
+package sqldata_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+)
+
+// Google's connector sends a message for each Write, which costs a program that
+// writes in small pieces more than its bytes do. Pieces that have to wait for
+// another message travel together.
+func TestSmallWritesThatWaitBecomeOneMessage(t *testing.T) {
+	t.Parallel()
+	var (
+		got  []byte
+		most int // bytes in a message
+	)
+	inWorld(t, func(s stream) error {
+		if err := s.start(); err != nil {
+			return err
+		}
+		time.Sleep(time.Hour)
+		for {
+			text, err := s.read()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			got, most = append(got, text...), max(most, len(text))
+		}
+	}, func(w *world) {
+		c := w.connect()
+		defer c.Close()
+		var sent []byte
+		for i := 0; ; i++ {
+			piece := bytes.Repeat([]byte{byte(i)}, 1000)
+			_ = c.SetWriteDeadline(time.Now().Add(time.Minute))
+			n, err := c.Write(piece)
+			sent = append(sent, piece[:n]...)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // a message for each, as long as messages go out
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, sent) {
+			t.Errorf("%d bytes have arrived, and not as the %d that were written", len(got), len(sent))
+		}
+		if most != wire.MaxChunk {
+			t.Errorf("the largest message has %d bytes, want %d", most, wire.MaxChunk)
+		}
+	})
+}
