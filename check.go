@@ -13,6 +13,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
 // Check walks all the way that a Dial with the same options takes, to the
@@ -27,7 +28,10 @@ import (
 // closed and a ctx that has ended already. The dial timeout bounds all hops
 // together.
 //
-// The database gets no login. It may note a connection that ended before one.
+// The database gets no login. It may note a connection that ended before one;
+// MySQL counts that as a connection error of the host, which it blocks in the end
+// (max_connect_errors). Once it has answered, the handshakes at other addresses of
+// the instance, or of the same node of a read pool, do not lead on to it.
 func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*Report, error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {
@@ -41,7 +45,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	if over(ctx) {
 		return nil, newError(opResolve, "", context.Cause(ctx))
 	}
-	c := &check{d: d, dc: &dc, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
+	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
 	c.walk(ctx, name)
 	return c.report, nil
 }
@@ -59,13 +63,14 @@ type check struct {
 	d        *Dialer
 	dc       *dialConfig
 	report   *Report
-	instance string // its name, once it is known
+	instance string       // its name, once it is known
+	answered map[int]bool // whether MySQL has, by node of a read pool; 0 is the instance
 }
 
 func (c *check) walk(ctx context.Context, name string) {
 	t, named := c.resolve(ctx, name)
 	authorised := c.authorise(ctx)
-	if c.dc.way != nil && !c.dc.way.check(c, ctx, t.name, named, authorised) {
+	if c.dc.way != nil && !c.dc.way.check(ctx, c, t.name, named, authorised) {
 		return
 	}
 	m := c.metadata(ctx, t.name, named, authorised)
@@ -96,7 +101,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		e := newError(op, c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {
 			e.Hint = refusedCertHint
-		} else if h := hopHints[hop]; h != "" && !ofStream {
+		} else if h := cmp.Or(mysqlHint(err), hopHints[hop]); h != "" && !ofStream {
 			e.Hint = h
 		}
 		s.Result, s.Err, s.Hint = Failed, e, e.Hint
@@ -115,7 +120,7 @@ const refusedCertHint = "The certificate was made a moment ago, so that it is no
 // hopHints are for hops that a Dial does not take.
 var hopHints = map[Hop]string{
 	HopClock:    "Set this machine's clock, and let NTP keep it right: tokens and certificates are good for a time only.",
-	HopDatabase: "The way is good, but the database does not answer: look whether the instance is starting, out of memory or at its limit of connections, and into its log.",
+	HopDatabase: refusal.SilentHint,
 }
 
 // resolve takes the hops name and DNS.

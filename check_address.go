@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -19,24 +20,29 @@ type place struct {
 	host string
 	kind string // as in an attempt
 	who  string // has it, for people
+	node int    // of a read pool, from 1; 0: the instance itself
 }
 
 // places are an instance's own addresses of these types and those of a read
 // pool's nodes, each once.
 func places(info *admin.Info, types []IPType) (list []place) {
-	add := func(addrs admin.Addrs, who string) {
+	add := func(addrs admin.Addrs, node int) {
+		who := ""
+		if node > 0 {
+			who = fmt.Sprintf("node %d ", node)
+		}
 		for _, t := range types {
 			for _, host := range hosts(addrs, []IPType{t}) {
 				if !slices.ContainsFunc(list, func(p place) bool { return p.host == host }) {
-					list = append(list, place{host, t.String(), who + t.String()})
+					list = append(list, place{host, t.String(), who + t.String(), node})
 				}
 			}
 		}
 	}
 	for i, node := range info.Nodes {
-		add(node, fmt.Sprintf("node %d ", i+1))
+		add(node, i+1)
 	}
-	add(info.Addrs, "")
+	add(info.Addrs, 0)
 	return list
 }
 
@@ -50,7 +56,7 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 	}
 	var list []place
 	for _, host := range t.hosts {
-		list = append(list, place{host, t.name.domain, "of the DNS name"})
+		list = append(list, place{host, t.name.domain, "of the DNS name", 0})
 	}
 	for _, p := range places(m.Info, c.dc.types) {
 		if !slices.Contains(t.hosts, p.host) {
@@ -106,9 +112,17 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, "no TLS session")
 		return
 	}
-	conn := tls.Client(raw, info.TLS(domain))
+	config, verified := info.TLS(domain), new(tls.ConnectionState)
+	if c.answered[p.node] {
+		config, verified = verifyOnly(config)
+	}
+	conn := tls.Client(raw, config)
 	if !c.step(ctx, HopTLS, addr, func() (string, error) {
-		if err := c.d.shakeHands(ctx, conn); err != nil {
+		err := c.d.shakeHands(ctx, conn)
+		if errors.Is(err, errVerified) {
+			return session(*verified), nil
+		}
+		if err != nil {
 			return "", fail(stepTLS, err)
 		}
 		return session(conn.ConnectionState()), nil
@@ -121,7 +135,29 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
 		return
 	}
-	c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
+	if c.answered[p.node] {
+		c.skip(HopDatabase, "MySQL has answered at another address, and counts each connection without a login as an error")
+		return
+	}
+	ok := c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
+	c.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
+}
+
+// errVerified ends a handshake that has led far enough.
+var errVerified = errors.New("the server is verified")
+
+// verifyOnly returns a copy of cfg, with which a handshake ends with errVerified
+// once the server has proven who it is: the server-side proxy would connect to the
+// database. The other result is the state of the connection then.
+func verifyOnly(cfg *tls.Config) (*tls.Config, *tls.ConnectionState) {
+	cfg, verify, state := cfg.Clone(), cfg.VerifyConnection, new(tls.ConnectionState)
+	cfg.ClientSessionCache = nil // a session that is resumed needs no certificate
+	cfg.VerifyConnection = func(s tls.ConnectionState) error {
+		*state = s
+		return verify(s)
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return nil, errVerified }
+	return cfg, state
 }
 
 // session is what a handshake has found.

@@ -37,7 +37,7 @@ type way interface {
 
 	// check takes the hops of this way to the instance n, and reports whether
 	// addresses are the way after all.
-	check(c *check, ctx context.Context, n Name, named, authorised bool) (addresses bool)
+	check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool)
 }
 
 // sqlDataWay is SQL Data.
@@ -47,7 +47,7 @@ func (sqlDataWay) dial(c *connector, g *dialing, t target, dc *dialConfig) (net.
 	return c.dialSQLData(g, t, dc)
 }
 
-func (sqlDataWay) check(c *check, ctx context.Context, n Name, named, authorised bool) (addresses bool) {
+func (sqlDataWay) check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool) {
 	return c.stream(ctx, n, named, authorised)
 }
 

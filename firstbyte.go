@@ -99,7 +99,37 @@ func greetMySQL(rw io.ReadWriter) (string, error) {
 		version, _, _ := strings.Cut(string(text), "\x00")
 		return "MySQL " + version, nil
 	}
-	return "", fmt.Errorf("MySQL refuses: %.300q", text[min(2, len(text)):]) // after the code
+	refusal := &mysqlRefusal{text: string(text[min(2, len(text)):])}
+	if len(text) >= 2 {
+		refusal.code = binary.LittleEndian.Uint16(text)
+	}
+	return "", refusal
+}
+
+// mysqlRefusal is an error packet in place of MySQL's greeting.
+type mysqlRefusal struct {
+	code uint16
+	text string
+}
+
+func (e *mysqlRefusal) Error() string { return fmt.Sprintf("MySQL refuses: %.300q", e.text) }
+
+// mysqlHint says what to do about a refusal of MySQL; "" if err is none. The
+// numbers are from its reference, "Server Error Message Reference".
+func mysqlHint(err error) string {
+	refusal, ok := errors.AsType[*mysqlRefusal](err)
+	if !ok {
+		return ""
+	}
+	switch refusal.code {
+	case 1040, 1203: // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS
+		return "The database answers, but is at its limit of connections: close some (`SHOW PROCESSLIST` lists them), make the programs' pools smaller, or raise the instance's flag max_connections."
+	case 1129: // ER_HOST_IS_BLOCKED
+		return "The database answers, but has blocked this host, since too many of its connections ended before a login: `TRUNCATE TABLE performance_schema.host_cache` or a restart lets it in again; look for what connects without logging in, such as a health check, and at the flag max_connect_errors."
+	case 1130: // ER_HOST_NOT_PRIVILEGED
+		return "The database answers, but has no user that may come from this host: look at the hosts of its users, for example with `SELECT user, host FROM mysql.user`."
+	}
+	return "The database answers, but refuses every connection for the time being: look what it says, and into its log."
 }
 
 // greetSQLServer sends a PRELOGIN message, which SQL Server answers with a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -65,7 +66,7 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL. Ends of streams are passed on in each direction by itself.
+// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // l fails, which is its error. Open connections then have the drain timeout to
@@ -182,7 +183,21 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 	if !s.keep(server) {
 		return
 	}
-	join(client, server)
+	join(client, server, func(err error) { s.unanswered(ctx, client, server, err) })
+}
+
+// unanswered tells a client whose connection the server has ended, with err,
+// before it said anything. Of PostgreSQL that is nothing to tell: it ends the
+// connection of every request to cancel a query like this.
+func (s *door) unanswered(ctx context.Context, client, server net.Conn, err error) {
+	v, ok := server.(interface{ EngineVersion() string })
+	if !ok || !strings.HasPrefix(v.EngineVersion(), "MYSQL") {
+		return
+	}
+	if err == nil {
+		err = &Error{Op: opHandshake, Instance: s.name, Hint: refusal.SilentHint, Err: errors.New("the connection was ended before the database answered")}
+	}
+	s.refuse(ctx, client, err)
 }
 
 // refuse tells a client why it is not connected.
@@ -229,11 +244,15 @@ func (s *door) cutAll() {
 }
 
 // join passes on what each of two connections sends to the other, and its end.
-// It returns when both directions have ended, or one has failed.
-func join(a, b net.Conn) {
+// It returns when both directions have ended, or one has failed. silent is called
+// if b has ended, or failed, before it sent anything.
+func join(a, b net.Conn, silent func(error)) {
 	var wg sync.WaitGroup
 	pass := func(to, from net.Conn) {
-		_, err := io.Copy(to, from)
+		n, err := io.Copy(to, from)
+		if from == b && n == 0 {
+			silent(err)
+		}
 		half, ok := to.(interface{ CloseWrite() error })
 		if err == nil && ok && half.CloseWrite() == nil {
 			return

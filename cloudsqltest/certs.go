@@ -80,7 +80,7 @@ func (p *Proxy) RotateClientCA() {
 func (p *Proxy) resetTLSLocked() {
 	skew := p.cfg.ClockSkew
 	p.tls = &tls.Config{
-		MinVersion:             tls.VersionTLS13,
+		MinVersion:             tls.VersionTLS12, // R2DBC speaks no other
 		Certificates:           []tls.Certificate{p.serverCert},
 		ClientAuth:             tls.RequireAndVerifyClientCert,
 		ClientCAs:              p.clientCA.pool(),

@@ -67,11 +67,30 @@ func TestNoCertificateAndOldTLSAreRefused(t *testing.T) {
 		wantAlert(t, conn, "tls: certificate required")
 
 		old := c.config()
-		old.MaxVersion = tls.VersionTLS12
+		old.MinVersion, old.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 		if _, err := c.connect(old); err == nil {
-			t.Error("TLS 1.2 is accepted")
+			t.Error("TLS 1.1 is accepted")
 		}
 		c.wantCounts(cloudsqltest.Counts{Accepted: 2, Failed: 2})
+	})
+}
+
+// Google's R2DBC connector offers TLS 1.2 only, and the kit refused it:
+// protocol_version.
+func TestTLS12IsAcceptedAndChecksTheClientCertificate(t *testing.T) {
+	onBoth(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
+		config := c.config()
+		config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+		conn := c.mustConnect(config)
+		defer conn.Close()
+		if v := conn.ConnectionState().Version; v != tls.VersionTLS12 {
+			t.Errorf("version %x, want TLS 1.2", v)
+		}
+		c.p.RotateClientCA()
+		if _, err := c.connect(config); err == nil {
+			t.Error("a certificate of another CA is accepted")
+		}
+		c.wantCounts(cloudsqltest.Counts{Accepted: 2, Handshakes: 1, Rejected: 1})
 	})
 }
 

@@ -22,7 +22,7 @@ type Counts struct {
 	Resumed    int // those of them that resumed a session
 	Rejected   int // handshakes that failed on the client's certificate: expired, not valid yet, of another CA
 	Distrusted int // handshakes that the client ended with an alert, as it does when it does not trust the server
-	Failed     int // handshakes that failed otherwise: the client hung up, has no certificate or no TLS 1.3
+	Failed     int // handshakes that failed otherwise: the client hung up, has no certificate or no TLS 1.2
 
 	Streams int // of SQL Data that led to the instance; not among Accepted
 

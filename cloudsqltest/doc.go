@@ -42,6 +42,34 @@
 // cannot be given a resolver. The Admin API's resolveConnectSettings knows the
 // instances by [Instance].DNSNames and their PSC names.
 //
+// # SQL Data
+//
+// [Server.ServeSQLData] starts the SQL Data service: Google's gRPC service that
+// carries the bytes of a database connection in a stream, on the host of the
+// Admin API. It leads to the Backend, IAMBackend or Handler of those instances
+// that have [Instance].SQLData, and refuses the others, as Google refuses
+// editions other than DEVELOPER. [Server.Options] has its address from then on:
+//
+//	server.ServeSQLData(cloudsqltest.SQLDataConfig{})
+//	server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{SQLData: true})
+//	dialer, err := cloudsqlconn.NewDialer(ctx, append(server.Options(),
+//		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)))...)
+//
+// It speaks HTTP/2 in clear, or TLS with a CA of its own ([SQLDataConfig].TLS,
+// [SQLData.CA]), as Google's clients want it. It works in a bubble, too, where
+// idle streams and their pings last for hours of fake time.
+//
+// A stream needs [Server.Token], or a token with a principal, and the header
+// x-goog-request-params with the location and the instance of its
+// start_session; the region must be the instance's. The answer is a
+// SessionMetadata without features, and then what the database sends, in
+// messages of 32 KiB at most. The end of the client's messages is passed on to
+// the database, which can still answer. terminate_session and RST_STREAM close
+// its connection. With authentication_type 2 the connection is an IAM login with
+// the stream's own token: to IAMBackend, and as the user of its principal in
+// [Server].Principals. [SQLData.Streams] tells what each client has sent, and
+// how it and the service have ended the stream.
+//
 // # Faults
 //
 // Each fault is counted, so that a test can assert that it did happen. Of one
@@ -78,6 +106,32 @@
 //   - the database down: nobody listens at [Instance].Backend (Unserved)
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
 //
+// Of a stream of SQL Data, what [Server].OnStream returns goes wrong, or what
+// [Proxy.SetStreamFault] was given. [SQLData.Hits] counts it:
+//
+//   - late, or never answered: [StreamFault].Delay, Hang
+//   - ended by any status at once, with the metadata, with the first data, or some time later: Status, At, After (see [StreamStatus])
+//   - the metadata with the first data, or never: Metadata
+//   - nothing is read: StopReading
+//   - data without an end, or a message of 101 MiB: Flood, FloodMessages
+//   - unknown messages, empty data, acks: Noise
+//   - messages of one byte, or of a MiB: Chunk
+//   - the end of the database told by CANCELLED, by terminate_session, or by OK: End
+//   - only a few times, and then good: Times
+//   - open streams ended by a status: [Proxy.EndStreams]; by ABORTED, as the instance is lost: [Proxy.CutConnections], [Proxy.Stop]
+//   - the instance not served: an [Instance] without SQLData
+//
+// Of the service's TCP connections, which streams share, [SQLData.Counts] counts
+// what stands in brackets:
+//
+//   - no more streams on one: [SQLDataConfig].MaxStreams
+//   - left by GOAWAY, with or without grace: [SQLData.GoAway] (GoneAway, Cut)
+//   - ended by FIN or RST: [SQLData.CutConnections] (Cut)
+//   - swallowed from now on, both ways: [SQLData.BlackHole] (BlackHoled)
+//   - ended for too many pings: [SQLDataConfig].MinPingInterval (TooManyPings)
+//   - silent, ended when accepted, or not even accepted: [SQLData.SetBehavior] (Silent, Dropped, Swallowed)
+//   - the service stopped, and started again: [SQLData.Close], [Server.ServeSQLData] (Refused)
+//
 // Of a domain name, what [DNS.Fail] was given goes wrong. [DNS.Hits] counts it,
 // and [DNS.Queries] tells of each question:
 //
@@ -110,38 +164,56 @@
 // its first request.
 // There is no reverse DNS.
 //
+// Of SQL Data, which Google documents little, the messages are emulated as they
+// are published, and the texts as its clients know them; sessions are not
+// resumed, and first_byte_offset is 0 always. What Google's service does with an
+// inner TLS, with pings, and after its own terminate_session is not public.
+//
 // # What Google's clients do
 //
 // Seen with cloud.google.com/go/cloudsqlconn v1.26.0 (Go), the Cloud SQL Auth
-// Proxy v2.27.0 and npm @google-cloud/cloud-sql-connector 1.13.0 (Node) against
-// this package, by the tests of the module interop:
+// Proxy v2.27.0, npm @google-cloud/cloud-sql-connector 1.13.0 (Node), PyPI
+// cloud-sql-python-connector 1.23.0 (Python), and of com.google.cloud.sql for
+// Java the JDBC socket factories 1.28.3 and cloud-sql-connector-r2dbc-postgres
+// 1.28.1 (R2DBC) against this package, by the tests of the module interop:
 //
-//   - After a rotation of the client CA, Go and the proxy show no certificate at
-//     all, since crypto/tls follows the CA list of the server's request; that
-//     counts as Failed. Node shows the old one, which counts as Rejected.
-//   - After a rotation of the server CA, Go and the proxy fail one connection,
-//     Node fails until its refresh has come, for a second or more.
+//   - After a rotation of the client CA, Go, the proxy, Java and R2DBC show no
+//     certificate at all, since they follow the CA list of the server's request;
+//     that counts as Failed. Node and Python show the old one, which counts as
+//     Rejected. All but Java and R2DBC ask for another certificate then; new
+//     connections of these two fail, and bring no refresh forward.
+//   - After a rotation of the server CA, Go, the proxy and Python fail one
+//     connection, Node fails until its refresh has come, for a second or more, and
+//     Java for up to half a minute. R2DBC does not ask for the new CA when a new
+//     connection fails.
+//   - Python does not look whether the server certificate is for the instance: any
+//     of its CA will do. All others do.
+//   - R2DBC speaks TLS 1.2 and no other, with IAM login too: there certificates,
+//     and the login tokens in them, are not encrypted. All others speak TLS 1.3.
 //   - Node wants the expirationTime of serverCaCert. It prefers PSC names under
 //     sql-psc.goog, and does not look at its certificate's expiry before it
-//     connects.
+//     connects; neither do Java and R2DBC.
 //   - Node opens a connection after each refresh of an IAM login with PostgreSQL,
 //     sends a startup message, reads the first answer and leaves.
 //   - The proxy's user agent is that of Go with cloud-sql-proxy and its version
-//     behind; Node's is cloud-sql-nodejs-connector and google-api-nodejs-client.
-//   - The proxy tells UDS in the metadata exchange on a unix socket; Go's driver
-//     packages and Node take no part in it.
+//     behind; Node's is cloud-sql-nodejs-connector and google-api-nodejs-client;
+//     Python's is cloud-sql-python-connector with the driver's name; Java and R2DBC
+//     name Google's libraries only.
+//   - The proxy tells UDS in the metadata exchange on a unix socket, and Java with
+//     MySQL tells TLS; all other clients take no part in it.
 //   - The proxy and Go send metrics to Google unless
 //     --enable-builtin-metrics=false or WithBuiltInMetrics(false) is given.
-//   - With a certificate that lives for less than 4 minutes, Go refreshes at
-//     once, and then every 30 s.
+//   - With a certificate that lives for less than 4 minutes, Go and Python refresh
+//     at once, and then every 30 s. With lazy refresh, a connection within the last
+//     4 minutes asks for another one first; Node has no lazy refresh.
 //   - The proxy takes tokens given by hand for expired: with --login-token, a
 //     connection can wait half a minute for its certificate.
-//
-// Read in the source of Google's other connectors, and not run:
-//
-//   - Java sends the body of generateEphemeralCert compressed, with
-//     Content-Encoding: gzip, as its Google API client does by default.
+//   - Java and R2DBC send the body of generateEphemeralCert compressed, with
+//     Content-Encoding: gzip.
 //   - For IAM login, Java and Node embed the very token that they were given, if
 //     it was a bare one; Python refreshes a copy of the credentials, for the
 //     login's scope.
+//   - Java and R2DBC ask for tokens of the scopes sqlservice.admin and
+//     cloud-platform together. They refuse a workload identity whose tokens come
+//     from loopback by HTTP; Python asks Google for the project of one.
 package cloudsqltest

@@ -10,18 +10,24 @@ import (
 
 // forward joins c to the backend until both have ended, one has failed, or ctx
 // has. The error is that of connecting.
-func forward(ctx context.Context, c net.Conn, addr string) error {
+func (p *Proxy) forward(ctx context.Context, c net.Conn, addr string) error {
 	network := "tcp"
 	if strings.ContainsAny(addr, `/\`) {
 		network = "unix"
 	}
-	backend, err := new(net.Dialer).DialContext(ctx, network, addr)
+	socket, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return err
 	}
-	defer backend.Close()
+	defer socket.Close()
 	// When c is cut, a copy that waits for the backend does not notice.
-	defer context.AfterFunc(ctx, func() { _ = backend.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
+	backend := socket
+	if tunnel, ok := c.(*Conn); ok && tunnel.exchange != nil && network == "tcp" && strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL") {
+		if backend, err = meetMySQL(ctx, tunnel, socket); backend == nil || err != nil {
+			return err
+		}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { copyHalf(backend, c) })
 	copyHalf(c, backend)

@@ -258,7 +258,7 @@ func (h *blackHole) Read(b []byte) (int, error) {
 // Close leaves the connection there, without an end that the client could see.
 func (h *blackHole) Close() error {
 	if h.open.Load() {
-		return h.Conn.SetReadDeadline(time.Unix(1, 0)) // ends Read
+		return h.SetReadDeadline(time.Unix(1, 0)) // ends Read
 	}
 	return h.Conn.Close()
 }
@@ -266,7 +266,7 @@ func (h *blackHole) Close() error {
 // outlive returns when the client has given up, or the connection is cut.
 func (h *blackHole) outlive() {
 	if h.open.Load() {
-		_ = h.Conn.SetReadDeadline(time.Time{})
+		_ = h.SetReadDeadline(time.Time{})
 		_, _ = io.Copy(io.Discard, h.Conn)
 	}
 }

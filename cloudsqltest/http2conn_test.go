@@ -1,9 +1,9 @@
 package cloudsqltest_test
 
 import (
-	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -236,45 +237,56 @@ func TestStreamsAndFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newStreams(t, cloudsqltest.NewServer(), cloudsqltest.Instance{}, cloudsqltest.SQLDataConfig{TLS: true})
 	defer c.close()
-	stop := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			switch i % 5 {
-			case 0:
-				c.d.CutConnections(i%2 == 0)
-			case 1:
-				c.d.GoAway(time.Millisecond)
-			case 2:
-				c.p.EndStreams(status.New(codes.Internal, "now"))
-			case 3:
-				c.p.CutConnections(false)
-			case 4:
-				c.d.Streams()
-			}
-			runtime.Gosched()
-		}
-	}()
-	for range 50 {
-		s := session()
-		raw, err := c.cc.NewStream(t.Context(), &wire.Desc, wire.Path)
+	s := session()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+c.s.Token(), "x-goog-request-params", s.RoutingHeader())
+	try := func() error {
+		cc := c.connect()
+		defer cc.Close()
+		stream, err := cc.NewStream(ctx, &wire.Desc, wire.Path)
 		if err != nil {
-			continue
+			return err
 		}
-		_ = raw.SendMsg(&wire.Request{Start: &s})
+		_ = stream.SendMsg(&wire.Request{Start: &s})
+		_ = stream.CloseSend()
 		for err == nil {
-			err = raw.RecvMsg(new(wire.Response))
+			err = stream.RecvMsg(new(wire.Response))
 		}
-		if errors.Is(err, errors.ErrUnsupported) {
-			t.Error(err)
-		}
+		return err
 	}
-	close(stop)
-	<-done
+	var clients, faults sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			for range 20 {
+				switch err := try(); status.Code(err) {
+				case codes.Unavailable, codes.Internal, codes.Aborted, codes.Canceled:
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for _, f := range []func(){
+		func() { c.d.CutConnections(true) },
+		func() { c.d.CutConnections(false) },
+		func() { c.d.GoAway(time.Millisecond) },
+		func() { c.p.EndStreams(status.New(codes.Internal, "now")) },
+		func() { c.p.CutConnections(false) },
+		func() { c.d.Streams(); c.d.Counts() },
+	} {
+		faults.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					f()
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(done)
+	faults.Wait()
 }

@@ -19,6 +19,14 @@ type Instance struct {
 
 	// Backend is the database server behind the instance: host:port, or the
 	// path of a unix socket.
+	//
+	// MySQL holds a unix socket for secure, and hands out no RSA key there: a
+	// client whose way is not secure to its knowledge, one without a metadata
+	// exchange and without TLS of MySQL's own, cannot log in over it with
+	// caching_sha2_password, unless the server remembers the password. Name a
+	// TCP port; a socket is good for users without a password, see IAMBackend.
+	// Over TCP the instance uses the server's TLS for clients that have told TLS
+	// or UDS in a metadata exchange.
 	Backend string
 
 	// IAMBackend, if set, is where connections go whose certificate carries a

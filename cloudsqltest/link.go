@@ -197,16 +197,25 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 		return true
 	}
 	p.now(l, "forwarding to "+backend)
-	err := forward(l.ctx, c, backend)
+	err := p.forward(l.ctx, c, backend)
+	if _, long := errors.AsType[*sizeError](err); long {
+		p.complain(l, "login refused", err)
+		return true
+	}
 	if err == nil || l.ctx.Err() != nil {
 		return true
 	}
 	p.count(&p.counts.Unserved)
-	if p.server.Logger == nil {
-		log.Printf("cloudsqltest: %s: backend: %v", p.name, err)
-	}
-	p.logInfo("backend unreachable", "error", err)
+	p.complain(l, "backend unreachable", err)
 	return false
+}
+
+// complain tells of what nobody may have wanted, even where nobody listens.
+func (p *Proxy) complain(l *link, what string, err error) {
+	if p.server.Logger == nil {
+		log.Printf("cloudsqltest: %s: %s: %v", p.name, what, err)
+	}
+	p.logInfo(what, "client", l.raw.RemoteAddr(), "error", err)
 }
 
 // lingerTime is how long a client may take to read the last that it is told.

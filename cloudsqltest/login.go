@@ -3,6 +3,7 @@ package cloudsqltest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type loginCheck struct {
 	user   string    // who may log in; "" is nobody
 	parse  func(*loginCheck) (verdict, error)
 	denied func(user string) // is called before the client is told
+	failed func(error)       // is told what ends the connection without a word
 	end    func()            // and this after that
 
 	greeting *greeting   // of MySQL
@@ -40,9 +42,19 @@ type verdict struct {
 	refuse func(user string) []byte
 }
 
-// maxLogin bounds what comes before the end of a login's first packet.
-// PostgreSQL has 10,000 for that.
-const maxLogin = 16 << 10
+// What bounds a login's first packet. PostgreSQL has 10,000 for that; MySQL takes
+// 64 KiB of connection attributes.
+const (
+	maxLogin      = 16 << 10
+	maxMySQLLogin = 68 << 10
+)
+
+// sizeError is what is wrong with a login whose first packet is too long.
+type sizeError struct{ size, most int }
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("the first packet has %d bytes, at most %d are taken", e.size, e.most)
+}
 
 // checkLogin returns what looks at the login of a connection, or nil unless the
 // client's token has a principal and the engine has IAM login.
@@ -71,6 +83,7 @@ func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *
 		p.count(&p.counts.Denied)
 		p.logInfo("login denied", "client", l.raw.RemoteAddr(), "user", user, "principal", principal)
 	}
+	check.failed = func(err error) { p.complain(l, "login refused", err) }
 	check.end = l.cancel // or the backend could keep the connection
 	return check
 }
@@ -122,8 +135,14 @@ func (l *loginCheck) look() error {
 
 // need reads until n bytes are there.
 func (l *loginCheck) need(n int) error {
-	if n > maxLogin {
-		return io.ErrUnexpectedEOF
+	most := maxLogin
+	if l.greeting != nil {
+		most = maxMySQLLogin
+	}
+	if n > most {
+		err := &sizeError{n, most}
+		l.failed(err)
+		return err
 	}
 	for len(l.ahead) < n {
 		b := make([]byte, n-len(l.ahead))
@@ -201,7 +220,7 @@ func (l *loginCheck) mysql() (v verdict, err error) {
 	if err := l.need(4); err != nil {
 		return v, err
 	}
-	v.size = 4 + int(uint32(l.ahead[0])|uint32(l.ahead[1])<<8|uint32(l.ahead[2])<<16)
+	v.size = mysqlSize(l.ahead)
 	if err := l.need(v.size); err != nil {
 		return v, err
 	}
@@ -250,24 +269,34 @@ func (g *greeting) alter(b []byte) []byte {
 	g.held = append(g.held, b...)
 	size := 4
 	if len(g.held) >= size {
-		size += int(uint32(g.held[0]) | uint32(g.held[1])<<8 | uint32(g.held[2])<<16)
+		size = mysqlSize(g.held)
 	}
 	if len(g.held) < size && size <= maxGreeting {
 		return nil
 	}
 	g.over = true
 	b, g.held = g.held, nil
-	if len(b) < max(size, 5) || b[4] != 10 { // an error, for example
-		return b
-	}
-	// Version 10: the server's version, a number of 4 bytes, 8 of a challenge, a
-	// zero, and the lower half of the capabilities.
-	end := bytes.IndexByte(b[5:size], 0)
-	if at := 5 + end + 1 + 4 + 8 + 1; end >= 0 && at+2 <= size {
+	if at := capabilitiesAt(b); at > 0 {
 		lower := binary.LittleEndian.Uint16(b[at:])
 		binary.LittleEndian.PutUint16(b[at:], lower&^mysqlTLS)
 	}
 	return b
+}
+
+// capabilitiesAt returns where a greeting has the lower half of the server's
+// capabilities, or 0 if b does not begin with one.
+func capabilitiesAt(b []byte) int {
+	if len(b) < 5 || len(b) < mysqlSize(b) || b[4] != 10 { // an error, for example
+		return 0
+	}
+	// Version 10: the server's version, a number of 4 bytes, 8 of a challenge, a
+	// zero.
+	end := bytes.IndexByte(b[5:], 0)
+	at := 5 + end + 1 + 4 + 8 + 1
+	if end < 0 || at+2 > mysqlSize(b) {
+		return 0
+	}
+	return at
 }
 
 // Write writes to the client.

@@ -15,6 +15,11 @@ type MetadataExchange int
 // support the exchange. They wait for a request for 250 ms after the TLS
 // handshake, unless the client begins with something else, and turn to the
 // database then; a request that comes later gets no answer.
+//
+// MySQL's clients wait for the server, and have their request go in front of
+// their login, which is later: no answer reaches them, and neither RefuseMetadata
+// nor OversizedMetadataResponse, both of which are like AcceptMetadataSilently to
+// them. A client meets these two if it sends its request at once.
 const (
 	NoMetadataExchange        MetadataExchange = iota // does not know it
 	AcceptMetadata                                    // answers OK

@@ -17,10 +17,10 @@ import (
 )
 
 // Proxy is the server-side proxy of an emulated instance. It speaks TLS 1.3,
-// asks for a certificate of the instance's client CA, and forwards to the
-// backend. A bad client certificate is refused as TLS 1.3 does it: the client
-// believes the handshake is over, and its first Read fails. Its methods are
-// safe for concurrent use.
+// and 1.2 with clients that have no other, asks for a certificate of the
+// instance's client CA, and forwards to the backend. A bad client certificate is
+// refused as TLS 1.3 does it: the client believes the handshake is over, and its
+// first Read fails. Its methods are safe for concurrent use.
 type Proxy struct {
 	server *Server
 	name   cloudsqlconn.Name

@@ -11,11 +11,18 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// Connect is what the Call of a [Rule] is for connections to instances.
-const Connect = "connect"
+// Calls of a [Rule] beside those of the Admin API: connections to instances, and
+// streams of SQL Data.
+const (
+	Connect       = "connect"
+	StreamSQLData = "streamSqlData"
+)
 
 // Rule is a fault in words: it says what goes wrong, where and how often. It is
 // made for programs that are told about faults by people; tests have
@@ -23,12 +30,12 @@ const Connect = "connect"
 // more.
 type Rule struct {
 	Instance    string        // project:region:instance; empty: any
-	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect; empty: any that has the kind
+	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData; empty: any that has the kind
 	Probability float64       // above 0, at most 1; zero means 1
 	Times       int           // how often it happens; zero means always
 	Kind        string        // one of [RuleKinds]
-	Delay       time.Duration // of the answer; with each kind for requests
-	Status      int           // of the kind status
+	Delay       time.Duration // of the answer; with each kind for requests and streams
+	Status      int           // of the kind status; a stream ends with the gRPC code that it stands for
 	Body        string        // of the kinds status, where it is optional, and body
 	Header      string        // a line, "Name: value"; with each kind for requests that answers
 }
@@ -38,13 +45,14 @@ type ruleKind struct {
 	name     string
 	fault    *Fault   // for requests: to be completed by the rule
 	behavior Behavior // for connections
+	streams  bool     // fault is for streams of SQL Data, too
 	needs    string   // what a rule of it must have, the field of the same name: an example
 }
 
 var ruleKinds = []ruleKind{
-	{name: "delay", fault: &Fault{}, needs: "delay=2s"},
-	{name: "hang", fault: &Fault{Hang: true}},
-	{name: "status", fault: &Fault{}, needs: "status=503"},
+	{name: "delay", fault: &Fault{}, streams: true, needs: "delay=2s"},
+	{name: "hang", fault: &Fault{Hang: true}, streams: true},
+	{name: "status", fault: &Fault{}, streams: true, needs: "status=503"},
 	{name: "body", fault: &Fault{}, needs: "body={}"},
 	{name: "header", fault: &Fault{}, needs: "header=Name: value"},
 	{name: "truncate", fault: &Fault{Alter: func(b []byte) []byte { return b[:len(b)/2] }}},
@@ -64,7 +72,8 @@ var ruleKinds = []ruleKind{
 
 // RuleKinds returns what [Rule].Kind can be: for requests delay, hang, status,
 // body, header, truncate, and reset and end, at-start, in-headers and in-body,
-// as [Fault] describes them; for connections the [Behavior] constants, in small
+// as [Fault] describes them; for streams delay, hang and status, as
+// [StreamFault] does; for connections the [Behavior] constants, in small
 // letters: silent, stall-handshake, close-at-once, reset-at-once, unreachable,
 // close-after-refusal.
 func RuleKinds() (names []string) {
@@ -154,8 +163,9 @@ func (r Rule) String() string {
 type ActiveRule struct {
 	Rule
 	server   *Server
-	key      string // project:instance, or ""
-	fault    *Fault // nil if it is for connections
+	key      string       // project:instance, or ""
+	fault    *Fault       // nil if it is for connections
+	stream   *StreamFault // nil if it is not for streams
 	behavior Behavior
 	hits     int // guarded by Server.mu
 }
@@ -179,9 +189,9 @@ func (r Rule) activate() (*ActiveRule, error) {
 	}
 	kind := ruleKinds[i]
 	switch {
-	case r.Call != "" && r.Call != Connect && methods[r.Call] == "":
-		return fail("unknown call; want %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect)
-	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect):
+	case r.Call != "" && r.Call != Connect && r.Call != StreamSQLData && methods[r.Call] == "":
+		return fail("unknown call; want %s, %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData)
+	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect), r.Call == StreamSQLData && !kind.streams:
 		return fail("the call %s has no fault of this kind", r.Call)
 	case !(r.Probability >= 0 && r.Probability <= 1): // NaN is neither
 		return fail("probability: want above 0, at most 1")
@@ -191,6 +201,8 @@ func (r Rule) activate() (*ActiveRule, error) {
 		return fail("status: want 200 to 599")
 	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
 		return fail("delay and header are for requests")
+	case r.Call == StreamSQLData && r.Header != "":
+		return fail("header is for requests")
 	case r.Status != 0 && r.Kind != "status":
 		return fail("status is for the kind status")
 	case r.Body != "" && r.Kind != "status" && r.Kind != "body":
@@ -201,6 +213,9 @@ func (r Rule) activate() (*ActiveRule, error) {
 	if kind.fault == nil {
 		a.behavior = kind.behavior
 		return a, nil
+	}
+	if kind.streams {
+		a.stream = r.forStreams(kind.fault.Hang)
 	}
 	fault := *kind.fault
 	a.fault, fault.Delay, fault.Status, fault.Body = &fault, r.Delay, r.Status, r.Body
@@ -214,9 +229,33 @@ func (r Rule) activate() (*ActiveRule, error) {
 	return a, nil
 }
 
+// forStreams is what the rule does to streams of SQL Data.
+func (r Rule) forStreams(hang bool) *StreamFault {
+	f := &StreamFault{Delay: r.Delay, Hang: hang}
+	if r.Status != 0 {
+		f.Status = status.New(grpcCode(r.Status), cmp.Or(r.Body, http.StatusText(r.Status)))
+	}
+	return f
+}
+
+// grpcCode is the gRPC code that an HTTP status stands for at Google. 412 is
+// FAILED_PRECONDITION here, which is 400 there, as INVALID_ARGUMENT is.
+func grpcCode(httpStatus int) (code codes.Code) {
+	name := statusNames[httpStatus]
+	switch {
+	case httpStatus < 400:
+		return codes.OK
+	case httpStatus == http.StatusPreconditionFailed:
+		return codes.FailedPrecondition
+	case name == "" || code.UnmarshalJSON([]byte(strconv.Quote(name))) != nil:
+		return codes.Unknown
+	}
+	return code
+}
+
 // AddRule makes the Server go by a rule, or says what is wrong with it. Of the
-// rules that apply, the first that happens decides; OnRequest, OnConnect and an
-// instance's own behaviour come before all rules. Rules can name instances that
+// rules that apply, the first that happens decides; OnRequest, OnConnect,
+// OnStream and what an instance was given itself come before all rules. Rules can name instances that
 // are not there yet.
 func (s *Server) AddRule(r Rule) (*ActiveRule, error) {
 	a, err := r.activate()
@@ -259,7 +298,7 @@ func (s *Server) ruleFor(key, call string) *ActiveRule {
 	for _, a := range s.rules {
 		switch {
 		case a.key != "" && a.key != key, a.Call != "" && a.Call != call:
-		case (a.fault == nil) != (call == Connect):
+		case (a.fault == nil) != (call == Connect), a.stream == nil && call == StreamSQLData:
 		case a.Times > 0 && a.hits >= a.Times:
 		case rand.Float64() >= cmp.Or(a.Probability, 1):
 		default:

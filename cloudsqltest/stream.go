@@ -25,7 +25,8 @@ type stream struct {
 	record *Stream      // guarded by SQLData.mu
 	fault  *StreamFault // never nil
 
-	proxy    *Proxy
+	key      string // project:instance, or "" if the client named none
+	proxy    *Proxy // nil if there is no such instance
 	link     *link
 	near     *memnet.Conn
 	halved   atomic.Bool // the client has ended its messages
@@ -119,6 +120,11 @@ func (s *stream) consult() {
 		p.mu.Lock()
 		f = p.streamFault
 		p.mu.Unlock()
+	}
+	if f == nil {
+		if rule := s.conn.service.server.ruleFor(s.key, StreamSQLData); rule != nil {
+			f = rule.stream
+		}
 	}
 	s.fault = s.meet(f)
 }
@@ -240,7 +246,7 @@ func (s *stream) up() {
 			_, err := io.Copy(s.near, onlyReader{m.Data})
 			m.Data.Free()
 			if err != nil {
-				s.hang() // down tells why
+				_ = s.hang() // down tells why
 				return
 			}
 		}

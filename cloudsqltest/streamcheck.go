@@ -33,9 +33,10 @@ func (s *stream) find(start *wire.Session) error {
 	if !ok || len(path) != 4 || path[0] != "projects" || path[2] != "instances" {
 		return status.Error(codes.InvalidArgument, "Invalid location_id or instance_id.")
 	}
+	s.key = path[1] + ":" + path[3]
 	server := s.conn.service.server
 	server.mu.Lock()
-	p, known := server.proxies[path[1]+":"+path[3]], server.projects[path[1]]
+	p, known := server.proxies[s.key], server.projects[path[1]]
 	server.mu.Unlock()
 	switch {
 	case !known:

@@ -283,8 +283,6 @@ func TestDatabaseEndsInThreeWays(t *testing.T) {
 }
 
 func TestClientEndsInFourWays(t *testing.T) {
-	ended := make(chan string, 1)
-	handler := func(c net.Conn) { b, _ := io.ReadAll(c); ended <- string(b) }
 	for name, tt := range map[string]struct {
 		end  func(c *streams, s *rawStream)
 		want func(cloudsqltest.Stream) bool
@@ -295,8 +293,10 @@ func TestClientEndsInFourWays(t *testing.T) {
 		"TCP":               {func(c *streams, _ *rawStream) { c.d.CutConnections(false) }, func(r cloudsqltest.Stream) bool { return r.Lost && !r.HalfClosed && !r.Canceled && !r.Terminated }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				ended = make(chan string, 1)
+				ended := make(chan string, 1)
+				handler := func(c net.Conn) { b, _ := io.ReadAll(c); ended <- string(b) }
 				c := newStreams(t, cloudsqltest.NewMemoryServer(), cloudsqltest.Instance{Handler: handler}, cloudsqltest.SQLDataConfig{})
 				defer c.close()
 				stream := c.open()

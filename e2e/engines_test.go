@@ -61,7 +61,7 @@ var (
 	iam = login{user: iamEmail}
 )
 
-var engines = []*engine{postgresEngine, postgres18Engine, mysqlEngine}
+var engines = append(postgresEngines, mysqlEngines...)
 
 var (
 	postgresEngine   = newPostgresEngine("postgres", "POSTGRES_15", dbserver.StartPostgres)
@@ -122,49 +122,76 @@ func newPostgresEngine(name, version string, start func(context.Context, dbserve
 	}
 }
 
-var mysqlEngine = &engine{
-	name:    "mysql",
-	version: "MYSQL_8_0",
+var (
+	mysqlEngine   = newMySQLEngine("mysql", "MYSQL_8_0", dbserver.StartMariaDB)
+	mysql97Engine = newMySQLEngine("mysql97", "MYSQL_9_7", startMySQL97)
+	mysqlEngines  = []*engine{mysqlEngine, mysql97Engine}
+)
 
-	start: dbserver.StartMariaDB,
-	args:  []string{"--max-allowed-packet=64M", "--max-connections=300"},
-	createUsers: []string{
-		"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'",
-		"GRANT ALL ON `e2e\\_%`.* TO app@'127.0.0.1'",
-		"CREATE USER 'app-iam'@localhost",
-		"GRANT ALL ON `e2e\\_%`.* TO 'app-iam'@localhost",
-	},
-	createDatabase: "CREATE DATABASE %s",
-	iamUser:        "app-iam",
+// startMySQL97 starts the MySQL of the folder that MYSQL_97_BIN names.
+func startMySQL97(ctx context.Context, opts dbserver.Options) (*dbserver.Server, error) {
+	if opts.BinDir = os.Getenv("MYSQL_97_BIN"); opts.BinDir == "" {
+		return nil, fmt.Errorf("%w: MYSQL_97_BIN is not set", dbserver.ErrNotInstalled)
+	}
+	return dbserver.StartMySQL(ctx, opts)
+}
 
-	connector: mysql.NewConnector,
-	register:  mysql.RegisterDriver,
-	dsn: func(instance string, who login, database string) string {
-		user := who.user
-		if who.password != "" {
-			user += ":" + who.password
-		}
-		return fmt.Sprintf("%s@cloudsql-mysql(%s)/%s", user, instance, database)
-	},
-	loginRefused: func(err error) bool {
-		var myErr *mysqldriver.MySQLError
-		return errors.As(err, &myErr) && myErr.Number == 1045 // ER_ACCESS_DENIED_ERROR
-	},
+func newMySQLEngine(name, version string, start func(context.Context, dbserver.Options) (*dbserver.Server, error)) *engine {
+	return &engine{
+		name:    name,
+		version: version,
 
-	bind:        func(query string) string { return query },
-	blob:        "longblob",
-	currentUser: "select substring_index(user(), '@', 1)",
-	sessionID:   "select connection_id()",
-	sessions:    "select count(*) from information_schema.processlist where db = database()",
-	sleep:       "select sleep(60)",
-	sleepers:    "select id from information_schema.processlist where db = database() and info like 'select sleep%'",
-	kill:        "kill query %d",
+		start: start,
+		args:  []string{"--max-allowed-packet=64M", "--max-connections=300", "--local-infile=ON"},
+		createUsers: []string{
+			"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'",
+			"GRANT ALL ON `e2e\\_%`.* TO app@'127.0.0.1'",
+			"CREATE USER 'app-iam'@localhost",
+			"GRANT ALL ON `e2e\\_%`.* TO 'app-iam'@localhost",
+		},
+		createDatabase: "CREATE DATABASE %s",
+		iamUser:        "app-iam",
+
+		connector: mysql.NewConnector,
+		register:  mysql.RegisterDriver,
+		dsn: func(instance string, who login, database string) string {
+			user := who.user
+			if who.password != "" {
+				user += ":" + who.password
+			}
+			return fmt.Sprintf("%s@cloudsql-mysql(%s)/%s", user, instance, database)
+		},
+		loginRefused: func(err error) bool { return mysqlError(err) == 1045 }, // ER_ACCESS_DENIED_ERROR
+
+		bind:        func(query string) string { return query },
+		blob:        "longblob",
+		currentUser: "select substring_index(user(), '@', 1)",
+		sessionID:   "select connection_id()",
+		sessions:    "select count(*) from information_schema.processlist where db = database()",
+		sleep:       "select sleep(60)",
+		sleepers:    "select id from information_schema.processlist where db = database() and info like 'select sleep%'",
+		kill:        "kill query %d",
+	}
+}
+
+// mysqlError returns the number of the server's error in err, or 0.
+func mysqlError(err error) uint16 {
+	if e, ok := errors.AsType[*mysqldriver.MySQLError](err); ok {
+		return e.Number
+	}
+	return 0
 }
 
 // eachEngine runs a test for every engine.
 func eachEngine(t *testing.T, test func(t *testing.T, e *engine)) {
 	t.Helper()
 	each(t, engines, test)
+}
+
+// eachMySQL runs a test for MariaDB and MySQL.
+func eachMySQL(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Helper()
+	each(t, mysqlEngines, test)
 }
 
 // eachPostgres runs a test for every version of PostgreSQL.

@@ -7,15 +7,14 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
-// The instance tells that it takes the metadata exchange; MariaDB behind it
-// never sees it.
-func TestMariaDBBehindAMetadataExchange(t *testing.T) {
-	t.Parallel()
-	e := mysqlEngine
-	i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
-	wantAnswer(t, i.open(t, app))
-	wantAnswer(t, i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true)))
-	if told := i.proxy.MetadataExchanges(); len(told) != 2 || told[0].ClientProtocolType != "TLS" {
-		t.Errorf("the instance was told %v", told)
-	}
+// The server behind never sees what the instance is told.
+func TestServersBehindAMetadataExchange(t *testing.T) {
+	eachMySQL(t, func(t *testing.T, e *engine) {
+		i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
+		wantAnswer(t, i.open(t, app))
+		wantAnswer(t, i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true)))
+		if told := i.proxy.MetadataExchanges(); len(told) != 2 || told[0].ClientProtocolType != "TLS" {
+			t.Errorf("the instance was told %v", told)
+		}
+	})
 }

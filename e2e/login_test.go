@@ -87,7 +87,7 @@ func TestServerRefusesTheseLogins(t *testing.T) {
 func TestARefusedIAMLoginHasAHint(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e *engine) {
 		i := e.newInstance(t)
-		err := i.open(t, login{user: "nobody"}, cloudsqlconn.WithDialIAMAuthN(true)).PingContext(t.Context())
+		err := i.open(t, login{user: "stranger"}, cloudsqlconn.WithDialIAMAuthN(true)).PingContext(t.Context())
 		var hinted *cloudsqlconn.Error
 		if !errors.As(err, &hinted) || hinted.Op != "login" || !strings.Contains(hinted.Hint, "IAM") {
 			t.Errorf("got %v", err)

@@ -1,7 +1,7 @@
 // Package e2e tests the library end to end: the drivers of this module, a
 // Dialer, an emulated Cloud SQL on real sockets (cloudsqltest), and behind it
-// real PostgreSQL 15 and 18 and MariaDB, started for the tests from the binaries
-// on the machine. For SQL Server, which cannot be started like that, there is
+// real PostgreSQL 15 and 18, MariaDB and MySQL 9.7, started for the tests from the
+// binaries on the machine. For SQL Server, which cannot be started like that, there is
 // cloudsqltest/tds, with a real Kerberos realm.
 //
 // Without these binaries the tests are skipped, with CI=true they fail. Tests

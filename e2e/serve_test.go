@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,23 +30,47 @@ func (i *instance) serve(t *testing.T, l net.Listener, name string, opts ...clou
 // returns what it prints.
 func (e *engine) client(t *testing.T, l net.Listener, query string) (string, error) {
 	t.Helper()
-	var cmd *osexec.Cmd
+	var args []string
 	addr := l.Addr().String()
-	switch {
-	case e == mysqlEngine && l.Addr().Network() == "unix":
-		cmd = osexec.CommandContext(t.Context(), "mariadb", "--no-defaults", "--skip-ssl", "--socket="+addr, "--user=app", "--password=secret", "-N", "-B", "-e", query)
-	case e == mysqlEngine:
-		_, port, _ := net.SplitHostPort(addr)
-		cmd = osexec.CommandContext(t.Context(), "mariadb", "--no-defaults", "--skip-ssl", "--host=127.0.0.1", "--port="+port, "--user=app", "--password=secret", "-N", "-B", "-e", query)
-	case l.Addr().Network() == "unix":
+	_, port, _ := net.SplitHostPort(addr)
+	switch unix := l.Addr().Network() == "unix"; {
+	case e.mysql() && unix:
+		args = e.mysqlClient("mysql", "--socket="+addr, "--user=app", "--password=secret", "-N", "-B", "-e", query)
+	case e.mysql():
+		args = e.mysqlClient("mysql", "--host=127.0.0.1", "--port="+port, "--user=app", "--password=secret", "-N", "-B", "-e", query)
+	case unix:
 		port := strings.TrimPrefix(filepath.Base(addr), ".s.PGSQL.")
-		cmd = osexec.CommandContext(t.Context(), "psql", "-X", "-At", "-d", fmt.Sprintf("host=%s port=%s user=app password=secret dbname=%s", filepath.Dir(addr), port, sharedDatabase), "-c", query)
+		args = []string{"psql", "-X", "-At", "-d", fmt.Sprintf("host=%s port=%s user=app password=secret dbname=%s", filepath.Dir(addr), port, sharedDatabase), "-c", query}
 	default:
-		_, port, _ := net.SplitHostPort(addr)
-		cmd = osexec.CommandContext(t.Context(), "psql", "-X", "-At", "-d", fmt.Sprintf("host=127.0.0.1 port=%s user=app password=secret dbname=%s", port, sharedDatabase), "-c", query)
+		args = []string{"psql", "-X", "-At", "-d", fmt.Sprintf("host=127.0.0.1 port=%s user=app password=secret dbname=%s", port, sharedDatabase), "-c", query}
 	}
-	out, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(out)), err
+	return run(t, args)
+}
+
+// run runs a program and returns what it prints to its standard output or, if
+// it fails, all that it prints.
+func run(t *testing.T, args []string) (string, error) {
+	t.Helper()
+	cmd := osexec.CommandContext(t.Context(), args[0], args[1:]...)
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if err != nil {
+		return strings.TrimSpace(stderr.String() + stdout.String()), err
+	}
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+func (e *engine) mysql() bool { return slices.Contains(mysqlEngines, e) }
+
+// mysqlClient is the command line of the engine's own client; of MySQL, program
+// can be another than mysql. It does without TLS, and with the server's RSA key.
+func (e *engine) mysqlClient(program string, args ...string) []string {
+	line := []string{filepath.Join(os.Getenv("MYSQL_97_BIN"), program), "--no-defaults", "--ssl-mode=DISABLED", "--get-server-public-key"}
+	if e == mysqlEngine {
+		line = []string{"mariadb", "--no-defaults", "--skip-ssl"}
+	}
+	return append(line, args...)
 }
 
 // listeners are a TCP and a unix listener, where clients look for them.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -92,7 +93,7 @@ func (e *engine) newInstanceOf(t *testing.T, server *dbserver.Server, cfg clouds
 	t.Helper()
 	i := &instance{engine: e, server: server, kit: cloudsqltest.NewServer(), database: sharedDatabase}
 	t.Cleanup(i.kit.Close)
-	cfg.DatabaseVersion, cfg.Backend, cfg.IAMBackend = e.version, server.TCPAddr(), server.SocketAddr()
+	cfg.DatabaseVersion, cfg.Backend, cfg.IAMBackend = e.version, cmp.Or(cfg.Backend, server.TCPAddr()), server.SocketAddr()
 	i.proxy = i.kit.AddInstance(instanceName, cfg)
 	i.network = &network{kit: i.kit}
 	i.dialer = i.newDialer(t, opts...)

@@ -48,7 +48,15 @@ func startAuthProxy(t *testing.T, w *world) (dir string) {
 	if w.private {
 		args = append(args, "--private-ip")
 	}
-	p := start(t, exec.Command(program, args...))
+	if w.lazy {
+		args = append(args, "--lazy-refresh")
+	}
+	cmd := exec.Command(program, args...)
+	if addr := w.sqlDataAddr(); addr != "" {
+		cmd.Args = append(cmd.Args, "--sql-data", "--sqldata-api-endpoint", addr)
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+w.sqlDataCA)
+	}
+	p := start(t, cmd)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
@@ -62,7 +70,7 @@ func startAuthProxy(t *testing.T, w *world) (dir string) {
 
 func startPsql(t *testing.T, w *world) session {
 	dir := startAuthProxy(t, w)
-	return commandLine(t, "psql", []string{"PGPASSWORD=" + w.password(), "PGCONNECT_TIMEOUT=60"},
+	return commandLine(t, "psql", []string{"PGPASSWORD=" + w.password(), "PGCONNECT_TIMEOUT=60", "PGSSLMODE=disable"},
 		"-h", filepath.Join(dir, instanceName), "-U", w.user(), "-w", "-X", "-A", "-t", "-c", "select current_user", database)
 }
 

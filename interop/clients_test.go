@@ -1,7 +1,9 @@
 package interop
 
 import (
+	"context"
 	"crypto/x509"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -49,37 +51,70 @@ func TestClientsConnectToThePrivateAddress(t *testing.T) {
 	})
 }
 
+// shortLife is how long a certificate lives in some tests.
+const shortLife = 15 * time.Second
+
 // The first certificate lives for a short time, the others as usual.
 func TestClientsOutliveAShortLivedCertificate(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
-		const life = 15 * time.Second
-		var mu sync.Mutex // guards expiry
-		var expiry time.Time
+		var first sync.Once
 		w := newWorld(t, c.engine, cloudsqltest.Instance{AlterClientCert: func(cert *x509.Certificate) {
-			mu.Lock()
-			defer mu.Unlock()
-			if expiry.IsZero() {
-				expiry = time.Now().Add(life)
-				cert.NotAfter = expiry
-			}
+			first.Do(func() { cert.NotAfter = time.Now().Add(shortLife) })
 		}})
 		s := c.start(t, w)
 		wantLogin(t, w, s)
-		expired := func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return time.Now().After(expiry.Add(time.Second))
-		}
-		tick := time.NewTicker(pause)
-		defer tick.Stop()
-		for !expired() {
-			<-tick.C
-		}
+		after(shortLife + time.Second)
 		wantRecovery(t, w, s)
 		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n < 2 {
 			t.Errorf("%d certificates were asked for, want 2", n)
 		}
 		t.Logf("connections with an expired certificate: %d", w.proxy.Counts().Rejected)
+	})
+}
+
+// Nobody asks for a certificate before somebody connects, not even when the one
+// that is there is due: all clients renew it 4 minutes before its end.
+func TestLazyClientsRefreshWhenSomebodyConnects(t *testing.T) {
+	each(t, which(lazy), func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{CertTTL: 4*time.Minute + shortLife})
+		w.lazy = true
+		s := c.start(t, w)
+		wantLogin(t, w, s)
+		before := w.calls(cloudsqltest.GenerateEphemeralCert)
+		after(shortLife + time.Second)
+		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n != before {
+			t.Fatalf("%d certificates were asked for before somebody connected, want %d", n, before)
+		}
+		wantLogin(t, w, s)
+		if w.calls(cloudsqltest.GenerateEphemeralCert) == before {
+			t.Error("no other certificate was asked for")
+		}
+	})
+}
+
+func TestClientsSurviveAStoppedInstance(t *testing.T) {
+	eachClient(t, func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{})
+		s := c.start(t, w)
+		wantLogin(t, w, s)
+		w.proxy.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		began := time.Now()
+		user, err := s(ctx)
+		switch {
+		case err == nil:
+			t.Fatalf("%q has logged in at a stopped instance", user)
+		case ctx.Err() != nil:
+			t.Fatalf("no error came for %v", patience)
+		}
+		if c, err := net.Dial("tcp", net.JoinHostPort(w.proxy.Addrs()[cloudsqlconn.PublicIP], "3307")); err == nil {
+			_ = c.Close()
+			t.Fatal("the instance is not stopped")
+		}
+		t.Logf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
+		w.proxy.Start()
+		wantRecovery(t, w, s)
 	})
 }
 
@@ -90,6 +125,10 @@ func TestClientsSurviveAServerCARotation(t *testing.T) {
 		wantLogin(t, w, s)
 		before := w.calls(cloudsqltest.ConnectSettings)
 		w.proxy.RotateServerCA()
+		if c.can&heedServerCA == 0 {
+			wantNoRefresh(t, w, s)
+			return
+		}
 		wantRecovery(t, w, s)
 		// How a client ends the connection to a server that it does not trust is
 		// its own affair.
@@ -105,19 +144,31 @@ func TestClientsSurviveAClientCARotation(t *testing.T) {
 		s := c.start(t, w)
 		wantLogin(t, w, s)
 		w.proxy.RotateClientCA()
-		wantRecovery(t, w, s)
-		// Clients in Go see that the instance takes certificates of another CA, and
-		// show none: these are counted as Failed.
-		if n := w.proxy.Counts(); n.Rejected+n.Failed == 0 {
-			t.Error("the instance has refused no client")
+		if c.can&heedClientCA == 0 {
+			wantNoRefresh(t, w, s)
+		} else {
+			wantRecovery(t, w, s)
+		}
+		// Who sees that the instance takes certificates of another CA, and shows
+		// none, is counted as Failed.
+		if n := w.proxy.Counts(); (n.Rejected != 0) != (c.can&showOld != 0) || n.Rejected+n.Failed == 0 {
+			t.Errorf("%d connections were rejected, and %d failed", n.Rejected, n.Failed)
 		}
 	})
 }
+
+// after lets certificates expire: other programs look at the real clock.
+func after(d time.Duration) { <-time.After(d) }
 
 // eachClient runs a test for every client.
 func eachClient(t *testing.T, test func(*testing.T, client)) {
 	t.Helper()
 	each(t, clients, test)
+}
+
+// which returns the clients that have all of these abilities.
+func which(can ability) []client {
+	return slices.DeleteFunc(slices.Clone(clients), func(c client) bool { return c.can&can != can })
 }
 
 func each(t *testing.T, clients []client, test func(*testing.T, client)) {
@@ -129,4 +180,20 @@ func each(t *testing.T, clients []client, test func(*testing.T, client)) {
 			test(t, c)
 		})
 	}
+}
+
+// The creators of the connector's README, for each driver that SQLAlchemy has
+// itself.
+func TestSQLAlchemyConnectsAsTheReadmeShows(t *testing.T) {
+	each(t, []client{
+		{name: "pg8000", engine: postgresEngine, start: pg8000.client("sqlalchemy-pg8000")},
+		{name: "psycopg", engine: postgresEngine, start: psycopg.client("sqlalchemy-psycopg")},
+		{name: "asyncpg", engine: postgresEngine, start: asyncpg.client("sqlalchemy-asyncpg")},
+		{name: "pymysql", engine: mysqlEngine, start: pymysql.client("sqlalchemy-pymysql")},
+	}, func(t *testing.T, c client) {
+		w := newWorld(t, c.engine, cloudsqltest.Instance{})
+		s := c.start(t, w)
+		wantLogin(t, w, s)
+		wantLogin(t, w, s)
+	})
 }

@@ -7,10 +7,15 @@
 //     Server, since no real one can be installed for a test)
 //   - the Cloud SQL Auth Proxy, with psql and mariadb
 //   - @google-cloud/cloud-sql-connector for Node.js, with pg and mysql2
+//   - cloud-sql-python-connector, with pg8000, psycopg, asyncpg, pymysql, python-tds
+//     (in front of the kit's SQL Server) and SQLAlchemy
+//   - the Java connectors for JDBC, with the drivers of PostgreSQL, MySQL and SQL
+//     Server (the kit's), and for R2DBC with PostgreSQL
 //
-// The first run builds the proxy and installs the npm packages of node/; both
-// are kept in the user's cache folder, and the next runs take them from there.
-// Without a program that a test needs, it is skipped; with CI=true it fails.
+// The first run builds the proxy and the Java program, and installs the packages
+// that node/, python/ and java/ list; all are kept in the user's cache folder, and
+// the next runs take them from there. Without a program that a test needs, it is
+// skipped and says how to get that; with CI=true it fails.
 //
 // The command cmd/scenarios puts the Dialer of this module and the one of
 // cloud.google.com/go/cloudsqlconn through the same faults and writes the table

@@ -46,6 +46,9 @@ func startGo(t *testing.T, w *world, register func(string, ...cloudsqlconn.Optio
 	if w.private {
 		opts = append(opts, cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithPrivateIP()))
 	}
+	if w.lazy {
+		opts = append(opts, cloudsqlconn.WithLazyRefresh())
+	}
 	name := fmt.Sprintf("interop-%d", drivers.Add(1))
 	cleanup, err := register(name, opts...)
 	wantNil(t, err)

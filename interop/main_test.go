@@ -12,14 +12,23 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 
-// TestMain stops the database servers after the tests.
+// TestMain stops the helpers and the database servers after the tests.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if config := os.Getenv(goClientConfig); config != "" {
+		os.Exit(goClient(config))
+	}
 	// The tests wait for the rate limits of the clients, not for a processor.
-	if err := flag.Set("test.parallel", "24"); err != nil {
+	if err := flag.Set("test.parallel", "40"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
+	for _, h := range append(pythonHelpers, java) {
+		if err := h.close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	for _, e := range engines {
 		if err := e.close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -46,6 +55,14 @@ func wantInstalled(t *testing.T, err error) {
 		t.Skip(err)
 	}
 	wantNil(t, err)
+}
+
+// lookPath returns an error that says how to get a program that is missing.
+func lookPath(program, packages string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%w: apt-get install %s", err, packages)
+	}
+	return nil
 }
 
 // cached returns a folder that outlives the tests. If there is none of that

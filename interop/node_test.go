@@ -17,7 +17,7 @@ import (
 // the folder that has them.
 var nodeModules = sync.OnceValues(func() (string, error) {
 	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
+		if err := lookPath(program, "npm"); err != nil {
 			return "", err
 		}
 	}
@@ -59,6 +59,7 @@ func startNode(t *testing.T, w *world) session {
 		"instance": instanceName,
 		"iam":      w.iam,
 		"private":  w.private,
+		"sqlData":  w.sqlDataAddr(),
 		"user":     w.user(),
 		"password": w.password(),
 		"database": database,
@@ -68,11 +69,12 @@ func startNode(t *testing.T, w *world) session {
 	cmd.Env = append(os.Environ(),
 		"GOOGLE_APPLICATION_CREDENTIALS="+w.credentials,
 		"GOOGLE_CLOUD_PROJECT=my-project", // otherwise it asks cloudresourcemanager.googleapis.com
-		"METADATA_SERVER_DETECTION=none")  // there is none to ask
+		"METADATA_SERVER_DETECTION=none",  // there is none to ask
+		"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH="+w.sqlDataCA)
 	p := start(t, cmd)
 	return func(ctx context.Context) (string, error) {
 		if _, err := fmt.Fprintln(p.stdin); err != nil {
-			return "", fmt.Errorf("%w: %s", err, p.text())
+			return "", fmt.Errorf("%w: %s", err, &p.log)
 		}
 		line, err := p.line(ctx)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,9 +18,7 @@ type process struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	lines chan string // of the standard output; closed at its end
-
-	mu     sync.Mutex // guards errors
-	errors []byte     // the standard error
+	log   tail        // the standard error
 }
 
 // start starts a program, which ends at the latest when the test does.
@@ -31,7 +30,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	p.stdin = stdin
 	stdout, err := cmd.StdoutPipe()
 	wantNil(t, err)
-	cmd.Stderr = p
+	cmd.Stderr = &p.log
 	setDeathSignal(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	wantNil(t, cmd.Start())
@@ -58,24 +57,32 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 			<-exited
 		}
 		if t.Failed() {
-			t.Logf("%s wrote: %s", cmd.Path, p.text())
+			t.Logf("%s wrote: %s", cmd.Path, &p.log)
 		}
 	})
 	return p
 }
 
-// Write takes the standard error.
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.errors = append(p.errors, b...)
+// tail is the end of what a program has written. Its methods are safe for
+// concurrent use.
+type tail struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	const most = 16 << 10
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	t.text = t.text[max(0, len(t.text)-most):]
 	return len(b), nil
 }
 
-func (p *process) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return string(p.errors)
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.text))
 }
 
 // line waits for a line of the standard output.
@@ -83,7 +90,7 @@ func (p *process) line(ctx context.Context) (string, error) {
 	select {
 	case line, ok := <-p.lines:
 		if !ok {
-			return "", fmt.Errorf("%s has ended: %s", p.cmd.Path, p.text())
+			return "", fmt.Errorf("%s has ended: %s", p.cmd.Path, &p.log)
 		}
 		return line, nil
 	case <-ctx.Done():

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -46,8 +47,11 @@ func TestSQLDataMessagesAreGoogles(t *testing.T) {
 		cc := serveSQLData(t, func(s grpc.ServerStream) error {
 			for {
 				m := new(wire.Request)
-				if err := s.RecvMsg(m); err != nil {
+				switch err := s.RecvMsg(m); {
+				case errors.Is(err, io.EOF):
 					return nil
+				case err != nil:
+					return err
 				}
 				one := &message{Start: m.Start, Continue: m.Continue, Ack: m.Ack, Terminate: m.Terminate}
 				if m.Data != nil {

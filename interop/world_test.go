@@ -21,20 +21,43 @@ type client struct {
 	engine *engine
 	// start starts the client for a world. What it starts ends with the test.
 	start func(*testing.T, *world) session
+	can   ability
 }
+
+// ability is what not every client does.
+type ability int
+
+const (
+	lazy         ability = 1 << iota // can be told to refresh when somebody connects, not before
+	heedServerCA                     // asks for the new server CA when it does not trust the server
+	heedClientCA                     // asks for another certificate when the server refuses its own
+	checkName                        // looks whether the server certificate is for the instance
+	showOld                          // shows its certificate even if the server wants one of another CA
+
+	heedCAs = heedServerCA | heedClientCA
+)
 
 // session connects and returns the database's name for who has logged in. Each
 // call is a new connection.
 type session func(context.Context) (user string, err error)
 
 var clients = []client{
-	{"go-pgx", postgresEngine, startGoPgx},
-	{"go-mysql", mysqlEngine, startGoMySQL},
-	{"go-mssql", sqlServerEngine, startGoMSSQL},
-	{"proxy-psql", postgresEngine, startPsql},
-	{"proxy-mariadb", mysqlEngine, startMariaDB},
-	{"node-pg", postgresEngine, startNode},
-	{"node-mysql2", mysqlEngine, startNode},
+	{"go-pgx", postgresEngine, startGoPgx, lazy | heedCAs | checkName},
+	{"go-mysql", mysqlEngine, startGoMySQL, lazy | heedCAs | checkName},
+	{"go-mssql", sqlServerEngine, startGoMSSQL, lazy | heedCAs | checkName},
+	{"proxy-psql", postgresEngine, startPsql, lazy | heedCAs | checkName},
+	{"proxy-mariadb", mysqlEngine, startMariaDB, lazy | heedCAs | checkName},
+	{"node-pg", postgresEngine, startNode, heedCAs | checkName | showOld},
+	{"node-mysql2", mysqlEngine, startNode, heedCAs | checkName | showOld},
+	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs | showOld},
+	{"python-psycopg", postgresEngine, psycopg.client("psycopg"), lazy | heedCAs | showOld},
+	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs | showOld},
+	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs | showOld},
+	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs | showOld},
+	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), lazy | heedServerCA | checkName},
+	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), lazy | heedServerCA | checkName},
+	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), lazy | heedServerCA | checkName},
+	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), lazy | checkName},
 }
 
 // world is an emulated instance at addresses of its own, with a database
@@ -44,9 +67,16 @@ type world struct {
 	kit    *cloudsqltest.Server
 	proxy  *cloudsqltest.Proxy
 
-	credentials string // name of a file: a workload identity
+	// Names of files. Not every client takes a workload identity whose tokens come
+	// from loopback.
+	credentials string // a workload identity
+	account     string // the key of a service account
 	iam         bool
 	private     bool
+	lazy        bool
+
+	sqlData   *cloudsqltest.SQLData // nil: clients are to use an address
+	sqlDataCA string                // the file that has its CA
 }
 
 // newWorld returns an instance that is otherwise as cfg says.
@@ -58,8 +88,11 @@ func newWorld(t *testing.T, e *engine, cfg cloudsqltest.Instance) *world {
 	cfg.ListenOn3307 = true // the clients have no dial function in common
 	tokens := authtest.NewServer(kit.Token(), kit.LoginToken())
 	t.Cleanup(tokens.Close)
-	w := &world{engine: e, kit: kit, credentials: filepath.Join(t.TempDir(), "credentials.json")}
+	tokens.Tokens[authtest.AdminScope+" "+authtest.CloudScope] = kit.Token() // what Java asks for
+	dir := t.TempDir()
+	w := &world{engine: e, kit: kit, credentials: filepath.Join(dir, "credentials.json"), account: filepath.Join(dir, "account.json")}
 	wantNil(t, os.WriteFile(w.credentials, tokens.ExternalAccount(""), 0o600))
+	wantNil(t, os.WriteFile(w.account, tokens.ServiceAccount(), 0o600))
 	w.proxy = kit.AddInstance(instanceName, cfg)
 	return w
 }
@@ -109,6 +142,21 @@ func wantLogin(t *testing.T, w *world, s session) {
 	wantNil(t, err)
 	if user != w.user() {
 		t.Fatalf("logged in as %q, want %q", user, w.user())
+	}
+}
+
+// wantNoRefresh checks that a client that cannot connect does not ask the Admin
+// API for anything else either, for as long as most need to recover.
+func wantNoRefresh(t *testing.T, w *world, s session) {
+	t.Helper()
+	before := len(w.kit.Requests())
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		user, err := s(ctx)
+		cancel()
+		if err == nil || len(w.kit.Requests()) != before {
+			t.Fatalf("user %q, error %v, after %d requests: the client has learned to recover", user, err, len(w.kit.Requests())-before)
+		}
 	}
 }
 

@@ -2,10 +2,14 @@ package mysql
 
 import (
 	"context"
+	"crypto/rsa"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"runtime"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
@@ -15,7 +19,7 @@ import (
 )
 
 // connector adds to the errors of Connect what go-sql-driver leaves out: why a
-// Read failed, and a hint if an IAM login was refused. If the Read failed by the
+// Read failed, what the server has said, and hints. If the Read failed by the
 // client certificate, database/sql connects again.
 type connector struct {
 	driver.Connector
@@ -55,24 +59,113 @@ func newConnector(cfg *mysql.Config, l login) (driver.Connector, error) {
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	a := new(attempt)
-	conn, err := c.Connector.Connect(context.WithValue(ctx, attemptKey{}, a))
+	conn, err := c.try(context.WithValue(ctx, attemptKey{}, a), a)
+	a.over = true
+	if err == nil {
+		a.said = nil
+		return conn, nil
+	}
 	if errors.Is(err, mysql.ErrInvalidConn) && a.read != nil {
-		return nil, fmt.Errorf("%w: %w", err, a.read)
+		err = fmt.Errorf("%w: %w", err, a.read)
+	}
+	refused, told := errors.AsType[*mysql.MySQLError](err)
+	if !told {
+		if refused = a.refusal(); refused != nil {
+			err = fmt.Errorf("%w: %w", err, refused)
+		}
 	}
 	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
-	if refused, ok := errors.AsType[*mysql.MySQLError](err); ok && c.login.iam && refused.Number == accessDenied {
+	switch {
+	case refused != nil && c.login.iam && refused.Number == accessDenied:
 		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, c.login.opts, err)
+	case errors.Is(err, rsa.ErrMessageTooLong):
+		return nil, &cloudsqlconn.Error{Op: "login", Instance: c.login.instance, Hint: longPasswordHint, Err: err}
+	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
+		return nil, sqldriver.SilentError(c.login.instance, err)
 	}
-	return conn, err
+	return nil, err
+}
+
+const longPasswordHint = "MySQL has asked for the password encrypted with its RSA key, which can take 213 bytes: put tls=preferred into the data source name, so that it goes as it is through TLS to the server, or choose one that is shorter."
+
+// try makes an error of a panic of go-sql-driver, which does not survive every
+// answer. What it has started for the connection then stays; the connection does
+// not.
+func (c connector) try(ctx context.Context, a *attempt) (conn driver.Conn, err error) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		bug, ok := r.(runtime.Error)
+		if !ok {
+			panic(r)
+		}
+		if a.conn != nil {
+			_ = a.conn.Close()
+		}
+		conn, err = nil, fmt.Errorf("go-sql-driver/mysql: %w; the server's answer begins with %.40q", bug, a.said)
+	}()
+	return c.Connector.Connect(ctx)
 }
 
 // attempt is one call of Connect.
 type attempt struct {
 	cfg  *mysql.Config // the connection's own copy
-	read error         // of the first Read that failed
+	conn net.Conn
+	read error  // of the first Read that failed
+	said []byte // by the server, up to mostSaid bytes
+	over bool
 }
 
+// mostSaid is what is kept of what the server says: more than a login is.
+const mostSaid = 8 << 10
+
 type attemptKey struct{}
+
+// hear is told what the server says. It returns an error if that is not MySQL's.
+func (a *attempt) hear(b []byte) error {
+	if a.over || len(a.said)+len(b) > mostSaid {
+		a.over = true
+		return nil
+	}
+	known := len(a.said) >= 5
+	a.said = append(a.said, b...)
+	if known || len(a.said) < 5 {
+		return nil
+	}
+	const version10, refusal = 10, 0xff
+	if a.said[3] != 0 || a.said[4] != version10 && a.said[4] != refusal {
+		return fmt.Errorf("what answers is not MySQL: it begins with %.40q", a.said)
+	}
+	return nil
+}
+
+// refusal returns the error packet that the server has ended with, or nil.
+func (a *attempt) refusal() *mysql.MySQLError {
+	if a.cfg == nil || a.cfg.TLS != nil {
+		return nil // these are no packets
+	}
+	var last []byte
+	for rest := a.said; len(rest) >= 4; {
+		size := 4 + int(uint32(rest[0])|uint32(rest[1])<<8|uint32(rest[2])<<16)
+		if size > len(rest) {
+			return nil
+		}
+		last, rest = rest[4:size], rest[size:]
+	}
+	if len(last) < 3 || last[0] != 0xff {
+		return nil
+	}
+	e := &mysql.MySQLError{Number: binary.LittleEndian.Uint16(last[1:])}
+	text := last[3:]
+	if len(text) >= 6 && text[0] == '#' {
+		copy(e.SQLState[:], text[1:6])
+		text = text[6:]
+	}
+	e.Message = string(text)
+	return e
+}
 
 // prepare makes c fit for go-sql-driver.
 func prepare(ctx context.Context, c net.Conn) net.Conn {
@@ -83,10 +176,12 @@ func prepare(ctx context.Context, c net.Conn) net.Conn {
 		// go-sql-driver knows; the network's name means nothing else to it.
 		a.cfg.Net = "unix"
 	}
+	a.conn = c
 	return watch(c, a)
 }
 
-// watch returns c, which tells a why its first Read failed that did.
+// watch returns c, which tells a what is read, and why the first Read failed
+// that did.
 func watch(c net.Conn, a *attempt) net.Conn {
 	if socket, ok := c.(syscall.Conn); ok {
 		return struct {
@@ -104,6 +199,9 @@ type watched struct {
 
 func (w watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
+	if stranger := w.attempt.hear(b[:n]); stranger != nil {
+		n, err = 0, stranger
+	}
 	if err != nil && w.attempt.read == nil {
 		w.attempt.read = err
 	}

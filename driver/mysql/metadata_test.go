@@ -27,6 +27,8 @@ func TestLoginsAfterAMetadataExchange(t *testing.T) {
 		{"", cloudsqltest.AcceptMetadataBytewise, nil, "app:secret", []mysqlserver.Path{full, fast}},
 		{"", cloudsqltest.AcceptMetadataSilently, nil, "app:secret", []mysqlserver.Path{full, fast}},
 		{"", cloudsqltest.GreetFirst, nil, "app:secret", []mysqlserver.Path{full, fast}},
+		{"", cloudsqltest.RefuseMetadata, nil, "app:secret", []mysqlserver.Path{full, fast}}, // the request comes too late for that
+		{"", cloudsqltest.OversizedMetadataResponse, nil, "app:secret", []mysqlserver.Path{full, fast}},
 		{"", cloudsqltest.NoMetadataExchange, nil, "app:secret", []mysqlserver.Path{rsa, fast}},
 		{"native", cloudsqltest.AcceptMetadata, nil, "native:secret", []mysqlserver.Path{mysqlserver.Scrambled}},
 		{"clear", cloudsqltest.AcceptMetadata, nil, "clear:secret", []mysqlserver.Path{mysqlserver.Clear}},

@@ -16,7 +16,10 @@
 // Everything else is go-sql-driver's. The connection runs inside the Dialer's
 // TLS tunnel; MySQL's own TLS is off in it unless the data source name asks for
 // it, and passwords may be sent in clear text, since nobody but the instance can
-// read them. With IAM login the user can be given as an e-mail address, and
+// read them; that TLS takes passwords of more than 213 bytes where MySQL's RSA key
+// does not. tls=preferred is the way to ask for it: who the server is, the tunnel
+// has proven. tls=true is an error, since no instance has a certificate that is
+// good for a name in a data source name. With IAM login the user can be given as an e-mail address, and
 // needs no password; without a user it is the service account that the Dialer's
 // credentials belong to.
 package mysql
@@ -46,6 +49,9 @@ func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialO
 	instance, err := instanceOf(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.TLSConfig == "true" {
+		return nil, fmt.Errorf("%w: tls=true in the data source name: the tunnel is TLS already, and has proven who the server is; leave it out, or use tls=preferred if the user is to have TLS inside the tunnel, too", cloudsqlconn.ErrConfig)
 	}
 	opts, err = sqldriver.Options(cfg.Params, opts)
 	if err != nil {

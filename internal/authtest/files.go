@@ -63,6 +63,7 @@ func (s *Server) ServiceAccount() []byte {
 		"project_id":     "my-project",
 		"private_key_id": "1",
 		"client_email":   Account,
+		"client_id":      "115500000000000000000",
 		"private_key":    keyPEM(),
 		"token_uri":      s.URL + "/token",
 	}))

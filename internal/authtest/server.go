@@ -177,7 +177,8 @@ func (s *Server) refresh(w http.ResponseWriter, form url.Values) {
 
 func (s *Server) assertion(w http.ResponseWriter, jwt string) {
 	c, ok := signedByAccount(jwt)
-	if !ok || c.Aud != s.URL+"/token" {
+	// google-auth for Python means the real one, wherever it sends the claims.
+	if !ok || c.Aud != s.URL+"/token" && c.Aud != "https://oauth2.googleapis.com/token" {
 		refuse(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`)
 		return
 	}

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// database is what the tests of both databases need to know of each.
+// database is what the tests need to know of each database.
 type database struct {
 	name  string
 	start func(context.Context, Options) (*Server, error)
@@ -41,6 +41,14 @@ var databases = []database{
 	{
 		name:       "mariadb",
 		start:      StartMariaDB,
+		createUser: "CREATE USER app@'%' IDENTIFIED BY 'secret'; GRANT ALL ON shop.* TO app@'%'",
+		createIAM:  "CREATE USER iam@localhost",
+		superuser:  "root",
+		badArg:     "--no-such-setting=1",
+	},
+	{
+		name:       "mysql",
+		start:      StartMySQL,
 		createUser: "CREATE USER app@'%' IDENTIFIED BY 'secret'; GRANT ALL ON shop.* TO app@'%'",
 		createIAM:  "CREATE USER iam@localhost",
 		superuser:  "root",
@@ -75,7 +83,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// eachDatabase runs the test for both databases. If one is not installed, that
+// eachDatabase runs the test for every database. If one is not installed, that
 // is a failure in CI.
 func eachDatabase(t *testing.T, test func(t *testing.T, db database)) {
 	t.Parallel()
@@ -370,4 +378,49 @@ func TestServerStopsWhenStarterIsKilled(t *testing.T) {
 		for os.RemoveAll(dir) != nil { // the server may still write
 		}
 	})
+}
+
+// A machine with MariaDB has its server as mysqld, too.
+func TestAMysqldOfMariaDBIsNotMySQL(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho 'mysqld  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)'\n"
+	want(t, os.WriteFile(filepath.Join(dir, "mysqld"), []byte(script), 0o755))
+	for parent := dir; os.Geteuid() == 0 && parent != os.TempDir(); parent = filepath.Dir(parent) {
+		want(t, os.Chmod(parent, 0o755)) // the server is another user
+	}
+	_, err := StartMySQL(t.Context(), Options{BinDir: dir})
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if !errors.Is(err, ErrNotInstalled) {
+		t.Errorf("got %v", err)
+	}
+	wantError(t, err, filepath.Join(dir, "mysqld")+" is MariaDB's")
+	wantError(t, err, "apt-get install")
+}
+
+func TestServersLieInTheFolderForTemporaryFiles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no servers")
+	}
+	open, err := os.MkdirTemp("/tmp", "")
+	want(t, err)
+	t.Cleanup(func() { want(t, os.RemoveAll(open)) })
+	want(t, os.Chmod(open, 0o755))
+	long := filepath.Join(open, strings.Repeat("x", 80))
+	want(t, os.Mkdir(long, 0o755))
+	closed := filepath.Join(open, "closed")
+	want(t, os.Mkdir(closed, 0o700))
+	for dir, parent := range map[string]string{open: open, long: "/tmp", closed: closed} {
+		if dir == closed && os.Geteuid() == 0 {
+			parent = "/tmp" // the server's user could not go there
+		}
+		t.Setenv("TMPDIR", dir)
+		made, _, err := newDir()
+		want(t, err)
+		if filepath.Dir(made) != parent {
+			t.Errorf("TMPDIR=%s: the server lies in %s", dir, made)
+		}
+		want(t, os.Remove(made))
+	}
 }

@@ -37,8 +37,8 @@ func folders(places []string) []string {
 	for _, place := range places {
 		dirs, _ := filepath.Glob(place)
 		slices.Reverse(dirs) // sorted by name, so by version: all have two digits
-		if place == "$PATH" {
-			dirs = filepath.SplitList(os.Getenv("PATH"))
+		if variable, ok := strings.CutPrefix(place, "$"); ok {
+			dirs = filepath.SplitList(os.Getenv(variable))
 		}
 		all = append(all, dirs...)
 	}

@@ -1,25 +1,25 @@
-// Package dbserver starts private PostgreSQL and MariaDB servers from the
+// Package dbserver starts private PostgreSQL, MariaDB and MySQL servers from the
 // binaries installed on the machine, for tests and for the quickstart example.
 //
-// [StartPostgres] and [StartMariaDB] create a database in a temporary folder
-// and return once the server accepts logins; [Server.Close] stops it and
+// [StartPostgres], [StartMariaDB] and [StartMySQL] create a database in a
+// temporary folder and return once the server accepts logins; [Server.Close] stops it and
 // removes the folder. A server listens on a port of 127.0.0.1 and on a Unix
 // socket in its folder, and lets clients in as Cloud SQL would after the
 // connector authenticated them:
 //
 //   - over TCP every login needs a password, so user-and-password logins are
-//     forwarded there. PostgreSQL asks for SCRAM-SHA-256. In MariaDB no user
-//     can log in over TCP until one is created, as 'name'@'127.0.0.1' or
-//     'name'@'%'.
+//     forwarded there. PostgreSQL asks for SCRAM-SHA-256. In MariaDB and MySQL
+//     no user can log in over TCP until one is created, as 'name'@'127.0.0.1'
+//     or 'name'@'%'.
 //   - over the Unix socket no password is needed, so IAM logins, whose token
 //     only Cloud SQL could check, are forwarded there. PostgreSQL trusts every
-//     existing role; MariaDB takes 'name'@'localhost', created without a
-//     password.
+//     existing role; MariaDB and MySQL take 'name'@'localhost', created
+//     without a password.
 //
 // The superuser, postgres or root, has no password and so only the socket.
 // [Server.Exec] runs SQL as the superuser, to create users and databases.
 //
-// Neither server survives a crash of the machine: it syncs nothing to disk.
+// None of them survives a crash of the machine: it syncs nothing to disk.
 // Windows is not supported; to start a server there fails with
 // [errors.ErrUnsupported].
 package dbserver
@@ -34,13 +34,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
 // Options says which server to run, and how. The zero value runs the newest
-// PostgreSQL, or the first MariaDB, found in the usual places.
+// PostgreSQL, or the first MariaDB or MySQL, found in the usual places.
 type Options struct {
 	// BinDir, if not empty, is the only folder in which the server's programs
 	// are looked for; the client that [Server.Exec] needs may be elsewhere.
@@ -71,7 +72,8 @@ type Server struct {
 // engine is what differs between the databases.
 type engine struct {
 	server, setup, client string   // names of programs
-	places                []string // patterns of the folders they are in, or "$PATH"
+	places                []string // patterns of the folders they are in, or variables that list folders, such as "$PATH"
+	not                   string   // whose server of that name is another product; "" is nobody's
 	install               string   // how to install them
 
 	socket      func(port int) string                                    // name of the Unix socket
@@ -109,6 +111,9 @@ func newServer(ctx context.Context, e *engine, opts Options) (_ *Server, err err
 	out, err := s.run(ctx, s.program, "--version")
 	if err != nil {
 		return nil, err
+	}
+	if e.not != "" && strings.Contains(out, e.not) {
+		return nil, fmt.Errorf("%w: %s is %s's; %s, or set Options.BinDir", ErrNotInstalled, s.program, e.not, e.install)
 	}
 	if m := versionPattern.FindStringSubmatch(out); m != nil {
 		s.version = m[1]
@@ -150,16 +155,16 @@ func (s *Server) TCPAddr() string { return net.JoinHostPort("127.0.0.1", strconv
 // as the host.
 func (s *Server) SocketAddr() string { return filepath.Join(s.dir, s.engine.socket(s.port)) }
 
-// Version returns the version of the server, such as "15.18" or "10.11.19".
+// Version returns the version of the server, such as "15.18" or "9.7.4".
 func (s *Server) Version() string { return s.version }
 
 // Exec runs the statements as the superuser over the Unix socket and stops at
-// the first that fails. It needs the command line client, psql or mariadb, and
-// fails with [ErrNotInstalled] without it; other errors hold what the client
+// the first that fails. It needs the command line client, psql, mariadb or mysql,
+// and fails with [ErrNotInstalled] without it; other errors hold what the client
 // printed.
 //
 // The statements run in one session, each committed by itself. The session
-// begins in PostgreSQL's database postgres and in no database of MariaDB;
+// begins in PostgreSQL's database postgres and in no database of the others;
 // `\connect NAME` or "USE NAME" changes to another.
 func (s *Server) Exec(ctx context.Context, statements ...string) error {
 	client, err := find(s.engine, s.engine.client, s.opts.BinDir)
@@ -208,7 +213,8 @@ func (s *Server) Restart(ctx context.Context) error {
 // started again. To close it again does nothing.
 //
 // If the process ends without Close, the server stops by itself on Linux and
-// runs on elsewhere; the files, in /tmp/dbserver-*, stay.
+// runs on elsewhere; the files, in dbserver-* of the folder for temporary files,
+// stay.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -14,9 +15,7 @@ import (
 // the server's processes. As root, both belong to the user postgres or, if
 // there is none, nobody, because no server runs as root.
 func newDir() (string, *syscall.SysProcAttr, error) {
-	// Not os.TempDir: the path of a Unix socket has at most 103 bytes on macOS
-	// and 107 on Linux, and another user must be able to reach the folder.
-	dir, err := os.MkdirTemp("/tmp", "dbserver-")
+	dir, err := os.MkdirTemp(tempDir(), "dbserver-")
 	if err != nil {
 		return "", nil, err
 	}
@@ -31,6 +30,30 @@ func newDir() (string, *syscall.SysProcAttr, error) {
 		return "", nil, errors.Join(err, os.Remove(dir))
 	}
 	return dir, sys, nil
+}
+
+// tempDir is os.TempDir, or /tmp where that is of no use.
+func tempDir() string {
+	// The path of a Unix socket has at most 103 bytes on macOS, and 107 on Linux.
+	const longest = 103 - len("/dbserver-1234567890/mariadb.sock")
+	dir, err := filepath.Abs(os.TempDir())
+	if err != nil || len(dir) > longest || os.Geteuid() == 0 && !reachable(dir) {
+		return "/tmp"
+	}
+	return dir
+}
+
+// reachable reports whether every user can go to dir.
+func reachable(dir string) bool {
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
 }
 
 func unprivileged() (*syscall.Credential, error) {

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -28,7 +29,10 @@ type client struct {
 	User, Password, DB     string
 	IAMUser                string
 	Port                   string // of the engine's server
+	MySQL                  string // the program that people use, mysql or mariadb
 	JDBC                   string
+	SQLData                string // where it is, as cloudsqlconn takes it; empty if it does not serve the instance
+	SQLDataAddr, SQLDataCA string // as Google's clients take it, with TLS
 }
 
 // introduce tells what there is, and what clients need to reach it. What comes
@@ -38,6 +42,12 @@ func (e *emulator) introduce(out io.Writer) {
 	fmt.Fprintf(w, "Admin API    %s\n", e.api.URL())
 	if e.page != "" {
 		fmt.Fprintf(w, "status page  %s\n", e.page)
+	}
+	if e.sqlData != nil {
+		fmt.Fprintf(w, "SQL Data     %s\n", e.sqlData.Endpoint())
+		if e.sqlData.file != "" {
+			fmt.Fprintf(w, "its CA       %s\n", e.sqlData.file)
+		}
 	}
 	fmt.Fprintf(w, "token        %s\nlogin token  %s\n", e.api.Token(), e.api.LoginToken())
 	for _, p := range e.cfg.Principals {
@@ -83,7 +93,7 @@ func (i *running) addresses() (lines []string) {
 // tellClients writes what can be pasted into a program or a shell.
 func (e *emulator) tellClients(w io.Writer, i *running) {
 	c := client{API: e.api.URL(), Token: e.api.Token(), LoginToken: e.api.LoginToken(), Name: i.Name(), Engine: i.cfg.Engine,
-		IP: "PUBLIC", User: i.db.user, Password: i.db.password, DB: i.db.name, IAMUser: i.db.iamUser}
+		IP: "PUBLIC", User: i.db.user, Password: i.db.password, DB: i.db.name, IAMUser: i.db.iamUser, MySQL: cmp.Or(i.db.client, "mariadb")}
 	if i.Addrs()[cloudsqlconn.PublicIP] == "" {
 		c.IP, c.Private = "PRIVATE", true
 	}
@@ -91,13 +101,26 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 		c.User, c.Password, c.DB, c.IAMUser = "USER", "PASSWORD", "DATABASE", "IAM_USER"
 	}
 	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
-	query := url.Values{
-		"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}, "user": {c.User}, "password": {c.Password},
-		"socketFactory": {"com.google.cloud.sql." + c.Engine + ".SocketFactory"},
-	}.Encode()
-	scheme := strings.Replace(c.Engine, "postgres", "postgresql", 1)
-	c.JDBC = "jdbc:" + scheme + ":///" + c.DB + "?cloudSqlInstance=" + c.Name + "&" + query
+	c.JDBC = c.jdbcURL()
+	if e.sqlData != nil && *i.cfg.SQLData {
+		c.SQLData, c.SQLDataAddr, c.SQLDataCA = e.sqlData.Endpoint(), e.sqlData.Addr().String(), e.sqlData.file
+	}
 	if err := clientsTemplate.Execute(w, c); err != nil {
 		e.log.Error("cannot tell clients", "error", err)
 	}
+}
+
+// jdbcURL is what JDBC's DriverManager takes, with the connector's options.
+func (c client) jdbcURL() string {
+	options := url.Values{"cloudSqlNamedConnector": {"emulator"}, "ipTypes": {c.IP}}
+	factory := "com.google.cloud.sql." + c.Engine + ".SocketFactory"
+	if c.Engine == "sqlserver" {
+		return "jdbc:sqlserver://localhost;databaseName=" + c.DB + ";user=" + c.User + ";password=" + c.Password + ";encrypt=false" +
+			";socketFactoryClass=" + factory + ";socketFactoryConstructorArg=" + c.Name + "?" + options.Encode()
+	}
+	options.Set("user", c.User)
+	options.Set("password", c.Password)
+	options.Set("socketFactory", factory)
+	scheme := strings.Replace(c.Engine, "postgres", "postgresql", 1)
+	return "jdbc:" + scheme + ":///" + c.DB + "?cloudSqlInstance=" + c.Name + "&" + options.Encode()
 }

@@ -24,13 +24,15 @@ const (
 	defaultMaxRequests = 1000
 )
 
-// none turns the control endpoint off.
+// none turns the control endpoint off, and SQL Data.
 const none = "none"
 
 // config is the file. example.yaml describes it.
 type config struct {
 	Listen      string              `yaml:"listen"`
 	Control     string              `yaml:"control"`
+	SQLData     string              `yaml:"sqlData"`
+	SQLDataCA   string              `yaml:"sqlDataCA"`
 	AllowRemote bool                `yaml:"allowRemote"`
 	Token       string              `yaml:"token"`
 	LoginToken  string              `yaml:"loginToken"`
@@ -66,6 +68,7 @@ type instance struct {
 	ServerCertificate string        `yaml:"serverCertificate"`
 	NoSessionTickets  bool          `yaml:"noSessionTickets"`
 	MetadataExchange  string        `yaml:"metadataExchange"`
+	SQLData           *bool         `yaml:"sqlData"`
 	Behavior          string        `yaml:"behavior"`
 }
 
@@ -129,6 +132,7 @@ func (c *config) complete() (problems []problem) {
 		}
 	}
 	c.Listen, c.Control = cmp.Or(c.Listen, defaultListen), cmp.Or(c.Control, defaultControl)
+	c.SQLData = cmp.Or(c.SQLData, none)
 	c.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	if c.Quota == nil {
 		quota := defaultQuota
@@ -190,6 +194,10 @@ func (i *instance) complete() (key string, wrong error) {
 	engine, ok := engines[i.Engine]
 	if !ok {
 		return fail("engine", "unknown engine %q; want postgres, mysql or sqlserver", i.Engine)
+	}
+	if i.SQLData == nil {
+		served := i.Engine == "postgres"
+		i.SQLData = &served
 	}
 	if i.Version != "" && !strings.HasPrefix(i.Version, engine.prefix) {
 		return fail("version", "%q is none of %s; want %s, for example", i.Version, i.Engine, engine.version)

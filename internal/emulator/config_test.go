@@ -32,7 +32,7 @@ func TestExampleIsComplete(t *testing.T) {
 	text, err := os.ReadFile(exampleFile)
 	wantNil(t, err)
 	for _, key := range []string{"listen", "control", "allowRemote", "token", "loginToken", "principal", "principals", "email", "quota", "maxRequests", "allowAnyKey", "instances",
-		"name", "engine", "version", "backend", "iamBackend", "addresses", "public", "private", "psc", "nodes", "caMode", "dnsNames", "iamUsers", "certificateLife", "clockSkew",
+		"name", "engine", "version", "backend", "iamBackend", "addresses", "public", "private", "psc", "nodes", "sqlData", "sqlDataCA", "caMode", "dnsNames", "iamUsers", "certificateLife", "clockSkew",
 		"serverCertificate", "noSessionTickets", "metadataExchange", "behavior", "faults", "instance", "call", "probability", "times", "kind", "delay", "status", "body", "header"} {
 		if !strings.Contains(string(text), " "+key+":") && !strings.Contains(string(text), "\n"+key+":") {
 			t.Errorf("example.yaml has no %s", key)

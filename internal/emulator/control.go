@@ -19,6 +19,8 @@ func (e *emulator) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", e.servePage)
 	mux.HandleFunc("GET /clients", e.serveClients)
 	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.requests()) })
+	mux.HandleFunc("GET /streams", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.streams(0)) })
+	mux.HandleFunc("POST /sql-data/{fault}", e.serveSQLDataFault)
 	mux.HandleFunc("GET /instances", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.statuses()) })
 	mux.HandleFunc("POST /instances", e.serveAdd)
 	mux.HandleFunc("GET /instances/{name}", e.about(func(i *running, _ []byte) (any, error) { return i.status(), nil }))

@@ -17,6 +17,7 @@ import (
 // database is what stands behind an instance.
 type database struct {
 	about               string // for people
+	client              string // program of people; "" is the engine's usual one
 	version             string // as the Admin API calls it
 	backend, iamBackend string
 	user, password      string         // to try; empty if it is somebody else's database
@@ -66,14 +67,39 @@ func versionOf(cfg *instance) string {
 	return engines[cfg.Engine].version
 }
 
+// product is a database server that auto starts.
+type product struct {
+	name    string
+	start   func(context.Context, dbserver.Options) (*dbserver.Server, error)
+	version func(major, minor string) string // as the Admin API calls it; nil: as if it were MySQL
+	client  string                           // its program for people
+}
+
+// privateServers are what auto takes for an engine: the first that is installed.
+var privateServers = map[string][]product{
+	"postgres": {{"PostgreSQL", dbserver.StartPostgres, func(major, _ string) string { return "POSTGRES_" + major }, "psql"}},
+	"mysql": {
+		{"MariaDB", dbserver.StartMariaDB, nil, "mariadb"},
+		{"MySQL", dbserver.StartMySQL, func(major, minor string) string { return "MYSQL_" + major + "_" + minor }, "mysql"},
+	},
+}
+
+func startPrivate(ctx context.Context, products []product) (*dbserver.Server, product, error) {
+	var missing []error
+	for _, p := range products {
+		server, err := p.start(ctx, dbserver.Options{})
+		if !errors.Is(err, dbserver.ErrNotInstalled) {
+			return server, p, err
+		}
+		missing = append(missing, err)
+	}
+	return nil, product{}, errors.Join(missing...)
+}
+
 // startDatabase starts a private server, with the user app and the IAM users.
 func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (_ *database, err error) {
 	d := &database{version: versionOf(cfg), user: app, password: app, name: app}
-	begin, product := dbserver.StartPostgres, "PostgreSQL"
-	if cfg.Engine == "mysql" {
-		begin, product = dbserver.StartMariaDB, "MariaDB"
-	}
-	server, err := begin(ctx, dbserver.Options{})
+	server, product, err := startPrivate(ctx, privateServers[cfg.Engine])
 	if errors.Is(err, dbserver.ErrNotInstalled) {
 		return nil, fmt.Errorf("backend auto: %w; or name a server of your own as the backend; or embedded: %s", err, howEmbedded)
 	} else if err != nil {
@@ -85,17 +111,20 @@ func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name clouds
 			err = errors.Join(err, server.Close())
 		}
 	}()
-	if major, _, _ := strings.Cut(server.Version(), "."); cfg.Version == "" && cfg.Engine == "postgres" {
-		d.version = "POSTGRES_" + major
+	if cfg.Version == "" && product.version != nil {
+		major, rest, _ := strings.Cut(server.Version(), ".")
+		minor, _, _ := strings.Cut(rest, ".")
+		d.version = product.version(major, minor)
 	}
-	d.about = product + " " + server.Version() + ", private to this emulator, gone when it ends"
+	d.client = product.client
+	d.about = product.name + " " + server.Version() + ", private to this emulator, gone when it ends"
 	d.backend, d.iamBackend = server.TCPAddr(), server.SocketAddr()
 
 	principals := e.principals(cfg, name)
 	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, principals[0])
 	statements := postgresUsers
 	if cfg.Engine == "mysql" {
-		statements = mariadbUsers
+		statements = mysqlUsers
 	}
 	var users []string
 	for _, p := range principals {
@@ -136,7 +165,7 @@ func postgresUsers(iam []string) []string {
 	return statements
 }
 
-func mariadbUsers(iam []string) []string {
+func mysqlUsers(iam []string) []string {
 	const grant = "GRANT ALL ON *.* TO "
 	statements := []string{
 		"CREATE DATABASE " + app,

@@ -25,6 +25,7 @@ type emulator struct {
 	api      *cloudsqltest.Server
 	control  *http.Server // nil if it is off
 	page     string       // its URL
+	sqlData  *sqlData     // nil if it is off
 	failed   chan error   // of the control endpoint
 	wg       sync.WaitGroup
 
@@ -80,6 +81,11 @@ func start(ctx context.Context, cfg *config, log *slog.Logger, dbs Embedded) (_ 
 			return nil, fmt.Errorf("%s: %w", i.Name, err)
 		}
 	}
+	if cfg.SQLData != none {
+		if e.sqlData, err = serveSQLData(e.api, cfg); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Control != none {
 		l, err := listen("-control", cfg.Control, cfg.AllowRemote)
 		if err != nil {
@@ -108,6 +114,9 @@ func (e *emulator) Close() error {
 		i.db.interrupt()
 	}
 	e.api.Close()
+	if e.sqlData != nil {
+		errs = append(errs, e.sqlData.forget())
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, i := range e.instances {
@@ -214,7 +223,7 @@ func emulated(cfg *instance, db *database) cloudsqltest.Instance {
 		DatabaseVersion: db.version, Backend: db.backend, IAMBackend: db.iamBackend, Handler: db.serve, ListenOn3307: true,
 		CAMode: cloudsqltest.CAMode(cfg.CAMode), DNSNames: cfg.DNSNames, Nodes: make([]cloudsqltest.Node, cfg.Nodes),
 		CertTTL: cfg.CertificateLife, ClockSkew: cfg.ClockSkew, AlterServerCert: alter, IAMUsers: cfg.IAMUsers,
-		NoSessionTickets: cfg.NoSessionTickets, MetadataExchange: exchange,
+		NoSessionTickets: cfg.NoSessionTickets, MetadataExchange: exchange, SQLData: *cfg.SQLData,
 	}
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -225,4 +228,36 @@ func TestPrivateMariaDBServesPasswordAndIAMLogins(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Number != 1045 {
 		t.Errorf("got %v, want 1045", err)
 	}
+}
+
+// It does not run beside others: it takes MariaDB away.
+func TestAutoTakesMySQLWhereThereIsNoMariaDB(t *testing.T) {
+	needsDatabase(t, dbserver.StartMySQL)
+	all := privateServers["mysql"]
+	none := func(context.Context, dbserver.Options) (*dbserver.Server, error) {
+		return nil, fmt.Errorf("%w: no mariadbd", dbserver.ErrNotInstalled)
+	}
+	privateServers["mysql"] = slices.Clone(all)
+	privateServers["mysql"][0].start = none
+	t.Cleanup(func() { privateServers["mysql"] = all })
+
+	p := startProgram(t, "-engine", "mysql", "-principal", "ann@example.com")
+	version := regexp.MustCompile(`engine     MYSQL_([0-9]+)_([0-9]+)\n  database   MySQL ([0-9]+)\.([0-9]+)\.`).FindStringSubmatch(p.stdout.String())
+	if version == nil || version[1] != version[3] || version[2] != version[4] {
+		t.Errorf("the output is\n%s", p.stdout)
+	}
+	if !strings.Contains(p.stdout.String(), "\nmysql --protocol=tcp ") || strings.Contains(p.stdout.String(), "mariadb") {
+		t.Errorf("the client is not mysql:\n%s", p.stdout)
+	}
+	d := p.dialer()
+	for user, want := range map[string]string{"app:app": "app@127.0.0.1", "ann": "ann@localhost"} {
+		connector, err := mysql.NewConnector(d, user+"@cloudsql-mysql("+defaultInstance+")/app", cloudsqlconn.WithDialIAMAuthN(user == "ann"))
+		wantNil(t, err)
+		if got, err := ping(t, sql.OpenDB(connector), "SELECT CURRENT_USER()"); err != nil || got != want {
+			t.Errorf("%s: got %q, %v", user, got, err)
+		}
+	}
+
+	privateServers["mysql"][1].start = none
+	fails(t, 1, "no mariadbd", "-engine", "mysql")
 }

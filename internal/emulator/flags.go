@@ -25,9 +25,11 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 	file := set.String("config", "", "YAML `file`; example.yaml has all that it can say")
 	set.StringVar(&one.Name, "instance", "", "`name` of one instance, project:region:instance (default "+defaultInstance+")")
 	set.StringVar(&one.Engine, "engine", "", "`name` of its engine: postgres, mysql or sqlserver (default postgres)")
-	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL or MariaDB, or embedded, a database in this process, in a build that has it (default auto)")
+	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL, MariaDB or MySQL, or embedded, a database in this process, in a build that has it (default auto)")
 	set.StringVar(&given.Listen, "listen", "", "`address` of the Admin API (default "+defaultListen+")")
 	set.StringVar(&given.Control, "control", "", "`address` of the status page and the control endpoint, or none (default "+defaultControl+")")
+	set.StringVar(&given.SQLData, "sql-data", "", "`address` of SQL Data, with TLS, or none; http:// in front of it: in clear, which Google's clients do not speak (default none)")
+	set.StringVar(&given.SQLDataCA, "sql-data-ca", "", "`file` to write SQL Data's CA certificate to (default a temporary one, which is printed)")
 	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses off loopback: everybody who reaches them is let in")
 	set.StringVar(&given.Token, "token", "", "the `token` that the Admin API accepts (default random)")
 	set.StringVar(&given.LoginToken, "login-token", "", "the `token` for IAM login (default random)")
@@ -64,6 +66,10 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 			cfg.Listen = given.Listen
 		case "control":
 			cfg.Control = given.Control
+		case "sql-data":
+			cfg.SQLData = given.SQLData
+		case "sql-data-ca":
+			cfg.SQLDataCA = given.SQLDataCA
 		case "allow-remote":
 			cfg.AllowRemote = given.AllowRemote
 		case "token":
@@ -95,7 +101,7 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 
 // faultUsage is the short form of a rule's documentation.
 var faultUsage = "instance=project:region:instance, call=" + strings.Join([]string{
-	cloudsqltest.ConnectSettings, cloudsqltest.GenerateEphemeralCert, cloudsqltest.ResolveConnectSettings, cloudsqltest.Connect}, "|") +
+	cloudsqltest.ConnectSettings, cloudsqltest.GenerateEphemeralCert, cloudsqltest.ResolveConnectSettings, cloudsqltest.Connect, cloudsqltest.StreamSQLData}, "|") +
 	", probability=0.2, times=3, delay=2s, status=503, body=text, header=Name: value, kind=" + strings.Join(cloudsqltest.RuleKinds(), "|")
 
 func newLogger(w io.Writer, verbose bool) *slog.Logger {

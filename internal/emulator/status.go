@@ -19,6 +19,7 @@ type status struct {
 	Version   string            `json:"version"`
 	Database  string            `json:"database"`
 	Listening bool              `json:"listening"`
+	SQLData   bool              `json:"sqlData"` // serves it, if it is on
 	Addresses map[string]string `json:"addresses"`
 	Nodes     []nodeStatus      `json:"nodes,omitempty"`
 	Counts    counts            `json:"counts"`
@@ -51,7 +52,7 @@ func newCounts(c cloudsqltest.Counts) counts {
 }
 
 func (i *running) status() status {
-	s := status{Name: i.Name(), Version: i.db.version, Database: i.db.about, Listening: i.Addr() != nil, Addresses: map[string]string{}, Counts: newCounts(i.Counts())}
+	s := status{Name: i.Name(), Version: i.db.version, Database: i.db.about, Listening: i.Addr() != nil, SQLData: *i.cfg.SQLData, Addresses: map[string]string{}, Counts: newCounts(i.Counts())}
 	for t, host := range i.Addrs() {
 		s.Addresses[t.String()] = host
 	}
@@ -124,7 +125,8 @@ func (e *emulator) servePage(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	err := page.Execute(w, map[string]any{
-		"API": e.api.URL(), "Token": e.api.Token(), "LoginToken": e.api.LoginToken(), "Instances": e.statuses(), "Faults": e.faults(),
+		"API": e.api.URL(), "Token": e.api.Token(), "LoginToken": e.api.LoginToken(), "Instances": e.statuses(), "SQLData": e.sqlData, "Streams": e.streams(shownRequests),
+		"Faults":   e.faults(),
 		"Requests": requests[:min(len(requests), shownRequests)],
 	})
 	if err != nil {

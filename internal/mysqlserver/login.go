@@ -117,7 +117,7 @@ func (s *Server) login(ss *session) error {
 		return err
 	}
 	told, _ := ss.conn.(interface{ ClientProtocolType() string })
-	l := Login{User: r.user, Database: r.database, Secure: told != nil && told.ClientProtocolType() == "TLS"}
+	l := Login{User: r.user, Database: r.database, Secure: s.Secure || told != nil && told.ClientProtocolType() == "TLS"}
 	err = s.check(ss, r, nonce, &l)
 	l.OK = err == nil
 	s.mu.Lock()

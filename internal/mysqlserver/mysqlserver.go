@@ -60,6 +60,10 @@ type Server struct {
 	// Greeting is the plugin that the server offers first. Default: CachingSHA2.
 	Greeting Plugin
 
+	// Secure makes the server hold every transport for secure, as MySQL does a
+	// unix socket.
+	Secure bool
+
 	// Answers are the values that queries yield, one column and one row each.
 	// "SELECT 1" and "SELECT @@max_allowed_packet" are known, and so are SET,
 	// START TRANSACTION, COMMIT and ROLLBACK. All others are errors.

@@ -25,6 +25,10 @@ const (
 	maxStartup = 10000
 )
 
+// SilentHint is what to do about a database that ends a connection before it has
+// said anything.
+const SilentHint = "The way is good, but the database does not answer: look whether the instance is starting, out of memory or at its limit of connections, and into its log."
+
 // Tell sends message, and hint if the protocol has a place for it, to a client
 // that has not been sent anything yet. engine is the database version that the
 // Admin API reports; if it is empty, the client shows its protocol. Clients of

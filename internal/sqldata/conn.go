@@ -347,16 +347,19 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// LocalAddr and RemoteAddr have the network "grpc". The remote one is the
-// instance's connection name.
-func (c *Conn) LocalAddr() net.Addr  { return Addr("local") }
+// LocalAddr returns an [Addr], whose text is "local".
+func (c *Conn) LocalAddr() net.Addr { return Addr("local") }
+
+// RemoteAddr returns an [Addr], whose text is the instance's connection name.
 func (c *Conn) RemoteAddr() net.Addr { return Addr(c.name) }
 
 // Addr is an end of a stream.
 type Addr string
 
 // Network returns grpc.
-func (Addr) Network() string  { return "grpc" }
+func (Addr) Network() string { return "grpc" }
+
+// String is what the end is called.
 func (a Addr) String() string { return string(a) }
 
 // SetDeadline sets the deadlines of Reads and Writes, those that wait included.

@@ -111,7 +111,7 @@ func TestAWriteGoesOnAfterItsDeadline(t *testing.T) {
 			text, err := s.read()
 			if err != nil {
 				read <- all.String()
-				return nil
+				return err
 			}
 			all.WriteString(text)
 		}
@@ -150,7 +150,7 @@ func TestWhatWasWrittenBeforeCloseArrives(t *testing.T) {
 			text, err := s.read()
 			if n += len(text); err != nil {
 				got <- n
-				return nil
+				return err
 			}
 		}
 	}, func(w *world) {

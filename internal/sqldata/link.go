@@ -137,7 +137,6 @@ func (c *Client) newLinkLocked(p *pool) (*link, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0), // links see to that
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithKeepaliveParams(ping),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec), grpc.MaxCallRecvMsgSize(math.MaxInt32)),

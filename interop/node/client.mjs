@@ -10,7 +10,7 @@ const config = JSON.parse(process.argv[2]);
 const login = {user: config.user, password: config.password, database: config.database};
 
 // Credentials are Application Default Credentials.
-const connector = new Connector({sqlAdminAPIEndpoint: config.endpoint});
+const connector = new Connector({sqlAdminAPIEndpoint: config.endpoint, sqlDataEndpoint: config.sqlData});
 
 const drivers = {
   async pg(opts) {
@@ -40,7 +40,7 @@ async function answer() {
   try {
     const opts = await connector.getOptions({
       instanceConnectionName: config.instance,
-      ipType: config.private ? 'PRIVATE' : 'PUBLIC',
+      ipType: config.sqlData ? 'SQL_DATA' : config.private ? 'PRIVATE' : 'PUBLIC',
       authType: config.iam ? 'IAM' : 'PASSWORD',
     });
     return {user: await drivers[config.driver](opts)};

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
 // LoginError returns err, with which the database has refused user although
@@ -42,4 +43,10 @@ func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, us
 		project, id = n.Project(), n.Instance()
 	}
 	return fmt.Sprintf("Look whether `gcloud sql users list --instance=%s --project=%s` has the user, with a type that begins with CLOUD_IAM, whether the account has the role Cloud SQL Instance User (roles/cloudsql.instanceUser), and whether the instance has the flag %s.", id, project, flag)
+}
+
+// SilentError returns err, with which the connection to an instance has ended
+// before the database said anything, as a [*cloudsqlconn.Error] with a hint.
+func SilentError(instance string, err error) error {
+	return &cloudsqlconn.Error{Op: "handshake", Instance: instance, Hint: refusal.SilentHint, Err: err}
 }

@@ -4,9 +4,9 @@
 //
 //	go run -C interop ./cmd/scenarios
 //
-// Each scenario runs with each Dialer in a process of its own, since one of the
-// faults ends processes. All of them take four minutes. With -only, a part of a name, fewer are run, and the
-// table goes to the standard output unless -o names a file.
+// Each scenario runs with each Dialer in a process of its own. All of them take
+// four minutes, and those about SQL Data four more. With -only, a part of a name, fewer are run, and the table goes
+// to the standard output unless -o names a file.
 package main
 
 import (
@@ -28,13 +28,21 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == childCommand {
 		os.Exit(child(os.Args[2], os.Args[3]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == streamCommand {
+		os.Exit(streamChild(os.Args[2], os.Args[3]))
+	}
 	only := flag.String("only", "", "run the scenarios with this in their `name`")
 	out := flag.String("o", "", "the `file` to write; default ../INTEROP.md, with -only the standard output")
 	atOnce := flag.Int("parallel", 1, "how many `processes` run at the same time; more than one disturb each other's times")
+	streams := flag.Bool("streams", false, "run those about SQL Data alone, and write their section anew")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *only, *out, *atOnce); err != nil {
+	run := func() error { return run(ctx, *only, *out, *atOnce) }
+	if *streams {
+		run = func() error { return runSection(ctx, *out) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -55,5 +63,25 @@ func run(ctx context.Context, only, out string, atOnce int) error {
 		_, err = io.WriteString(os.Stdout, table(rows))
 		return err
 	}
-	return os.WriteFile(cmp.Or(out, "../INTEROP.md"), []byte(page(rows)), 0o644)
+	streams, err := runStreams(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(cmp.Or(out, theFile), []byte(page(rows)+"\n"+streamSection(streams)), 0o644)
+}
+
+const theFile = "../INTEROP.md"
+
+// runSection writes the section about SQL Data, which is the last one.
+func runSection(ctx context.Context, out string) error {
+	rows, err := runStreams(ctx, os.Stderr)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(theFile)
+	if err != nil {
+		return err
+	}
+	before, _, _ := strings.Cut(string(text), streamsTitle)
+	return os.WriteFile(cmp.Or(out, theFile), []byte(strings.TrimRight(before, "\n")+"\n\n"+streamSection(rows)), 0o644)
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -81,7 +80,7 @@ func median(times int, run func() (result, error)) (result, error) {
 }
 
 // runOne runs one scenario in a process of its own. The error says that it
-// could not be run; that a subject has crashed is a result.
+// could not be run.
 func runOne(ctx context.Context, s scenario, sub subject) (result, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -100,26 +99,13 @@ func runOne(ctx context.Context, s scenario, sub subject) (result, error) {
 	defer stdin.Close()
 	err = cmd.Run()
 	var r result
-	switch panicked := firstPanic(stderr.String()); {
+	switch {
 	case ctx.Err() != nil:
 		return result{}, ctx.Err()
-	case err == nil:
-		return r, json.Unmarshal(stdout.Bytes(), &r)
-	case panicked != "" && !strings.Contains(panicked, arrangement):
-		return result{Crashed: true, Error: panicked}, nil
-	default:
+	case err != nil:
 		return result{}, fmt.Errorf("%w\n%s", err, stderr.String())
 	}
-}
-
-// firstPanic returns the line that says with what a Go program has crashed.
-func firstPanic(stderr string) string {
-	for line := range strings.Lines(stderr) {
-		if strings.HasPrefix(line, "panic: ") {
-			return strings.TrimSpace(line)
-		}
-	}
-	return ""
+	return r, json.Unmarshal(stdout.Bytes(), &r)
 }
 
 // child runs one scenario with one subject and prints the result.

@@ -9,20 +9,17 @@ import (
 
 // result is what came of a scenario.
 type result struct {
-	Until   bool // dialled until one Dial worked
-	Dials   int
-	Failed  int
-	Time    time.Duration // from the fault until the end
-	Calls   int           // of the Admin API, in that time
-	Error   string        // of the first Dial that failed
-	Crashed bool          // the process has ended; Error is why
+	Until  bool // dialled until one Dial worked
+	Dials  int
+	Failed int
+	Time   time.Duration // from the fault until the end
+	Calls  int           // of the Admin API, in that time
+	Error  string        // of the first Dial that failed
 }
 
 // outcome is the result in words.
 func (r result) outcome() string {
 	switch {
-	case r.Crashed:
-		return "process crashes"
 	case r.Until && r.Failed == 0:
 		return "works"
 	case r.Until && r.Failed == 1 && r.Dials > 1:
@@ -43,26 +40,15 @@ func (r result) outcome() string {
 
 // worked reports whether the subject has come through.
 func (r result) worked() bool {
-	return !r.Crashed && (r.Failed == 0 || r.Until && r.Failed < r.Dials)
+	return r.Failed == 0 || r.Until && r.Failed < r.Dials
 }
 
 // time is the time in the table.
 func (r result) time() string {
-	switch {
-	case r.Crashed:
-		return "–"
-	case r.Time < time.Second:
+	if r.Time < time.Second {
 		return fmt.Sprintf("%d ms", r.Time.Milliseconds())
 	}
 	return fmt.Sprintf("%.1f s", r.Time.Seconds())
-}
-
-// calls are the API calls in the table.
-func (r result) calls() string {
-	if r.Crashed {
-		return "–"
-	}
-	return fmt.Sprint(r.Calls)
 }
 
 // longest is how much of an error is shown.

@@ -134,18 +134,6 @@ var scenarios = append([]scenario{
 		},
 	},
 	{
-		name: "generateEphemeralCert answers {}",
-		what: "The first generateEphemeralCert is answered with status 200 and the body `{}`, everything after that is good.",
-		run: func(w *world) {
-			f := &cloudsqltest.Fault{Status: http.StatusOK, Body: "{}", Times: 1}
-			w.apiCall(cloudsqltest.GenerateEphemeralCert, f)
-			w.begin()
-			w.open()
-			w.recover(oldInstance)
-			w.must("the answer", func() bool { return w.kit.Hits(f) == 1 })
-		},
-	},
-	{
 		name:     "IAM login with tokens without expiry",
 		what:     "Both token sources return tokens that do not say when they expire, as `oauth2.StaticTokenSource` does with a bare token. Five Dials, one after the other.",
 		settings: settings{iam: true, noExpiry: true},

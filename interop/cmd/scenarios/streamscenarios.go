@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// streamScenario is something that goes wrong with streams of SQL Data.
+type streamScenario struct {
+	name, what string
+	instance   cloudsqltest.Instance
+	unserved   bool // SQL Data does not serve the instance
+	maxStreams int
+	run        func(*streamWorld) string
+	ours       string // what our result tells
+}
+
+// answerLate answers each read after 6 s.
+func answerLate(c net.Conn) {
+	b := make([]byte, 1024)
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		time.Sleep(6 * time.Second)
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// drain reads to the end.
+func drain(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
+var streamScenarios = []streamScenario{
+	{
+		name:     "write, then close",
+		what:     "200 times: Dial, Write of 8 KiB, Close. What arrives is counted a second after the last.",
+		instance: cloudsqltest.Instance{Handler: drain},
+		run:      writeThenClose,
+		ours:     "200 of 200",
+	},
+	{
+		name:     "a deadline of 1 s, an answer after 6 s",
+		what:     "SetReadDeadline, then Read: that is how pgx ends a query whose context ends, pg_sleep(6) for example.",
+		instance: cloudsqltest.Instance{Handler: answerLate},
+		run:      readWithDeadline,
+		ours:     "i/o timeout",
+	},
+	{
+		name:       "150 connections, 100 streams on one HTTP/2 connection",
+		what:       "All are kept open. A Dial has 5 s.",
+		maxStreams: 100,
+		run:        manyConnections,
+		ours:       "150 work",
+	},
+	{
+		name: "20 connections refused at once",
+		what: "RESOURCE_EXHAUSTED for the first 20, which begin at the same time; the next ones would be good. How long it takes until a connection works, with Dials of 60 s.",
+		run:  refusedAtOnce,
+		ours: "works after",
+	},
+	{
+		name: "a network that goes silent",
+		what: "Both directions of the TCP connection swallow everything. How soon a Read that waits is told, within 75 s.",
+		run:  silentNetwork,
+		ours: "keepalive ping failed",
+	},
+	{
+		name:     "not served, and the Dial's context has ended",
+		what:     "The service refuses the instance, which has an address; the context of the Dial is cancelled when Dial has returned. Then a byte is written, and read.",
+		unserved: true,
+		run:      fallBackLate,
+		ours:     "works",
+	},
+	{
+		name:     "64 MiB written before the first read",
+		what:     "What the heap of the process holds more after it than before, the connection still open.",
+		instance: cloudsqltest.Instance{Handler: drain},
+		run:      writeALot,
+	},
+	{
+		name: "a stream that breaks",
+		what: "The service ends it with ABORTED and a text. What a Write says then, the second one at the latest.",
+		run:  writeToBroken,
+		ours: "`cloudsqlconn: stream my-project:europe-west1:my-db: Aborted: the instance was lost",
+	},
+}
+
+func writeThenClose(w *streamWorld) string {
+	for range 200 {
+		c, err := w.dial(dialLimit)
+		if err != nil {
+			return err.Error()
+		}
+		if _, err := c.Write(make([]byte, 8<<10)); err != nil {
+			return err.Error()
+		}
+		_ = c.Close()
+	}
+	time.Sleep(time.Second)
+	whole := 0
+	for _, s := range w.service.Streams() {
+		if s.Received == 8<<10 {
+			whole++
+		}
+	}
+	return fmt.Sprintf("%d of 200 arrive", whole)
+}
+
+func readWithDeadline(w *streamWorld) string {
+	c, err := w.dial(dialLimit)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("x"))
+	began := time.Now()
+	_ = c.SetReadDeadline(began.Add(time.Second))
+	_, err = c.Read(make([]byte, 1))
+	took := time.Since(began)
+	if err == nil {
+		return fmt.Sprintf("an answer after %.1f s, no error", took.Seconds())
+	}
+	return fmt.Sprintf("after %.1f s: `%v`", took.Seconds(), err)
+}
+
+// works reports whether the instance echoes a byte.
+func works(c net.Conn) error {
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+func manyConnections(w *streamWorld) string {
+	var (
+		wg   sync.WaitGroup
+		good atomic.Int64
+		once sync.Once
+		why  error
+	)
+	for range 150 {
+		wg.Go(func() {
+			c, err := w.dial(dialLimit / 2)
+			if err == nil {
+				err = works(c)
+			}
+			if err != nil {
+				once.Do(func() { why = err })
+				return
+			}
+			good.Add(1)
+		})
+	}
+	wg.Wait()
+	if why != nil {
+		return fmt.Sprintf("%d work; `%v`", good.Load(), why)
+	}
+	return fmt.Sprintf("%d work", good.Load())
+}
+
+func refusedAtOnce(w *streamWorld) string {
+	w.proxy.SetStreamFault(&cloudsqltest.StreamFault{Times: 20, Status: cloudsqltest.StreamStatus(codes.ResourceExhausted, "busy", "", 0)})
+	began := time.Now()
+	return within(100*time.Second, func() string {
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { // the refusal comes with the Dial, or the first Read
+				if c, err := w.dial(time.Second); err == nil {
+					_ = works(c)
+					_ = c.Close()
+				}
+			})
+		}
+		wg.Wait()
+		for failed := 0; ; failed++ {
+			c, err := w.dial(time.Minute)
+			if err == nil {
+				err = works(c)
+				_ = c.Close()
+			}
+			if err == nil {
+				return fmt.Sprintf("works after %.0f s, %d Dials failed", time.Since(began).Seconds(), failed)
+			}
+			time.Sleep(pause)
+		}
+	})
+}
+
+func silentNetwork(w *streamWorld) string {
+	c, err := w.dial(dialLimit)
+	if err == nil {
+		err = works(c)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	w.service.BlackHole()
+	began := time.Now()
+	return within(75*time.Second, func() string {
+		_, err := c.Read(make([]byte, 1))
+		return fmt.Sprintf("after %.0f s: `%v`", time.Since(began).Seconds(), err)
+	})
+}
+
+func fallBackLate(w *streamWorld) string {
+	ctx, cancel := context.WithTimeout(context.Background(), dialLimit)
+	c, err := w.dialer.Dial(ctx, oldInstance)
+	cancel()
+	if err == nil {
+		err = works(c)
+	}
+	if err != nil {
+		return fmt.Sprintf("`%v`", err)
+	}
+	return "works, by the address"
+}
+
+func writeALot(w *streamWorld) string {
+	c, err := w.dial(dialLimit)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_, _ = c.Write(make([]byte, 1<<10))
+	before := heap()
+	block := make([]byte, 64<<10)
+	for range 1024 {
+		if _, err := c.Write(block); err != nil {
+			return err.Error()
+		}
+	}
+	time.Sleep(time.Second)
+	return fmt.Sprintf("%.1f MiB", float64(max(0, heap()-before))/(1<<20))
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func writeToBroken(w *streamWorld) string {
+	c, err := w.dial(dialLimit)
+	if err == nil {
+		err = works(c)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	w.proxy.EndStreams(cloudsqltest.StreamStatus(codes.Aborted, "the instance was lost", "DISCONNECTED", 0))
+	for range 10 {
+		time.Sleep(pause)
+		if _, err := c.Write([]byte("x")); err != nil {
+			return fmt.Sprintf("`%v`", err)
+		}
+	}
+	return "no error"
+}

@@ -1,0 +1,129 @@
+"""Connects with Google's connector. Each line of the standard input is a request,
+which a thread of its own answers with a line: see the struct request in
+../helper_test.go."""
+
+import asyncio
+import json
+import sys
+import threading
+
+import google.auth
+import sqlalchemy
+from google.cloud.sql.connector import Connector
+from google.cloud.sql.connector import create_async_connector
+from sqlalchemy.ext.asyncio import create_async_engine
+
+QUERIES = {
+    "pg8000": "select current_user",
+    "psycopg": "select current_user",
+    "asyncpg": "select current_user",
+    "pymysql": "select substring_index(user(), '@', 1)",
+    "pytds": "select original_login()",
+}
+
+URLS = {
+    "pg8000": "postgresql+pg8000://",
+    "psycopg": "postgresql+psycopg://",
+    "asyncpg": "postgresql+asyncpg://",
+    "pymysql": "mysql+pymysql://",
+}
+
+
+class Client:
+    """A Connector, and how to connect with it to one instance."""
+
+    def __init__(self, r):
+        self.driver = r["driver"].removeprefix("sqlalchemy-")
+        self.query = QUERIES[self.driver]
+        pooled = r["driver"] != self.driver
+        credentials, _ = google.auth.load_credentials_from_file(
+            r["credentials"], scopes=["https://www.googleapis.com/auth/sqlservice.admin"]
+        )
+        options = {
+            "credentials": credentials,
+            "sqladmin_api_endpoint": r["endpoint"],
+            "enable_iam_auth": r["iam"],
+            "ip_type": "PRIVATE" if r["isPrivate"] else "PUBLIC",
+            "refresh_strategy": "LAZY" if r["lazy"] else "BACKGROUND",
+        }
+        self.instance = r["instance"]
+        self.login = {"user": r["user"], "password": r["password"], "db": r["database"]}
+        if self.driver != "asyncpg":
+            self.connector = Connector(**options)
+            self.answer = self.with_engine if pooled else self.plain
+            if pooled:
+                self.engine = sqlalchemy.create_engine(URLS[self.driver], creator=self.connect, poolclass=sqlalchemy.NullPool)
+            return
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.connector = self.wait(create_async_connector(**options))
+        work = self.with_async_engine if pooled else self.plain_async
+        self.answer = lambda: self.wait(work())
+        if pooled:
+            self.engine = create_async_engine(URLS[self.driver], async_creator=self.connect_async, poolclass=sqlalchemy.NullPool)
+
+    def wait(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def connect(self):
+        return self.connector.connect(self.instance, self.driver, **self.login)
+
+    async def connect_async(self):
+        return await self.connector.connect_async(self.instance, self.driver, **self.login)
+
+    def plain(self):
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(self.query)
+            return cursor.fetchone()[0]
+        finally:
+            connection.close()
+
+    async def plain_async(self):
+        connection = await self.connect_async()
+        try:
+            return await connection.fetchval(self.query)
+        finally:
+            await connection.close()
+
+    def with_engine(self):
+        with self.engine.connect() as connection:
+            return connection.execute(sqlalchemy.text(self.query)).scalar_one()
+
+    async def with_async_engine(self):
+        async with self.engine.connect() as connection:
+            return (await connection.execute(sqlalchemy.text(self.query))).scalar_one()
+
+
+clients = {}
+lock = threading.Lock()  # guards clients, and lines of the standard output
+
+
+def answer(r):
+    if r["close"]:
+        with lock:
+            client = clients.pop(r["connector"], None)
+        if client:
+            client.connector.close()
+        return ""
+    with lock:
+        if r["connector"] not in clients:
+            clients[r["connector"]] = Client(r)
+        client = clients[r["connector"]]
+    return client.answer()
+
+
+def serve(line):
+    r = json.loads(line)
+    reply = {"id": r["id"]}
+    try:
+        reply["user"] = answer(r)
+    except BaseException as e:
+        reply["error"] = f"{type(e).__name__}: {e}"
+    with lock:
+        print(json.dumps(reply), flush=True)
+
+
+for line in sys.stdin:
+    threading.Thread(target=serve, args=(line,), daemon=True).start()
