@@ -92,6 +92,24 @@ func TestDataIsReadInPieces(t *testing.T) {
 	}
 }
 
+func TestUnknownFieldsAreToldAndPassedOver(t *testing.T) {
+	t.Parallel()
+	session := protowire.AppendTag(nil, 2, protowire.BytesType)
+	session = protowire.AppendString(session, "projects/p/instances/i")
+	session = protowire.AppendTag(session, 30, protowire.VarintType)
+	session = protowire.AppendVarint(session, 1)
+	raw := protowire.AppendTag(nil, 9, protowire.BytesType)
+	raw = protowire.AppendString(raw, "the old instance_id")
+	raw = protowire.AppendTag(raw, 5, protowire.BytesType)
+	raw = protowire.AppendBytes(raw, session)
+	got := new(wire.Request)
+	roundtrip(t, wire.Raw(raw), got)
+	want := &wire.Request{Start: &wire.Session{Instance: "projects/p/instances/i"}, Unknown: []protowire.Number{9, 30}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDataIsAppendedUpToAChunk(t *testing.T) {
 	t.Parallel()
 	var want []byte
@@ -109,23 +127,5 @@ func TestDataIsAppendedUpToAChunk(t *testing.T) {
 	roundtrip(t, m, &got)
 	if b, err := io.ReadAll(got.Data); err != nil || !bytes.Equal(b, want) || len(b) != wire.MaxChunk {
 		t.Errorf("%d bytes, %v; want %d", len(b), err, len(want))
-	}
-}
-
-func TestUnknownFieldsAreToldAndPassedOver(t *testing.T) {
-	t.Parallel()
-	session := protowire.AppendTag(nil, 2, protowire.BytesType)
-	session = protowire.AppendString(session, "projects/p/instances/i")
-	session = protowire.AppendTag(session, 30, protowire.VarintType)
-	session = protowire.AppendVarint(session, 1)
-	raw := protowire.AppendTag(nil, 9, protowire.BytesType)
-	raw = protowire.AppendString(raw, "the old instance_id")
-	raw = protowire.AppendTag(raw, 5, protowire.BytesType)
-	raw = protowire.AppendBytes(raw, session)
-	got := new(wire.Request)
-	roundtrip(t, wire.Raw(raw), got)
-	want := &wire.Request{Start: &wire.Session{Instance: "projects/p/instances/i"}, Unknown: []protowire.Number{9, 30}}
-	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
-		t.Error(diff)
 	}
 }
