@@ -124,7 +124,7 @@ func (c *Client) newLinkLocked(p *pool) (*link, error) {
 			config = c.cfg.TLS.Clone()
 		}
 		config.ServerName, config.NextProtos = e.Host, nil // gRPC sets these
-		creds = credentials.NewTLS(config)
+		creds = gathering{credentials.NewTLS(config)}
 	}
 	ping := keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}
 	if c.calm.Load() {
