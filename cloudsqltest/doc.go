@@ -87,6 +87,7 @@
 // Of an instance, [Proxy.Counts] counts what stands in brackets:
 //
 //   - stopped, and started again: [Proxy.Stop], [Proxy.Start] (Cut, Refused)
+//   - stopped by an administrator, suspended, starting, in maintenance: [Proxy.SetState] (Cut, Refused; Status 409 in Requests)
 //   - open connections ended by FIN or RST: [Proxy.CutConnections] (Cut)
 //   - SYNs swallowed: [Unreachable]; of one address: [Server.Swallow] (Swallowed)
 //   - accepted, then silence: [Silent] (Silent)
