@@ -192,7 +192,7 @@ func (s *Server) answer(req *Request) *reply {
 		return stateReply(state)
 	}
 	if req.Call != GenerateEphemeralCert {
-		return jsonReply(p.settings())
+		return p.settingsReply()
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
 	if problem != "" {

@@ -103,6 +103,8 @@
 //   - the instance's clock ahead: [Instance].ClockSkew (Rejected)
 //   - a refusal that the client may meet by a Write: [CloseAfterRefusal] with one of these (Rejected)
 //   - moved to other addresses: [Proxy.SetAddrs] (Refused, at the old ones)
+//   - answers of other shapes, fields that no client knows: [Instance].AlterSettings
+//   - a server certificate of any other make: [Instance].ServerCert
 //   - deleted, and made again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
 //   - the database down: nobody listens at [Instance].Backend (Unserved)
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
