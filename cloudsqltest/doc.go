@@ -95,6 +95,7 @@
 //   - accepted, then ended by FIN or RST: [CloseAtOnce], [ResetAtOnce] (Dropped)
 //   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]; for some: [Server].OnConnect
 //   - an IAM login as another user than the token's: [Server].Principals, [Instance].IAMUsers (Denied)
+//   - an IAM login when the token that a pooler keeps has expired: [Instance].Pooler (Expired)
 //   - the server CA rotated: [Proxy.RotateServerCA] (Distrusted, by clients that know the one before)
 //   - a server certificate expired, not valid yet, or for another name: [Proxy.AlterServerCert], [Instance].AlterServerCert (Distrusted)
 //   - the client CA rotated: [Proxy.RotateClientCA] (Rejected, with certificates from before)

@@ -44,6 +44,10 @@ type Instance struct {
 	// there.
 	SQLData bool
 
+	// Pooler, if not nil, puts managed connection pooling in front of a
+	// PostgreSQL instance, as far as IAM logins are concerned.
+	Pooler *Pooler
+
 	// Handler serves connections if Backend is empty, each in a goroutine of
 	// its own. Its argument is a [*Conn], decrypted, or a [*StreamConn] if the
 	// client has come through SQL Data. It is closed when Handler returns.

@@ -51,6 +51,7 @@ type Proxy struct {
 	ended       bool                      // deleted, or the Server is closed
 	counts      Counts
 	told        []ClientMetadata
+	kept        map[pooledLogin]pooledToken // by the pooler
 }
 
 // run is what goes on between Start and Stop.
