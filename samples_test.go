@@ -1,6 +1,7 @@
 package cloudsqlconn_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -224,15 +225,12 @@ func (s *sample) instance() (cfg cloudsqltest.Instance) {
 	}
 	if s.Settings != nil || ca != "" {
 		cfg.AlterSettings = func(fields map[string]any) {
-			own := fields["serverCaCert"].(map[string]any)
-			if ca == "" {
-				ca = own["cert"].(string)
-			}
+			anchors := cmp.Or(ca, fields["serverCaCert"].(map[string]any)["cert"].(string))
 			if s.Settings != nil {
 				clear(fields)
 				_ = json.Unmarshal(s.Settings, &fields)
 			}
-			fields["serverCaCert"].(map[string]any)["cert"] = ca
+			fields["serverCaCert"].(map[string]any)["cert"] = anchors
 		}
 	}
 	return cfg
