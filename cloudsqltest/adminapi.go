@@ -112,7 +112,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	a := f.answer(func() *reply {
 		if err != nil {
-			return errorReply(http.StatusBadRequest, "The request body cannot be read: "+err.Error(), "badRequest")
+			return badRequestReply("The request body cannot be read: " + err.Error())
 		}
 		return s.answer(&req)
 	})
@@ -184,15 +184,19 @@ func (s *Server) answer(req *Request) *reply {
 	s.mu.Unlock()
 	switch {
 	case !known && req.Call != ResolveConnectSettings:
-		return errorReply(http.StatusForbidden, "The client is not authorized to make this request.", "notAuthorized")
+		return forbiddenReply(req)
 	case p == nil:
 		return errorReply(http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
-	case req.Call == ConnectSettings, req.Call == ResolveConnectSettings:
-		return jsonReply(p.settings())
+	}
+	if state := p.State(); state != Runnable {
+		return stateReply(state)
+	}
+	if req.Call != GenerateEphemeralCert {
+		return p.settingsReply()
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
 	if problem != "" {
-		return errorReply(http.StatusBadRequest, problem, "invalid")
+		return badRequestReply(problem)
 	}
 	return jsonReply(cert)
 }

@@ -120,10 +120,11 @@ func TestPathsOfBothVersionsAndOfDomainScopedProjects(t *testing.T) {
 func TestErrorsAreTheAPIs(t *testing.T) {
 	const (
 		notFound  = "404 Not Found NOT_FOUND notFound"
-		noTarget  = "404 The Cloud SQL instance does not exist. NOT_FOUND instanceDoesNotExist"
-		forbidden = "403 The client is not authorized to make this request. PERMISSION_DENIED notAuthorized"
-		noKey     = "400 Invalid value at 'public_key': not PEM. INVALID_ARGUMENT invalid"
-		badLife   = "400 Invalid value at 'valid_duration'. INVALID_ARGUMENT invalid"
+		noTarget  = "404 The Cloud SQL instance does not exist. instanceDoesNotExist"
+		noGet     = "403 boss::NOT_AUTHORIZED: Not authorized to access resource. Possibly missing permission cloudsql.instances.get on resource instances/my-db. forbidden"
+		noConnect = "403 boss::NOT_AUTHORIZED: Not authorized to access resource. Possibly missing permission cloudsql.instances.connect on resource instances/my-db. forbidden"
+		noKey     = "400 Invalid value at 'public_key': not PEM."
+		badLife   = "400 Invalid value at 'valid_duration'."
 	)
 	request := func(fields ...string) string {
 		body := map[string]string{"public_key": publicPEM(clientKey.Public())}
@@ -153,17 +154,17 @@ func TestErrorsAreTheAPIs(t *testing.T) {
 		{"GET", instancePath + "/generateEphemeralCert", "", notFound},
 		{"GET", elsewhere + "/connectSettings", "", noTarget},
 		{"POST", elsewhere + ":generateEphemeralCert", request(), noTarget},
-		{"GET", foreign + "/connectSettings", "", forbidden},
-		{"POST", foreign + ":generateEphemeralCert", request(), forbidden},
-		{"POST", instancePath + ":generateEphemeralCert", "", "400 Invalid JSON payload received. INVALID_ARGUMENT invalid"},
-		{"POST", instancePath + ":generateEphemeralCert", "{", "400 Invalid JSON payload received. INVALID_ARGUMENT invalid"},
-		{"POST", instancePath + ":generateEphemeralCert", "[]", "400 Invalid JSON payload received. INVALID_ARGUMENT invalid"},
+		{"GET", foreign + "/connectSettings", "", noGet},
+		{"POST", foreign + ":generateEphemeralCert", request(), noConnect},
+		{"POST", instancePath + ":generateEphemeralCert", "", "400 Invalid JSON payload received."},
+		{"POST", instancePath + ":generateEphemeralCert", "{", "400 Invalid JSON payload received."},
+		{"POST", instancePath + ":generateEphemeralCert", "[]", "400 Invalid JSON payload received."},
 		{"POST", instancePath + ":generateEphemeralCert", "{}", noKey},
 		{"POST", instancePath + ":generateEphemeralCert", request("public_key", "garbage"), noKey},
-		{"POST", instancePath + ":generateEphemeralCert", request("public_key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "400 Invalid value at 'public_key': not a public key. INVALID_ARGUMENT invalid"},
-		{"POST", instancePath + ":generateEphemeralCert", request("public_key", publicPEM(ec.Public())), "400 Invalid value at 'public_key': not an RSA key. INVALID_ARGUMENT invalid"},
-		{"POST", instancePath + ":generateEphemeralCert", request("access_token", "stolen"), "400 Invalid value at 'access_token'. INVALID_ARGUMENT invalid"},
-		{"POST", instancePath + ":generateEphemeralCert", strings.Repeat(" ", 1<<20) + request(), "400 The request body cannot be read: http: request body too large INVALID_ARGUMENT badRequest"},
+		{"POST", instancePath + ":generateEphemeralCert", request("public_key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "400 Invalid value at 'public_key': not a public key."},
+		{"POST", instancePath + ":generateEphemeralCert", request("public_key", publicPEM(ec.Public())), "400 Invalid value at 'public_key': not an RSA key."},
+		{"POST", instancePath + ":generateEphemeralCert", request("access_token", "stolen"), "400 Invalid value at 'access_token'."},
+		{"POST", instancePath + ":generateEphemeralCert", strings.Repeat(" ", 1<<20) + request(), "400 The request body cannot be read: http: request body too large"},
 	}
 	for _, life := range []string{"3600", "1h", "-1s", "0s", "1e3s", "s", "3600000ms", "99999999999999s"} {
 		tests = append(tests, struct{ method, path, body, want string }{"POST", instancePath + ":generateEphemeralCert", request("validDuration", life), badLife})
@@ -310,7 +311,7 @@ func TestAnyKeyCanBeAllowed(t *testing.T) {
 		body := string(must(json.Marshal(map[string]string{"public_key": publicPEM(must(ecdh.X25519().GenerateKey(rand.Reader)).Public())})))
 		_, answer, err := c.send(t.Context(), "POST", instancePath+":generateEphemeralCert", body)
 		wantNil(t, err)
-		if got := envelope(answer); got != "400 Invalid value at 'public_key': cannot be signed. INVALID_ARGUMENT invalid" {
+		if got := envelope(answer); got != "400 Invalid value at 'public_key': cannot be signed." {
 			t.Errorf("got %s", answer)
 		}
 	})

@@ -59,7 +59,11 @@ func (p *Proxy) issueIfSame(seen int, ca []*authority, template *x509.Certificat
 	if ca != nil {
 		p.serverCA = ca
 	}
-	p.serverCert = serverCert(p.serverCA, template)
+	if p.cfg.ServerCert != nil {
+		p.serverCert = *p.cfg.ServerCert
+	} else {
+		p.serverCert = serverCert(p.serverCA, template)
+	}
 	p.resetTLSLocked()
 	return true
 }

@@ -27,6 +27,7 @@ type Counts struct {
 	Streams int // of SQL Data that led to the instance; not among Accepted
 
 	Denied   int // logins refused because the user is not that of the certificate's login token: [Server.Principals]
+	Expired  int // logins refused because the token that the pooler has kept had expired: [Pooler]
 	Unserved int // connections whose backend could not be reached
 	Cut      int // connections ended by CutConnections, Stop, DeleteInstance and Close
 }

@@ -87,6 +87,7 @@
 // Of an instance, [Proxy.Counts] counts what stands in brackets:
 //
 //   - stopped, and started again: [Proxy.Stop], [Proxy.Start] (Cut, Refused)
+//   - stopped by an administrator, suspended, starting, in maintenance: [Proxy.SetState] (Cut, Refused; Status 409 in Requests)
 //   - open connections ended by FIN or RST: [Proxy.CutConnections] (Cut)
 //   - SYNs swallowed: [Unreachable]; of one address: [Server.Swallow] (Swallowed)
 //   - accepted, then silence: [Silent] (Silent)
@@ -94,6 +95,7 @@
 //   - accepted, then ended by FIN or RST: [CloseAtOnce], [ResetAtOnce] (Dropped)
 //   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]; for some: [Server].OnConnect
 //   - an IAM login as another user than the token's: [Server].Principals, [Instance].IAMUsers (Denied)
+//   - an IAM login when the token that a pooler keeps has expired: [Instance].Pooler (Expired)
 //   - the server CA rotated: [Proxy.RotateServerCA] (Distrusted, by clients that know the one before)
 //   - a server certificate expired, not valid yet, or for another name: [Proxy.AlterServerCert], [Instance].AlterServerCert (Distrusted)
 //   - the client CA rotated: [Proxy.RotateClientCA] (Rejected, with certificates from before)
@@ -102,6 +104,8 @@
 //   - the instance's clock ahead: [Instance].ClockSkew (Rejected)
 //   - a refusal that the client may meet by a Write: [CloseAfterRefusal] with one of these (Rejected)
 //   - moved to other addresses: [Proxy.SetAddrs] (Refused, at the old ones)
+//   - answers of other shapes, fields that no client knows: [Instance].AlterSettings
+//   - a server certificate of any other make: [Instance].ServerCert
 //   - deleted, and made again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
 //   - the database down: nobody listens at [Instance].Backend (Unserved)
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,10 +107,16 @@ func envelope(body []byte) string {
 			Errors          []struct{ Message, Domain, Reason string }
 		}
 	}
-	if json.Unmarshal(body, &e) != nil || len(e.Error.Errors) != 1 || e.Error.Errors[0].Message != e.Error.Message || e.Error.Errors[0].Domain != "global" {
+	if json.Unmarshal(body, &e) != nil {
 		return ""
 	}
-	return strings.Join([]string{e.Error.Code.String(), e.Error.Message, e.Error.Status, e.Error.Errors[0].Reason}, " ")
+	if len(e.Error.Errors) == 0 && e.Error.Status == "" {
+		return e.Error.Code.String() + " " + e.Error.Message
+	}
+	if len(e.Error.Errors) != 1 || e.Error.Errors[0].Message != e.Error.Message || e.Error.Errors[0].Domain != "global" {
+		return ""
+	}
+	return strings.Join(slices.DeleteFunc([]string{e.Error.Code.String(), e.Error.Message, e.Error.Status, e.Error.Errors[0].Reason}, func(s string) bool { return s == "" }), " ")
 }
 
 func TestDelayedAnswerComesWhenTheTimeIsOver(t *testing.T) {

@@ -1,6 +1,7 @@
 package cloudsqltest
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"maps"
@@ -43,6 +44,10 @@ type Instance struct {
 	// there.
 	SQLData bool
 
+	// Pooler, if not nil, puts managed connection pooling in front of a
+	// PostgreSQL instance, as far as IAM logins are concerned.
+	Pooler *Pooler
+
 	// Handler serves connections if Backend is empty, each in a goroutine of
 	// its own. Its argument is a [*Conn], decrypted, or a [*StreamConn] if the
 	// client has come through SQL Data. It is closed when Handler returns.
@@ -72,8 +77,16 @@ type Instance struct {
 
 	// DNSNames are names of the instance: in the metadata, and in the server's
 	// certificate. Default: none with LegacyCA, otherwise a generated one with
-	// a trailing dot.
+	// a trailing dot. Those under sql-psa.goog are of private services access,
+	// and never stand in the older field dnsName; those under sql-psc.goog are of
+	// Private Service Connect; those of the region global are write endpoints.
 	DNSNames []string
+
+	// AlterSettings, if not nil, changes each answer to connectSettings and
+	// resolveConnectSettings: the fields of its JSON, such as an address's
+	// timeToRetire, customSubjectAlternativeNames, or some that no client knows.
+	// It is called from many goroutines at once.
+	AlterSettings func(settings map[string]any)
 
 	// CertTTL is the life of client certificates. A negative one makes them
 	// expired. Default: the validDuration of the request, or one hour.
@@ -85,6 +98,10 @@ type Instance struct {
 	// AlterServerCert, if not nil, changes each server certificate before it is
 	// signed: its names, NotBefore, NotAfter, ExtKeyUsage.
 	AlterServerCert func(*x509.Certificate)
+
+	// ServerCert, if not nil, is what the instance shows in place of a certificate
+	// of its own CA, whatever rotates. AlterSettings can tell clients its CA.
+	ServerCert *tls.Certificate
 
 	// AlterClientCert, if not nil, changes each client certificate before it is
 	// signed.

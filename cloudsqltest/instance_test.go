@@ -191,7 +191,7 @@ func TestDeletedInstanceIsGoneAndCanBeAddedAgain(t *testing.T) {
 		c.s.DeleteInstance(old)
 		resp, body, err := c.send(t.Context(), "GET", instancePath+"/connectSettings", "")
 		wantNil(t, err)
-		if got := envelope(body); resp.StatusCode != 404 || got != "404 The Cloud SQL instance does not exist. NOT_FOUND instanceDoesNotExist" {
+		if got := envelope(body); resp.StatusCode != 404 || got != "404 The Cloud SQL instance does not exist. instanceDoesNotExist" {
 			t.Errorf("got %s: %s", resp.Status, body)
 		}
 		old.Start() // too late

@@ -2,6 +2,7 @@ package cloudsqltest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -16,14 +17,16 @@ import (
 // loginCheck looks at the beginning of a connection for the name of the
 // database user, and lets nothing pass before that. The server may talk first.
 type loginCheck struct {
-	in     io.Reader // what the client sends, without a look at the login
-	out    io.Writer // to the client
-	kind   string    // of the principal, in PostgreSQL's message
-	user   string    // who may log in; "" is nobody
-	parse  func(*loginCheck) (verdict, error)
-	denied func(user string) // is called before the client is told
-	failed func(error)       // is told what ends the connection without a word
-	end    func()            // and this after that
+	in      io.Reader                        // what the client sends, without a look at the login
+	out     io.Writer                        // to the client
+	kind    string                           // of the principal, in PostgreSQL's message
+	user    string                           // who may log in; "" is nobody
+	anyone  bool                             // may log in, whatever user is
+	expired func(user, database string) bool // if not nil: what the pooler says of a login
+	parse   func(*loginCheck) (verdict, error)
+	denied  func(user string) // is called before the client is told
+	failed  func(error)       // is told what ends the connection without a word
+	end     func()            // and this after that
 
 	greeting *greeting   // of MySQL
 	refused  atomic.Bool // the client has been told
@@ -35,11 +38,12 @@ type loginCheck struct {
 
 // verdict is what to do with the first thing that the client has sent.
 type verdict struct {
-	size   int    // of what was looked at
-	user   string // who wants to log in, unless one of the next two is there
-	pass   bool   // this is no login
-	answer []byte // the server's, to something that comes before a login; it is not passed on
-	refuse func(user string) []byte
+	size     int    // of what was looked at
+	user     string // who wants to log in, unless one of the next two is there
+	database string // of PostgreSQL
+	pass     bool   // this is no login
+	answer   []byte // the server's, to something that comes before a login; it is not passed on
+	refuse   func(user string) []byte
 }
 
 // What bounds a login's first packet. PostgreSQL has 10,000 for that; MySQL takes
@@ -57,18 +61,24 @@ func (e *sizeError) Error() string {
 }
 
 // checkLogin returns what looks at the login of a connection, or nil unless the
-// client's token has a principal and the engine has IAM login.
+// client's token has a principal, or the instance a pooler, and the engine has
+// IAM login.
 func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *loginCheck {
 	principal := p.server.Principals[token]
-	if token == "" || principal == "" {
+	postgres := strings.HasPrefix(p.cfg.DatabaseVersion, "POSTGRES")
+	pooler := p.cfg.Pooler
+	if !postgres {
+		pooler = nil
+	}
+	if token == "" || principal == "" && pooler == nil {
 		return nil
 	}
-	check := &loginCheck{in: in, out: out, kind: "user", user: cloudsqlconn.FormatIAMUser(p.cfg.DatabaseVersion, principal)}
+	check := &loginCheck{in: in, out: out, kind: "user", anyone: principal == "", user: cloudsqlconn.FormatIAMUser(p.cfg.DatabaseVersion, principal)}
 	if strings.HasSuffix(principal, ".gserviceaccount.com") {
 		check.kind = "service account"
 	}
 	switch {
-	case strings.HasPrefix(p.cfg.DatabaseVersion, "POSTGRES"):
+	case postgres:
 		check.parse = (*loginCheck).postgres
 	case strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL"):
 		check.parse = (*loginCheck).mysql
@@ -78,6 +88,15 @@ func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *
 	}
 	if p.cfg.IAMUsers != nil && !slices.Contains(p.cfg.IAMUsers, principal) {
 		check.user = ""
+	}
+	if pooler != nil {
+		check.expired = func(user, database string) bool {
+			expired := p.pooled(user, database, token)
+			if expired {
+				p.logInfo("login refused: the pooler's token has expired", "client", l.raw.RemoteAddr(), "user", user, "database", database)
+			}
+			return expired
+		}
 	}
 	check.denied = func(user string) {
 		p.count(&p.counts.Denied)
@@ -121,16 +140,25 @@ func (l *loginCheck) look() error {
 			if _, err := l.out.Write(v.answer); err != nil {
 				return err
 			}
-		case v.pass || v.user == l.user && l.user != "":
+		case v.pass:
 			l.passed = true
-		default:
+		case !l.anyone && (v.user != l.user || l.user == ""):
 			l.denied(v.user)
-			_, _ = l.out.Write(v.refuse(v.user))
-			l.refused.Store(true)
-			l.end()
+			l.refuse(v.refuse(v.user))
+		case l.expired != nil && l.expired(v.user, v.database):
+			l.refuse(poolerRefusal(v.user))
+		default:
+			l.passed = true
 		}
 	}
 	return nil
+}
+
+// refuse tells the client, and ends the connection.
+func (l *loginCheck) refuse(answer []byte) {
+	_, _ = l.out.Write(answer)
+	l.refused.Store(true)
+	l.end()
 }
 
 // need reads until n bytes are there.
@@ -182,22 +210,26 @@ func (l *loginCheck) postgres() (v verdict, err error) {
 	case postgresCancel:
 		v.pass = true
 	default:
-		v.user = postgresUser(l.ahead[8:v.size])
+		v.user, v.database = postgresLogin(l.ahead[8:v.size])
 	}
 	return v, nil
 }
 
-// postgresUser returns the user in the parameters of a StartupMessage. As in a
-// real server, the last one counts.
-func postgresUser(parameters []byte) (user string) {
+// postgresLogin returns the user and the database in the parameters of a
+// StartupMessage. As in a real server, the last ones count, and the database has
+// the user's name by default.
+func postgresLogin(parameters []byte) (user, database string) {
 	for {
 		name, rest, ok := bytes.Cut(parameters, []byte{0})
 		value, rest, ok2 := bytes.Cut(rest, []byte{0})
 		if !ok || !ok2 || len(name) == 0 {
-			return user
+			return user, cmp.Or(database, user)
 		}
-		if string(name) == "user" {
+		switch string(name) {
+		case "user":
 			user = string(value)
+		case "database":
+			database = string(value)
 		}
 		parameters = rest
 	}
@@ -205,7 +237,11 @@ func postgresUser(parameters []byte) (user string) {
 
 // postgresDenial is an ErrorResponse.
 func postgresDenial(kind, user string) []byte {
-	fields := "SFATAL\x00VFATAL\x00C28000\x00MCloud SQL IAM " + kind + ` authentication failed for user "` + clean(user) + "\"\x00\x00"
+	return postgresFatal("28000", "Cloud SQL IAM "+kind+` authentication failed for user "`+clean(user)+`"`)
+}
+
+func postgresFatal(state, message string) []byte {
+	fields := "SFATAL\x00VFATAL\x00C" + state + "\x00M" + message + "\x00\x00"
 	return append(binary.BigEndian.AppendUint32([]byte("E"), uint32(4+len(fields))), fields...)
 }
 

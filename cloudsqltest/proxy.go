@@ -29,8 +29,11 @@ type Proxy struct {
 	pool   *Proxy   // if this is a node: what has the certificates
 	node   string   // its name
 
+	entering sync.Mutex // held while the state changes; comes before all others
+
 	mu          sync.Mutex                     // guards everything below; a node's comes before its pool's
 	addrs       map[cloudsqlconn.IPType]string // written with Server.mu held, too
+	state       State                          // of a node: its pool's counts
 	behavior    Behavior
 	streamFault *StreamFault
 	behaveFor   int // connections until the behaviour ends; 0 for ever
@@ -48,6 +51,7 @@ type Proxy struct {
 	ended       bool                      // deleted, or the Server is closed
 	counts      Counts
 	told        []ClientMetadata
+	kept        map[pooledLogin]pooledToken // by the pooler
 }
 
 // run is what goes on between Start and Stop.
@@ -62,6 +66,7 @@ func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
 		server:      s,
 		name:        n,
 		cfg:         cfg.withDefaults(n.Region()),
+		state:       Runnable,
 		certTTL:     cfg.CertTTL,
 		alterServer: cfg.AlterServerCert,
 		alterClient: cfg.AlterClientCert,
@@ -154,8 +159,8 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 // cuts the open ones in an orderly way, and returns when all of them have ended
 // and all Handlers have returned.
 // What keeps it waiting for more than five seconds is logged. It must not be
-// called from a Handler. The Admin API goes on as before; what it says of an
-// instance that an administrator has stopped is a [Fault] with the Status 400.
+// called from a Handler. The Admin API goes on as before: it knows nothing of a
+// crash. See [Proxy.SetState] for an instance that an administrator has stopped.
 func (p *Proxy) Stop() {
 	wait := p.halt(false)
 	defer complain("Stop", p.blame)()
@@ -195,8 +200,8 @@ func (p *Proxy) haltOne(forGood bool) *run {
 }
 
 // Start undoes Stop, for all nodes of a read pool. The instance keeps its CAs
-// and addresses. It does nothing if the instance is deleted, or the Server
-// closed.
+// and addresses. It does nothing if the instance is deleted or not [Runnable], or
+// the Server closed.
 func (p *Proxy) Start() {
 	for _, p := range p.all() {
 		p.startOne()
@@ -206,7 +211,7 @@ func (p *Proxy) Start() {
 func (p *Proxy) startOne() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.run.stopped && !p.ended {
+	if p.run.stopped && !p.ended && p.runsLocked() {
 		p.run = &run{listeners: p.listen()}
 		p.serveLocked()
 	}

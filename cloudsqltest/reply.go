@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // reply is an answer of the Admin API.
@@ -24,6 +26,21 @@ func errorReply(code int, message, reason string) *reply {
 		a.header.Set("WWW-Authenticate", `Bearer realm="https://accounts.google.com/", error="invalid_token"`)
 	}
 	return a
+}
+
+// badRequestReply has no reason: Cloud SQL gives none.
+func badRequestReply(message string) *reply {
+	return errorReply(http.StatusBadRequest, message, "")
+}
+
+// forbiddenReply is Cloud SQL's refusal for want of a role, as it is today.
+func forbiddenReply(req *Request) *reply {
+	permission := "cloudsql.instances.get"
+	if req.Call == GenerateEphemeralCert {
+		permission = "cloudsql.instances.connect"
+	}
+	instance := req.Instance[strings.LastIndex(req.Instance, ":")+1:]
+	return errorReply(http.StatusForbidden, "boss::NOT_AUTHORIZED: Not authorized to access resource. Possibly missing permission "+permission+" on resource instances/"+instance+".", "forbidden")
 }
 
 func jsonHeader() http.Header {
@@ -50,8 +67,13 @@ var statusNames = map[int]string{
 	http.StatusGatewayTimeout:      "DEADLINE_EXCEEDED",
 }
 
+// reasons are those that Cloud SQL itself gives. Its envelopes have no status:
+// those with one come from what stands before all of Google's APIs.
+var reasons = []string{"", "forbidden", "instanceDoesNotExist", "invalidState", "notAuthorized"}
+
 // ErrorBody returns the API's error envelope, as the Body of a [Fault]. The
-// reason is a word such as "notAuthorized" or "rateLimitExceeded".
+// reason is a word such as "invalidState" or "rateLimitExceeded", or empty: then
+// the envelope has a code and a message only, as Cloud SQL's with the code 400.
 func ErrorBody(code int, message, reason string) string {
 	type detail struct {
 		Message string `json:"message"`
@@ -62,12 +84,16 @@ func ErrorBody(code int, message, reason string) string {
 		Error struct {
 			Code    int      `json:"code"`
 			Message string   `json:"message"`
-			Errors  []detail `json:"errors"`
+			Errors  []detail `json:"errors,omitempty"`
 			Status  string   `json:"status,omitempty"`
 		} `json:"error"`
 	}
 	envelope.Error.Code, envelope.Error.Message = code, message
-	envelope.Error.Errors = []detail{{message, "global", reason}}
-	envelope.Error.Status = statusNames[code]
+	if reason != "" {
+		envelope.Error.Errors = []detail{{message, "global", reason}}
+	}
+	if !slices.Contains(reasons, reason) {
+		envelope.Error.Status = statusNames[code]
+	}
 	return string(must(json.MarshalIndent(envelope, "", "  ")))
 }

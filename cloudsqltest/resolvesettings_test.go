@@ -35,7 +35,7 @@ func TestDNSNameLeadsToTheSettingsOfItsInstance(t *testing.T) {
 
 func TestUnknownDNSNamesAreNotFound(t *testing.T) {
 	inMemory(t, cloudsqltest.Instance{DNSNames: []string{instanceDNSName}}, func(t *testing.T, c *client) {
-		const noInstance = "404 The Cloud SQL instance does not exist. NOT_FOUND instanceDoesNotExist"
+		const noInstance = "404 The Cloud SQL instance does not exist. instanceDoesNotExist"
 		const notFound = "404 Not Found NOT_FOUND notFound"
 		for _, tt := range []struct{ method, path, want string }{
 			{"GET", "europe-west1/dns/other." + instanceDNSName + ":resolveConnectSettings", noInstance},

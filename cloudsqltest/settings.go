@@ -1,6 +1,9 @@
 package cloudsqltest
 
 import (
+	"encoding/json"
+	"strings"
+
 	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -21,13 +24,26 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 		NodeCount:       int64(len(nodes)),
 		ServerCaMode:    string(p.cfg.CAMode),
 		ServerCaCert:    p.serverCACertLocked(),
-		IpAddresses:     []*sqladmin.IpMapping{{Type: "OUTGOING", IpAddress: "127.3.0.1"}},
 	}
 	s.MdxProtocolSupport = p.cfg.MetadataExchange.protocolSupport()
-	s.IpAddresses = append(s.IpAddresses, ipMappings(p.addrs)...)
+	if list := ipMappings(p.addrs); list != nil || p.addrs[cloudsqlconn.PSC] == "" {
+		s.IpAddresses = append([]*sqladmin.IpMapping{{Type: "OUTGOING", IpAddress: "127.3.0.1"}}, list...)
+	}
 	s.PscEnabled = p.addrs[cloudsqlconn.PSC] != ""
 	s.DnsName, s.DnsNames = dnsNameMappings(p.cfg.DNSNames, p.addrs)
 	return s
+}
+
+// settingsReply is the answer to connectSettings, altered if that was asked for.
+func (p *Proxy) settingsReply() *reply {
+	s := p.settings()
+	if p.cfg.AlterSettings == nil {
+		return jsonReply(s)
+	}
+	fields := map[string]any{}
+	must(0, json.Unmarshal(must(json.Marshal(s)), &fields))
+	p.cfg.AlterSettings(fields)
+	return jsonReply(fields)
 }
 
 // ipMappings are the IP addresses in the metadata that can be dialled.
@@ -42,16 +58,38 @@ func ipMappings(addrs map[cloudsqlconn.IPType]string) (list []*sqladmin.IpMappin
 }
 
 // dnsNameMappings are the DNS names in the metadata, and the one that stands in
-// the older field for one name only.
+// the older field for one name only: there is none there for private services
+// access.
 func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsName string, list []*sqladmin.DnsNameMapping) {
 	for _, name := range names {
-		list = append(list, &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"})
+		one := dnsNameMapping(name)
+		list = append(list, one)
+		if dnsName == "" && one.ConnectionType != privateServices {
+			dnsName = name
+		}
 	}
 	if psc := hostKey(addrs[cloudsqlconn.PSC]); psc != "" {
 		dnsName = psc + "."
 		list = append(list, &sqladmin.DnsNameMapping{Name: dnsName, ConnectionType: "PRIVATE_SERVICE_CONNECT", DnsScope: "INSTANCE", RecordManager: "CUSTOMER"})
-	} else if len(names) > 0 {
-		dnsName = names[0]
 	}
 	return dnsName, list
+}
+
+const privateServices = "PRIVATE_SERVICES_ACCESS"
+
+// dnsNameMapping tells what a name is by its last labels, and by the region
+// "global", which is that of write endpoints.
+func dnsNameMapping(name string) *sqladmin.DnsNameMapping {
+	m := &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"}
+	host := hostKey(name)
+	switch {
+	case strings.HasSuffix(host, ".sql-psa.goog"):
+		m.ConnectionType = privateServices
+	case strings.HasSuffix(host, ".sql-psc.goog"):
+		m.ConnectionType = "PRIVATE_SERVICE_CONNECT"
+	}
+	if strings.Contains(host, ".global.") {
+		m.DnsScope = "CLUSTER"
+	}
+	return m
 }

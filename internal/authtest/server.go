@@ -46,6 +46,28 @@ type Failure struct {
 	Body   string // the request itself, secrets and all, if empty
 }
 
+// GKE makes the metadata server refuse tokens as GKE's does: it passes IAM's
+// refusal on as plain text. The code is 403, without a binding of the Kubernetes
+// account to the service account, or 404, without such a service account. It is
+// for Fail.
+func GKE(code int) func(*http.Request) *Failure {
+	text := "Unable to generate access token; IAM returned 404 Not Found: Not found; Gaia id not found for email " + Account + "\n"
+	if code == http.StatusForbidden {
+		text = "Unable to generate access token; IAM returned 403 Forbidden: Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).\n" +
+			"This error could be caused by a missing IAM policy binding on the target IAM service account.\n" +
+			"For more information, refer to the Workload Identity documentation:\n" +
+			"\thttps://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity#authenticating_to\n\n"
+	}
+	return func(r *http.Request) *Failure {
+		if r.URL.Path != metadataToken {
+			return nil
+		}
+		return &Failure{code, http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Metadata-Flavor": {"Google"}}, text}
+	}
+}
+
+const metadataToken = "/computeMetadata/v1/instance/service-accounts/default/token"
+
 // Server is the servers. Its fields may be changed before the first request.
 type Server struct {
 	*httptest.Server
@@ -158,7 +180,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, subjectToken)
 	case path == "/computeMetadata/v1/universe/universe-domain" && s.Universe != "":
 		_, _ = io.WriteString(w, s.Universe)
-	case path == "/computeMetadata/v1/instance/service-accounts/default/token" && r.Header.Get("Metadata-Flavor") == "Google":
+	case path == metadataToken && r.Header.Get("Metadata-Flavor") == "Google":
 		s.give(w, Call{Who: "metadata", Scope: r.URL.Query().Get("scopes")})
 	case path == "/computeMetadata/v1/instance/service-accounts/default/email":
 		_, _ = io.WriteString(w, Account)

@@ -87,6 +87,14 @@ var changes = map[string]func(e *emulator, i *running, body []byte) (any, error)
 		i.behave(b, max(what.Connections, 0))
 		return i.status(), nil
 	},
+	"state": func(_ *emulator, i *running, body []byte) (any, error) {
+		var what struct{ State string }
+		if err := decode(body, &what); err != nil {
+			return nil, err
+		}
+		err := i.enter(what.State)
+		return i.status(), err
+	},
 	"server-certificate": func(_ *emulator, i *running, body []byte) (any, error) {
 		var what struct{ Is string }
 		if err := decode(body, &what); err != nil {

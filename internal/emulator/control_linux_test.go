@@ -68,6 +68,23 @@ func TestInstancesChangeWhileTheEmulatorRuns(t *testing.T) {
 	}
 	wantEcho(t, d, defaultInstance)
 
+	if s := p.change("POST", path+"/state", `{"state": "suspended"}`); s.Listening || s.State != "SUSPENDED" {
+		t.Errorf("suspended: got %+v", s)
+	}
+	if _, html := p.call("GET", "/", ""); !strings.Contains(html, ">SUSPENDED<") {
+		t.Errorf("the page does not show the state:\n%s", html)
+	}
+	if _, err := p.dialer().Dial(t.Context(), defaultInstance); err == nil || !strings.Contains(err.Error(), "invalidState") {
+		t.Errorf("Dial of a suspended instance: %v", err)
+	}
+	if code, _ := p.call("POST", path+"/state", `{"state": "asleep"}`); code != 400 {
+		t.Errorf("status %d for a state that does not exist", code)
+	}
+	if s := p.change("POST", path+"/state", `{"state": "RUNNABLE"}`); !s.Listening || s.State != "" {
+		t.Errorf("runnable again: got %+v", s)
+	}
+	wantEcho(t, d, defaultInstance)
+
 	p.change("POST", path+"/rotate-server-ca", "")
 	p.change("POST", path+"/rotate-client-ca", "")
 	wantEcho(t, d, defaultInstance)

@@ -25,6 +25,7 @@ type status struct {
 	Counts    counts            `json:"counts"`
 
 	// What was switched on; empty if it is as by default.
+	State             string `json:"state,omitempty"`
 	Behavior          string `json:"behavior,omitempty"`
 	Connections       int    `json:"connections,omitempty"` // that the behaviour is still for; 0: all
 	ServerCertificate string `json:"serverCertificate,omitempty"`

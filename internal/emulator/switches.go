@@ -1,6 +1,9 @@
 package emulator
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +28,14 @@ func (i *running) behave(b cloudsqltest.Behavior, n int) {
 		i.on.until = i.Accepted() + n
 	}
 	i.SetBehaviorFor(n, b)
+}
+
+func (i *running) enter(state string) error {
+	to := cloudsqltest.State(strings.ToUpper(state))
+	if all := cloudsqltest.States(); !slices.Contains(all, to) {
+		return fmt.Errorf("unknown state %q; want one of %v", state, all)
+	}
+	return attempt(func() { i.SetState(to) })
 }
 
 func (i *running) alterServerCert(is string) error {
@@ -53,6 +64,9 @@ func (i *running) show(s *status) {
 	left := max(i.on.until-i.Accepted(), 0)
 	if i.on.behavior != cloudsqltest.Healthy && (left > 0 || i.on.until == 0) {
 		s.Behavior, s.Connections = i.on.behavior.String(), left
+	}
+	if state := i.State(); state != cloudsqltest.Runnable {
+		s.State = string(state)
 	}
 	if i.on.serverCert != "good" {
 		s.ServerCertificate = i.on.serverCert

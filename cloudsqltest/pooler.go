@@ -1,0 +1,57 @@
+package cloudsqltest
+
+import "time"
+
+// Pooler is managed connection pooling with IAM login. For each user and
+// database it keeps the token that it has seen last, in the certificate of
+// whoever has logged in. A login is held against the token from before, and its
+// own is kept from then on, whatever comes of it: once the one from before has
+// expired, the login is refused with SQLSTATE 08P01, and the next is good if that
+// one's token was. A client that logs in after each refresh of its certificate,
+// while the token from before is good, never meets this.
+//
+// Connections are neither shared nor limited: each has one to the backend of its
+// own. The text of the refusal is the kit's.
+type Pooler struct {
+	// Expiry tells when a token expires. It is called once for each login, from
+	// many goroutines at once. Default: an hour after the pooler has first seen
+	// it for the user and the database.
+	Expiry func(token string) time.Time
+}
+
+type pooledLogin struct{ user, database string }
+
+type pooledToken struct {
+	token  string
+	expiry time.Time
+}
+
+// pooled keeps the token of a login, and reports whether the one from before had
+// expired.
+func (p *Proxy) pooled(user, database, token string) (expired bool) {
+	now := time.Now()
+	next := pooledToken{token, now.Add(time.Hour)}
+	if f := p.cfg.Pooler.Expiry; f != nil {
+		next.expiry = f(token)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := pooledLogin{user, database}
+	before, known := p.kept[key]
+	if known && before.token == token && p.cfg.Pooler.Expiry == nil {
+		next.expiry = before.expiry
+	}
+	if p.kept == nil {
+		p.kept = map[pooledLogin]pooledToken{}
+	}
+	p.kept[key] = next
+	if expired = known && !now.Before(before.expiry); expired {
+		p.counts.Expired++
+	}
+	return expired
+}
+
+// poolerRefusal is an ErrorResponse.
+func poolerRefusal(user string) []byte {
+	return postgresFatal("08P01", `the pooler's IAM token for user "`+clean(user)+`" has expired`)
+}

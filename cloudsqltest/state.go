@@ -1,0 +1,77 @@
+package cloudsqltest
+
+import (
+	"net/http"
+	"slices"
+)
+
+// State is the state of an instance. Cloud SQL's clients see but two things of
+// it: whether the instance answers, and what the Admin API says when asked.
+type State string
+
+// The states of an instance, by the Admin API's names where it has one. It has
+// none for instances that an administrator has stopped, and for those that
+// start again.
+const (
+	Runnable    State = "RUNNABLE"
+	Stopped     State = "STOPPED"
+	Starting    State = "STARTING"
+	Suspended   State = "SUSPENDED"
+	Maintenance State = "MAINTENANCE"
+)
+
+// States returns all states, that of a new instance first.
+func States() []State { return []State{Runnable, Stopped, Starting, Suspended, Maintenance} }
+
+// State returns the state of the instance. It is not changed by Stop and Start.
+func (p *Proxy) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// SetState makes the instance what an administrator, or Cloud SQL, can make of
+// it. While it is not [Runnable], the Admin API answers its calls about the
+// instance with 409, invalidState, and the instance refuses connections: as
+// [Proxy.Stop] does, which SetState calls, and Start changes nothing. With
+// Runnable it starts again. SetState panics if there is no such state. It must
+// not be called from a Handler.
+func (p *Proxy) SetState(to State) {
+	if !slices.Contains(States(), to) {
+		panic("cloudsqltest: SetState: no such state: " + string(to))
+	}
+	wait := p.enter(to)
+	defer complain("SetState", p.blame)()
+	wait()
+}
+
+func (p *Proxy) enter(to State) (wait func()) {
+	p.entering.Lock() // or Stop of one call could follow Start of a later one
+	defer p.entering.Unlock()
+	p.mu.Lock()
+	p.state = to
+	p.mu.Unlock()
+	if to == Runnable {
+		p.Start()
+		return func() {}
+	}
+	return p.halt(false)
+}
+
+// runsLocked reports whether the state, of the pool for a node, lets the
+// instance listen.
+func (p *Proxy) runsLocked() bool {
+	if p.pool == nil {
+		return p.state == Runnable
+	}
+	return p.pool.State() == Runnable // its lock comes after that of the node
+}
+
+// stateReply is what the API says of an instance that is not Runnable.
+func stateReply(state State) *reply {
+	text := "The instance or operation is not in an appropriate state to handle the request."
+	if state == Suspended {
+		text += " Instance state: SUSPENDED."
+	}
+	return errorReply(http.StatusConflict, text, "invalidState")
+}
