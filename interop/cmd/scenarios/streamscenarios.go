@@ -173,7 +173,7 @@ func manyConnections(w *streamWorld) string {
 }
 
 func refusedAtOnce(w *streamWorld) string {
-	w.proxy.SetStreamFault(&cloudsqltest.StreamFault{Times: 20, Status: cloudsqltest.StreamStatus(codes.ResourceExhausted, "busy", "", 0)})
+	w.proxy.SetStreamFault(&cloudsqltest.StreamFault{Status: cloudsqltest.StreamStatus(codes.ResourceExhausted, "busy", "", 0)})
 	began := time.Now()
 	return within(100*time.Second, func() string {
 		var wg sync.WaitGroup
@@ -186,6 +186,7 @@ func refusedAtOnce(w *streamWorld) string {
 			})
 		}
 		wg.Wait()
+		w.proxy.SetStreamFault(nil)
 		for failed := 0; ; failed++ {
 			c, err := w.dial(time.Minute)
 			if err == nil {
