@@ -174,8 +174,6 @@ func (c *Conn) begin(conn net.Conn) bool {
 func (c *Conn) wrote(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.idle)
-	c.idle = nil
 	c.written += int64(len(b))
 	switch {
 	case c.state == settled:
@@ -184,6 +182,8 @@ func (c *Conn) wrote(b []byte) {
 	default:
 		c.kept = append(c.kept, b...)
 	}
+	close(c.idle)
+	c.idle = nil
 }
 
 // settle says that something has come over conn.
@@ -210,20 +210,17 @@ func (c *Conn) leads(conn net.Conn, err error) bool {
 		return true
 	case c.state == settled || !c.way.Refused(err):
 		return false
-	case c.written > Most:
-		c.state, c.err = settled, &TooMuchError{Written: c.written, Err: err}
-		return true
 	}
 	c.state, c.switched = switching, make(chan struct{})
-	if failed := c.way.Go(c.change); failed != nil {
+	if failed := c.way.Go(func() { c.change(err) }); failed != nil {
 		c.state, c.err = settled, fmt.Errorf("%w; another way cannot be taken any more: %w", err, failed)
 		close(c.switched)
 	}
 	return true
 }
 
-// change puts the second connection in the place of the first.
-func (c *Conn) change() {
+// change puts the second connection in the place of the first, which is refused.
+func (c *Conn) change(refusal error) {
 	_ = c.Current().Close() // it has said why it is refused; a Write ends
 	c.mu.Lock()
 	idle := c.idle
@@ -231,13 +228,21 @@ func (c *Conn) change() {
 	if idle != nil {
 		<-idle
 	}
-	second, err := c.way.Open(c.ctx, c.kept) // to which nothing is added any more
+	second, err := c.second(refusal) // there are no Writes any more
 	for ended := false; !c.changed(second, ended, err); ended = true {
 		err = closeWrite(second)
 	}
 	if second != nil && c.Current() != second {
 		_ = second.Close()
 	}
+}
+
+// second opens the second connection, if all that was written is kept.
+func (c *Conn) second(refusal error) (net.Conn, error) {
+	if c.written > Most {
+		return nil, &TooMuchError{Written: c.written, Err: refusal}
+	}
+	return c.way.Open(c.ctx, c.kept)
 }
 
 // changed ends the switch to the second connection, which has been told the end
@@ -323,16 +328,17 @@ func closeWrite(conn net.Conn) error {
 func (c *Conn) Close() error {
 	c.close()
 	c.mu.Lock()
-	closed, conn, st := c.closed, c.conn, c.state
+	closed, conn, gone := c.closed, c.conn, c.state == switching || c.err != nil
 	c.closed = true
 	c.mu.Unlock()
-	switch {
-	case closed:
+	if closed {
 		return net.ErrClosed
-	case st == switching:
-		return nil // the first is closed, and a second will be
 	}
-	return conn.Close()
+	err := conn.Close()
+	if gone {
+		return nil // it may have been closed by the switch, as the second will be
+	}
+	return err
 }
 
 // LocalAddr returns that of the connection in use.
