@@ -312,7 +312,13 @@ func (c *Conn) CloseWrite() error {
 	if st == switching || err != nil {
 		return err
 	}
-	return closeWrite(conn)
+	ended := closeWrite(conn)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st == asking && (c.state == switching || c.conn != conn) {
+		return nil // the second is told, whatever the first says
+	}
+	return ended
 }
 
 func closeWrite(conn net.Conn) error {

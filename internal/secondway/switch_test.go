@@ -3,6 +3,7 @@ package secondway_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -84,6 +85,34 @@ func TestWhatAWriteInProgressHasWrittenIsWrittenAgain(t *testing.T) {
 		w.refuse()
 		w.wantRead(w.second, all)
 		w.wantError(<-written, nil)
+		_, _ = w.second.Write([]byte("y"))
+		w.wantError(<-done, nil)
+	})
+}
+
+// CloseWrite waits for the switch that has begun since it looked.
+func (c *stalled) CloseWrite() error {
+	if c.takes > 0 {
+		return c.refusable.CloseWrite()
+	}
+	<-c.closed
+	return net.ErrClosed
+}
+
+// The end of Writes that met the beginning of the switch failed, though the second
+// connection was told of it. Serve ends both connections then.
+func TestTheEndOfWritesSucceedsBesideTheSwitch(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.stall(0)
+		ended := make(chan error, 1)
+		go func() { ended <- w.conn.CloseWrite() }()
+		synctest.Wait()
+		done := w.reading()
+		w.refuse()
+		w.wantError(<-ended, nil)
+		if b, err := io.ReadAll(w.second); len(b) > 0 || err != nil {
+			t.Errorf("the second got %q, %v", b, err)
+		}
 		_, _ = w.second.Write([]byte("y"))
 		w.wantError(<-done, nil)
 	})
