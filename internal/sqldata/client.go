@@ -14,7 +14,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -76,13 +75,10 @@ func (c *Client) Open(ctx context.Context, s wire.Session, r *Route) (*Conn, err
 		if err != nil {
 			return nil, err
 		}
-		conn, err := c.open(ctx, s, header, r)
+		conn, err := c.open(ctx, s, header, token, r)
 		refused, ok := errors.AsType[*StatusError](err)
 		if ok && refused.Code == codes.Unauthenticated && !replaced && c.cfg.Replace != nil && c.cfg.Replace(token) {
 			continue
-		}
-		if ok && token != "" { // a server can echo what was sent to it
-			refused.Message = strings.ReplaceAll(refused.Message, token, "[token]")
 		}
 		return conn, err
 	}

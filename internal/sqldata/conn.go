@@ -46,6 +46,7 @@ type Conn struct {
 	cancel  context.CancelFunc // ends the stream
 	release func(error)        // gives the stream's place back, and says how it has ended; may be called again
 	name    string             // of the instance
+	token   string             // that has authorised the stream
 
 	mu     sync.Mutex // guards everything below; never held over a call of stream
 	closed bool
@@ -61,6 +62,7 @@ type Conn struct {
 	err       error         // how the stream has ended, after what has arrived
 	first     chan struct{} // closed at the first message, or the end; then nil
 	answered  bool          // the first message has come
+	heard     bool          // data has come
 	readBy    deadline
 
 	writable sync.Cond     // something that a Write waits for has changed
@@ -77,8 +79,8 @@ var _ net.Conn = (*Conn)(nil)
 
 // newConn returns a connection over a stream whose session has been started.
 // release is called once the stream has ended.
-func newConn(stream grpc.ClientStream, cancel context.CancelFunc, release func(error), name string) *Conn {
-	c := &Conn{stream: stream, cancel: cancel, release: release, name: name, first: make(chan struct{})}
+func newConn(stream grpc.ClientStream, cancel context.CancelFunc, release func(error), name, token string) *Conn {
+	c := &Conn{stream: stream, cancel: cancel, release: release, name: name, token: token, first: make(chan struct{})}
 	c.readable.L, c.writable.L, c.drained.L = &c.mu, &c.mu, &c.mu
 	return c
 }
@@ -88,6 +90,13 @@ func (c *Conn) Answered() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.answered
+}
+
+// Heard reports whether the database has sent anything, read or not.
+func (c *Conn) Heard() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard
 }
 
 // Read reads what the database has sent. Its error is io.EOF at the end of the
@@ -159,6 +168,7 @@ func (c *Conn) received(m *wire.Response, err error) bool {
 		c.endLocked(terminated(m.Terminate))
 	case m.Data != nil && m.Data.Len() > 0:
 		c.flowing = m.Data.Len() >= largeMessage
+		c.heard = true
 		c.arrived = append(c.arrived, m.Data)
 		c.unread += m.Data.Len()
 	}
@@ -189,6 +199,7 @@ func (c *Conn) discardLocked() {
 
 // endLocked is told how the stream has ended.
 func (c *Conn) endLocked(err error) {
+	err = hide(c.token, err)
 	c.err = err
 	if c.grace != nil {
 		c.grace.Stop()
@@ -226,7 +237,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 func (c *Conn) roomLocked() bool { return c.next == nil || c.next.Data.Room() > 0 }
 
 // addLocked adds a piece of b to the next message, which waits for the one that
-// is being sent, or begins it. It returns how long the piece is.
+// is being sent, or begins it. It returns how long the piece is: 0 if the end has
+// been sent meanwhile.
 func (c *Conn) addLocked(b []byte) int {
 	if c.next != nil {
 		return c.next.Data.Append(b)
@@ -234,6 +246,9 @@ func (c *Conn) addLocked(b []byte) int {
 	c.mu.Unlock() // nobody else fills c.next
 	m, n := wire.NewRequest(b)
 	c.mu.Lock()
+	if c.ended {
+		return 0
+	}
 	c.next = m
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,29 @@ func TestSmallWritesThatWaitBecomeOneMessage(t *testing.T) {
 		}
 		if most != wire.MaxChunk {
 			t.Errorf("the largest message has %d bytes, want %d", most, wire.MaxChunk)
+		}
+	})
+}
+
+// The end of Writes was sent in front of a Write in progress now and then: its
+// bytes were lost, though the Write had succeeded, and the connection failed with
+// "SendMsg called after CloseSend".
+func TestCloseWriteBesideAWriteEndsNothingElse(t *testing.T) {
+	t.Parallel()
+	inWorld(t, echo, func(w *world) {
+		data := make([]byte, wire.MaxChunk)
+		for range 300 {
+			c := w.connect()
+			var n int
+			var wg sync.WaitGroup
+			wg.Go(func() { n, _ = c.Write(data) })
+			wg.Go(func() { _ = c.CloseWrite() })
+			got, err := io.ReadAll(c)
+			wg.Wait()
+			if err != nil || len(got) != n {
+				t.Errorf("%d bytes came back of %d, %v", len(got), n, err)
+			}
+			_ = c.Close()
 		}
 	})
 }

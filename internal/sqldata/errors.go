@@ -89,6 +89,17 @@ func tooManyPings(err error) bool {
 	return ok && e.Code == codes.Unavailable && strings.Contains(e.Message, "too_many_pings")
 }
 
+// hide returns err without the token: a server can echo what was sent to it.
+func hide(token string, err error) error {
+	e, ok := err.(*StatusError) //nolint:errorlint // that of a stream is not wrapped
+	if !ok || token == "" || !strings.Contains(e.status.Message(), token) {
+		return err
+	}
+	s := e.status.Proto() // a copy
+	s.Message = strings.ReplaceAll(s.GetMessage(), token, "[token]")
+	return newStatusError(status.FromProto(s))
+}
+
 // Error is one line: the code, as gRPC spells it, and the text.
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("%v: %s", e.Code, e.Message)

@@ -48,7 +48,8 @@ const (
 type pool struct {
 	route *Route
 	links []*link
-	most  int // streams on one of them
+	most  int       // streams on one of them
+	until time.Time // the server counts as allowing fewer than maxStreams
 }
 
 // link is an HTTP/2 connection, and those that take its place.
@@ -77,7 +78,10 @@ func (c *Client) take(r *Route, beside *attempt) (*link, error) {
 	}
 	p := c.pools[r]
 	if p == nil {
-		p = &pool{route: r, most: maxStreams}
+		p = &pool{route: r}
+	}
+	if time.Now().After(p.until) {
+		p.most = maxStreams
 	}
 	var (
 		taken *link
@@ -199,11 +203,12 @@ func (c *heardConn) Read(b []byte) (int, error) {
 func (l *link) ready() bool { return l.cc.GetState() == connectivity.Ready }
 
 // full is told that a link has no stream for a place that was taken: the server
-// allows fewer than maxStreams.
+// allows fewer than maxStreams. That is believed for as long as links last.
 func (c *Client) full(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.pool.most = min(l.pool.most, max(l.open, 1))
+	l.pool.until = time.Now().Add(lifetime)
 }
 
 // opened is told that there is a stream for a place.

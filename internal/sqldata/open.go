@@ -27,10 +27,12 @@ type attempt struct {
 	link   *link
 	began  time.Time
 	heard  int64              // by the link, before
+	token  string             // that authorises it
 	cancel context.CancelFunc // ends the stream
 
 	conn  *Conn // nil: there is no stream yet
 	looks int
+	waits int // looks at a link that stands, and has no stream
 
 	// guarded by Client.mu
 	open bool // there is a stream
@@ -47,7 +49,7 @@ type event struct {
 
 // open opens a stream. It makes a second attempt, over another link, if the first
 // one has no place, or may be dead.
-func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r *Route) (*Conn, error) {
+func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, token string, r *Route) (*Conn, error) {
 	var (
 		attempts []*attempt
 		won      *attempt
@@ -71,7 +73,7 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r
 			return err
 		}
 		streamCtx, cancel := context.WithCancel(metadata.NewOutgoingContext(context.Background(), header))
-		a := &attempt{link: l, began: time.Now(), heard: l.heard.Load(), cancel: cancel}
+		a := &attempt{link: l, began: time.Now(), heard: l.heard.Load(), token: token, cancel: cancel}
 		attempts = append(attempts, a)
 		go a.run(streamCtx, s, events, done)
 		return nil
@@ -97,13 +99,16 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, r
 				attempts = slices.DeleteFunc(attempts, func(a *attempt) bool { return a == e.attempt })
 			}
 		case <-ticker.C:
-			a := attempts[len(attempts)-1]
-			switch a.looks++; {
-			case a.silent() && (a.alive() || c.terse.Load()):
-				c.terse.Store(true)
-				won = a
-				return won.conn, nil
-			case len(attempts) == 1 && failed == nil && c.stuck(a):
+			for i, a := range attempts {
+				a.looks++
+				last := i == len(attempts)-1
+				if a.silent() && (a.alive() || last && c.terse.Load()) {
+					c.terse.Store(true)
+					won = a
+					return won.conn, nil
+				}
+			}
+			if a := attempts[0]; len(attempts) == 1 && failed == nil && c.stuck(a) {
 				if err := begin(a); err != nil {
 					return nil, err
 				}
@@ -138,7 +143,7 @@ func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, 
 		}
 	}
 	if err != nil {
-		err = streamError(err)
+		err = hide(a.token, streamError(err))
 		if isLost(err) {
 			a.link.retire() // it waits before it connects again
 		}
@@ -146,7 +151,7 @@ func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, 
 		return
 	}
 	a.link.client.opened(a)
-	c := newConn(stream, a.cancel, a.ended, s.Name())
+	c := newConn(stream, a.cancel, a.ended, s.Name(), a.token)
 	events <- event{attempt: a, conn: c}
 	if err, heard := c.hear(done); heard {
 		events <- event{attempt: a, err: err}
@@ -190,6 +195,9 @@ func (a *attempt) alive() bool { return a.link.heard.Load() > a.heard }
 func (c *Client) stuck(a *attempt) bool {
 	switch {
 	case a.conn == nil && a.link.ready(): // the server allows no more streams
+		if a.waits++; a.waits < 2 {
+			return false // or the link has come to stand just now
+		}
 		c.full(a.link)
 		return true
 	case a.looks < patience:
