@@ -114,7 +114,7 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 	var refusal atomic.Pointer[error]
 	return eitherConn{secondway.New(stream, secondway.Way{
 		Refused: func(err error) bool {
-			if !unserved(err) {
+			if !unserved(err) || stream.Heard() {
 				return false
 			}
 			refusal.CompareAndSwap(nil, &err)

@@ -175,13 +175,14 @@ func (c *connector) coolDown(ctx context.Context) error {
 		}
 		left := time.Until(until)
 		deadline, bounded := ctx.Deadline()
-		if bounded && time.Until(deadline) <= left {
+		after := deadline.Sub(until) // of ctx
+		if bounded && after <= 0 {
 			return &coolingError{left: left, err: why}
 		}
 		// A burst that has waited must not come back as one.
 		spread := left/4 + time.Second
 		if bounded {
-			spread = min(spread, time.Until(deadline)-left)
+			spread = min(spread, after)
 		}
 		if !sleep(ctx, left+rand.N(spread)) {
 			return ended(ctx, &coolingError{left: time.Until(until), err: why})

@@ -57,22 +57,26 @@ var errNoToken = &admin.ConfigError{
 
 // openStream opens a stream to the instance n.
 func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfig) (*sqldata.Conn, error) {
-	client, r, err := d.service(ctx, dc)
-	if err != nil {
-		return nil, err
-	}
 	session := wire.NewSession(n.project, n.region, n.instance)
 	if iam {
 		session.AuthenticationType = wire.AutoIAM
 	}
-	conn, err := client.Open(ctx, session, &r.Route)
-	if errors.Is(err, sqldata.ErrClosed) {
-		err = ErrDialerClosed
+	for {
+		client, r, err := d.service(ctx, dc)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := client.Open(ctx, session, &r.Route)
+		switch {
+		case err == nil:
+			return conn, nil
+		case !errors.Is(err, sqldata.ErrClosed):
+			return nil, d.streamError(err, r)
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		}
+		// There is another client since, unless the Dialer is closed.
 	}
-	if err != nil {
-		return nil, d.streamError(err, r)
-	}
-	return conn, nil
 }
 
 // service returns the client of SQL Data, and the way to it that dc says.
