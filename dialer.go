@@ -185,7 +185,7 @@ func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) er
 	return d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
 		c.streams.unserved.Store(nil)
 		if dc.sqlData == SQLDataOnly {
-			_, err := d.admin.Token(ctx)
+			_, err := d.streamToken(ctx)
 			return err
 		}
 		_, err := c.cache.Get(ctx)

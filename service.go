@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
@@ -55,6 +57,15 @@ var errNoToken = &admin.ConfigError{
 	Hint:    "Say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use, with an HTTP client that adds none.",
 }
 
+// streamToken returns the token that authorises streams.
+func (d *Dialer) streamToken(ctx context.Context) (*oauth2.Token, error) {
+	tok, err := d.admin.Token(ctx)
+	if err == nil && tok == nil {
+		err = errNoToken
+	}
+	return tok, err
+}
+
 // openStream opens a stream to the instance n.
 func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfig) (*sqldata.Conn, error) {
 	session := wire.NewSession(n.project, n.region, n.instance)
@@ -83,12 +94,9 @@ func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfi
 func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, *route, error) {
 	project := d.cfg.quotaProject
 	if project == "" {
-		tok, err := d.admin.Token(ctx) // only to see whose it is
-		switch {
-		case err != nil:
+		tok, err := d.streamToken(ctx) // only to see whose it is
+		if err != nil {
 			return nil, nil, err
-		case tok == nil:
-			return nil, nil, errNoToken
 		}
 		project = auth.QuotaProject(tok)
 	}
@@ -109,7 +117,10 @@ func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, 
 	r := s.routes[key]
 	if r == nil {
 		if len(s.routes) >= maxRoutes {
-			s.routes = map[routeKey]*route{}
+			for _, old := range s.routes {
+				s.client.Forget(&old.Route)
+			}
+			clear(s.routes)
 		}
 		r = &route{dialer: d, dc: *dc}
 		r.Dial = r.dial
@@ -124,12 +135,9 @@ func (d *Dialer) serviceConfig(quotaProject string) sqldata.Config {
 		UserAgent:    d.cfg.userAgent,
 		QuotaProject: quotaProject,
 		Token: func(ctx context.Context) (string, error) {
-			tok, err := d.admin.Token(ctx)
-			switch {
-			case err != nil:
+			tok, err := d.streamToken(ctx)
+			if err != nil {
 				return "", err
-			case tok == nil:
-				return "", errNoToken
 			}
 			return tok.AccessToken, nil
 		},

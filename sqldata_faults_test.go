@@ -1,8 +1,13 @@
 package cloudsqlconn_test
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,7 +61,9 @@ func TestADialOutlivesAChangeOfTheQuotaProject(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		svc, stop := w.withService(echoes, cloudsqlconn.SQLDataOnly)
 		defer stop()
-		of := func(project string) []byte { return authtest.With(s.User(), map[string]any{"quota_project_id": project}) }
+		of := func(project string) []byte {
+			return authtest.With(s.User(), map[string]any{"quota_project_id": project})
+		}
 		name := file(t, t.TempDir()+"/user.json", of("one"))
 		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsFile(name))
 		_ = w.mustDial().Close()
@@ -78,6 +85,50 @@ func TestADialOutlivesAChangeOfTheQuotaProject(t *testing.T) {
 		last := streams[len(streams)-1]
 		if got := last.header.Get("x-goog-user-project"); len(got) != 1 || got[0] != "two" {
 			t.Errorf("the last stream is counted for %q", got)
+		}
+	})
+}
+
+// countedConn counts those that are open.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// An option that is made anew for each Dial, as in a driver's dial function, is a
+// route of its own: each left a connection open for five minutes.
+func TestOptionsMadeForEachDialLeaveFewConnections(t *testing.T) {
+	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, s *sqlDataService) {
+		var open atomic.Int64
+		for range 300 {
+			_ = w.mustDial(cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := s.dial(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				open.Add(1)
+				return &countedConn{Conn: c, open: &open}, nil
+			})).Close()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := open.Load(); n > 64 {
+			t.Errorf("%d connections are open", n)
+		}
+	})
+}
+
+// Warmup succeeded, and the Dial after it failed for want of a token.
+func TestWarmupOfSQLDataNeedsAToken(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.onlyWith(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
+		if err := w.dialer.Warmup(t.Context(), testInstance); !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(cloudsqlconn.Hint(err), "WithTokenSource") {
+			t.Errorf("got %v; %s", err, cloudsqlconn.Hint(err))
 		}
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -99,6 +98,15 @@ func (c *Client) header(ctx context.Context, s wire.Session) (header metadata.MD
 	return header, token, nil
 }
 
+// Forget closes the HTTP/2 connections of a route, each after its last stream.
+func (c *Client) Forget(r *Route) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pools[r]; p != nil {
+		p.retireLocked()
+	}
+}
+
 // Close refuses further streams, and closes HTTP/2 connections without any. The
 // others are closed after their last stream.
 func (c *Client) Close() {
@@ -106,8 +114,6 @@ func (c *Client) Close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for _, p := range c.pools {
-		for _, l := range slices.Clone(p.links) {
-			l.retireLocked()
-		}
+		p.retireLocked()
 	}
 }

@@ -257,6 +257,12 @@ func (l *link) retire() {
 	l.retireLocked()
 }
 
+func (p *pool) retireLocked() {
+	for _, l := range slices.Clone(p.links) {
+		l.retireLocked()
+	}
+}
+
 // retireLocked makes the link take no more streams. It is closed after the last.
 func (l *link) retireLocked() {
 	if l.retired {
