@@ -43,6 +43,16 @@ func (c *gatheringConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Close closes the connection. TLS says goodbye, for which it would have to wait
+// for a Write: for five seconds, or without an end if deadlines are not known.
+func (c *gatheringConn) Close() error {
+	if !c.raw.mu.TryLock() {
+		return c.raw.Conn.Close()
+	}
+	c.raw.mu.Unlock()
+	return c.Conn.Close()
+}
+
 // gatheredConn keeps what is written to it between gather and flush.
 type gatheredConn struct {
 	net.Conn

@@ -30,6 +30,61 @@ func TestTheRecordsOfAWriteAreWrittenAtOnce(t *testing.T) {
 	}
 }
 
+// Close waited for a Write that the other side did not take: for ever if the
+// connection was one that knows no deadlines, as one through an SSH client. The
+// end of a connection whose network had gone was never told then.
+func TestCloseEndsAWriteThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	raw := &stuckConn{writes: make(chan bool, 1), closed: make(chan bool)}
+	conn, _, err := gathering{goodbyes{}}.ClientHandshake(t.Context(), "", raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := conn.Write([]byte("x"))
+		failed <- err
+	}()
+	<-raw.writes
+	if err := conn.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: %v", err)
+	}
+}
+
+// stuckConn is a connection whose other side takes nothing.
+type stuckConn struct {
+	net.Conn
+	writes, closed chan bool
+}
+
+func (c *stuckConn) Write([]byte) (int, error) {
+	c.writes <- true
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) Close() error {
+	close(c.closed)
+	return nil
+}
+
+// goodbyes is a protocol in which Close writes something, as TLS is.
+type goodbyes struct{ credentials.TransportCredentials }
+
+func (goodbyes) ClientHandshake(_ context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return goodbyeConn{raw}, nil, nil
+}
+
+type goodbyeConn struct{ net.Conn }
+
+func (c goodbyeConn) Close() error {
+	_, _ = c.Write([]byte("goodbye"))
+	return c.Conn.Close()
+}
+
 // countedConn counts what is written to it.
 type countedConn struct {
 	net.Conn
