@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
@@ -46,7 +47,7 @@ func TestALimitOfStreamsIsForgotten(t *testing.T) {
 			t.Fatalf("%d TCP connections: there is no limit", limited)
 		}
 		w.listener = memnet.Listen("127.0.0.1:443") // of a server that allows more
-		server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec))
+		server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}))
 		desc := wire.Desc
 		desc.Handler = func(_ any, s grpc.ServerStream) error { return echo(stream{s}) }
 		server.RegisterService(&grpc.ServiceDesc{ServiceName: wire.Service, Streams: []grpc.StreamDesc{desc}}, nil)
