@@ -3,6 +3,7 @@ package sqldata_test
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,12 @@ func TestAPlaceThatComesSoonIsWaitedFor(t *testing.T) {
 func TestALimitOfStreamsIsForgotten(t *testing.T) {
 	t.Parallel()
 	inWorld(t, echo, func(w *world) {
+		var listener atomic.Pointer[memnet.Listener]
+		listener.Store(w.listener)
+		w.route = &sqldata.Route{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			w.dials.Add(1)
+			return listener.Load().DialContext(ctx, network, addr)
+		}}
 		var conns []*sqldata.Conn
 		for range 3 {
 			conns = append(conns, w.connect())
@@ -46,13 +53,14 @@ func TestALimitOfStreamsIsForgotten(t *testing.T) {
 		if limited < 3 {
 			t.Fatalf("%d TCP connections: there is no limit", limited)
 		}
-		w.listener = memnet.Listen("127.0.0.1:443") // of a server that allows more
+		more := memnet.Listen("127.0.0.1:443") // of a server that allows more
 		server := grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}))
 		desc := wire.Desc
 		desc.Handler = func(_ any, s grpc.ServerStream) error { return echo(stream{s}) }
 		server.RegisterService(&grpc.ServiceDesc{ServiceName: wire.Service, Streams: []grpc.StreamDesc{desc}}, nil)
 		served := make(chan error, 1)
-		go func(l net.Listener) { served <- server.Serve(l) }(w.listener)
+		go func() { served <- server.Serve(more) }()
+		listener.Store(more)
 		for range 5 { // there is always one
 			time.Sleep(15 * time.Minute)
 			conns = append(conns, w.connect())
