@@ -72,7 +72,9 @@ func (c *stuckConn) Close() error {
 }
 
 // goodbyes is a protocol in which Close writes something, as TLS is.
-type goodbyes struct{ credentials.TransportCredentials }
+type goodbyes struct {
+	credentials.TransportCredentials
+}
 
 func (goodbyes) ClientHandshake(_ context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return goodbyeConn{raw}, nil, nil
