@@ -47,7 +47,7 @@ func (c *gatheringConn) Write(b []byte) (int, error) {
 // for a Write: for five seconds, or without an end if deadlines are not known.
 func (c *gatheringConn) Close() error {
 	if !c.raw.mu.TryLock() {
-		return c.raw.Conn.Close()
+		return c.raw.Close()
 	}
 	c.raw.mu.Unlock()
 	return c.Conn.Close()
