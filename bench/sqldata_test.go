@@ -24,8 +24,8 @@ func TestClientsOfSQLData(t *testing.T) {
 				_, err := c.spent("PingPong", 10)
 				wantNil(t, err)
 			}
-			var idle SQLDataIdle
-			wantNil(t, c.call("Idle", 10, &idle))
+			var idle SQLDataIdle // of few connections it is less than what the heap varies by
+			wantNil(t, c.call("Idle", 300, &idle))
 			if idle.Goroutines < 1 || idle.Memory < 1000 {
 				t.Errorf("%s: %+v", c.name, idle)
 			}
