@@ -61,14 +61,14 @@ func (p *place) open(engine string) (net.Listener, error) {
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("-listen: want host:port, or the path of a socket: %w", err)
+		return nil, fmt.Errorf("want host:port, or the path of a socket: %w", err)
 	}
 	if ip := net.ParseIP(host); !p.remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("-listen: other machines can reach %s, and whoever connects is in as you; want an address such as 127.0.0.1:%s, or -allow-remote", address, enginePort(engine))
+		return nil, fmt.Errorf("other machines can reach %s, and whoever connects is in as you; want an address such as 127.0.0.1:%s, or -allow-remote", address, enginePort(engine))
 	}
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("-listen: another program listens on %s; want another address, such as 127.0.0.1:0 for a free port", address)
+		return nil, fmt.Errorf("another program listens on %s; want another address, such as 127.0.0.1:0 for a free port", address)
 	}
 	return l, err
 }
@@ -100,14 +100,14 @@ func (p *place) openSocket(engine string) (net.Listener, error) {
 		path = filepath.Join(path, name)
 	}
 	if len(path) > longestPath {
-		return nil, fmt.Errorf("-listen: the path of a socket may have %d bytes on this system, got %d: %s", longestPath, len(path), path)
+		return nil, fmt.Errorf("the path of a socket may have %d bytes on this system, got %d: %s", longestPath, len(path), path)
 	}
 	if err := removeStale(path); err != nil {
-		return nil, fmt.Errorf("-listen: %w", err)
+		return nil, fmt.Errorf("%w", err)
 	}
 	l, err := listenPrivately(path)
 	if err != nil {
-		return nil, fmt.Errorf("-listen: %w", err)
+		return nil, fmt.Errorf("%w", err)
 	}
 	if err := p.share(path); err != nil {
 		_ = l.Close()
@@ -137,7 +137,7 @@ func socketName(engine string) (string, error) {
 	case strings.HasPrefix(engine, "MYSQL"):
 		return "mysqld.sock", nil
 	case strings.HasPrefix(engine, "SQLSERVER"):
-		return "", errors.New("-listen: clients of SQL Server know no unix sockets; want host:port")
+		return "", errors.New("clients of SQL Server know no unix sockets; want host:port")
 	}
 	return ".s.PGSQL.5432", nil
 }

@@ -14,6 +14,10 @@
 //
 //	cloudsqlconn proxy 'my-project:europe-west1:a?port=5433&iam' 'my-project:europe-west1:b?listen=/run/b'
 //
+// With -health it answers probes at /startup, /readiness and /liveness, and shows
+// a status page at /; cloudsqlconn wait waits until it has started. systemd is
+// told too (Type=notify).
+//
 // The signals INT and TERM stop it, after the connections have ended; a second
 // one stops it at once.
 //
@@ -64,6 +68,7 @@ type command struct {
 var commands = []command{
 	{"check", "[flags] INSTANCE", "test every hop to a database and report on each", (*program).check},
 	{"proxy", "[flags] INSTANCE[?PARAMETERS]...", "connect programs without a Dialer to databases, by a local port", (*program).proxy},
+	{"wait", "[flags]", "wait until a proxy with -health has started", (*program).wait},
 }
 
 // main runs the program until it ends or is told to by a signal.

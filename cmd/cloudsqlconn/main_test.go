@@ -242,3 +242,25 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 		t.Errorf("exit status %d, %q", code, stderr)
 	}
 }
+
+// The last account is the one that the credentials may impersonate, as with the
+// Auth Proxy.
+func TestAChainOfImpersonations(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	auth := authtest.NewServer(s.Token(), s.LoginToken())
+	defer auth.Close()
+	p := &program{io.Discard, io.Discard, []cloudsqlconn.Option{
+		cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL()),
+		cloudsqlconn.WithCredentialsJSON(auth.ServiceAccount()), cloudsqlconn.WithHTTPClient(auth.Client("iamcredentials.googleapis.com")),
+	}}
+	const target, second, first = "target@my-project.iam.gserviceaccount.com", "second@my-project.iam.gserviceaccount.com", "first@my-project.iam.gserviceaccount.com"
+	_ = p.run(t.Context(), []string{"check", "-impersonate", target + "," + second + "," + first, instance})
+	const accounts = "projects/-/serviceAccounts/"
+	for _, c := range auth.Calls() {
+		if c.Delegates == accounts+first+" "+accounts+second {
+			return
+		}
+	}
+	t.Errorf("got %+v", auth.Calls())
+}

@@ -19,6 +19,7 @@ type proxyFlags struct {
 	acceptFor  time.Duration
 	exitStatus int
 	lazy       bool
+	health     string
 	log        logFlags
 }
 
@@ -33,6 +34,7 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	fs.DurationVar(&f.acceptFor, "accept-for", 0, "how long new connections are still accepted after a signal to stop (default not at all)")
 	fs.IntVar(&f.exitStatus, "exit-status", exitOK, "exit `status` after a signal to stop")
 	fs.BoolVar(&f.lazy, "lazy", false, "refresh certificates when a connection needs one, not in the background; with an address, nothing is asked before the first client")
+	fs.StringVar(&f.health, "health", "", "`address` to answer probes on, at /startup, /readiness and /liveness, with a status page at / (default none)")
 	f.log.define(fs)
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
@@ -56,7 +58,16 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 			return p.explain(err)
 		}
 		defer d.Close()
-		if !(&proxy{d, log, f}).run(ctx, targets) {
+		proxy := &proxy{dialer: d, log: log, flags: f, health: health{dialer: d}}
+		if f.health != "" {
+			addr, err := proxy.health.serve(ctx, place{address: f.health, remote: f.listen.remote})
+			if err != nil {
+				fmt.Fprintf(p.stderr, "cloudsqlconn proxy: -health: %v\n", err)
+				return exitFailed
+			}
+			log.Info("answering probes on " + addr.String())
+		}
+		if !proxy.run(ctx, targets) {
 			return exitFailed
 		}
 		return f.exitStatus
@@ -68,6 +79,7 @@ type proxy struct {
 	dialer *cloudsqlconn.Dialer
 	log    *slog.Logger
 	flags  proxyFlags
+	health health
 }
 
 // run serves the instances until ctx ends. It returns false if one of them could
@@ -76,9 +88,12 @@ func (p *proxy) run(ctx context.Context, targets []target) bool {
 	accepting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
+		p.health.stops.Store(true)
+		p.tellManager("STOPPING=1")
 		p.log.Info("stopping; a second signal stops at once", "accept_for", p.flags.acceptFor, "drain", p.flags.drain)
 		time.AfterFunc(p.flags.acceptFor, stop)
 	})()
+	p.health.missing.Store(int64(len(targets)))
 	var wg sync.WaitGroup
 	failed := make(chan error, len(targets))
 	for _, t := range targets {
@@ -110,13 +125,16 @@ func (p *proxy) serve(ctx, accepting context.Context, t target) error {
 	}
 	l, err := t.place.open(engine)
 	if err != nil {
-		return fmt.Errorf("%s: %w", t.name, err)
+		return fmt.Errorf("%s: -listen: %w", t.name, err)
 	}
 	attrs := []any{"instance", t.name}
 	if engine != "" {
 		attrs = append(attrs, "engine", engine)
 	}
 	p.log.Info("listening on "+l.Addr().String(), attrs...)
+	if p.health.missing.Add(-1) == 0 {
+		p.tellManager("READY=1")
+	}
 	opts := []cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(p.flags.drain)}
 	if p.flags.most != 0 {
 		opts = append(opts, cloudsqlconn.WithMaxConnections(p.flags.most))
@@ -138,6 +156,12 @@ func (p *proxy) engine(ctx context.Context, t target) (string, error) {
 		return "", err
 	}
 	return "PostgreSQL", c.Close()
+}
+
+func (p *proxy) tellManager(state string) {
+	if err := tellManager(state); err != nil {
+		p.log.Warn("the service manager cannot be told", "state", state, "error", err.Error())
+	}
 }
 
 // hint is what to do about err, as an attribute.
