@@ -1,7 +1,6 @@
 package door
 
 import (
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -26,14 +25,14 @@ func join(client, server net.Conn, silent func(error)) (sent, received int64, er
 	var last *time.Timer
 	wg.Go(func() {
 		var err error
-		received, err = io.Copy(client, server)
+		received, err = pass(client, server)
 		if received == 0 {
 			silent(err)
 		}
 		j.end(client, err)
 		last = time.AfterFunc(grace, j.close)
 	})
-	sent, err = io.Copy(server, client)
+	sent, err = pass(server, client)
 	j.end(server, err)
 	wg.Wait()
 	last.Stop()
