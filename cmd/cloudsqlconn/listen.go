@@ -43,7 +43,9 @@ func (p *place) setGroup(text string) error {
 }
 
 // named reports whether the address is known without the engine.
-func (p *place) named() bool { return p.address != "" && !(p.isSocket() && isFolder(p.address)) }
+func (p *place) named() bool {
+	return p.address != "" && (!p.isSocket() || !isFolder(p.address))
+}
 
 // isSocket reports whether the address is a path.
 func (p *place) isSocket() bool {
