@@ -157,9 +157,10 @@
 //
 // What is emulated follows what is publicly known of Cloud SQL: of the Admin
 // API connectSettings, generateEphemeralCert and resolveConnectSettings, in v1
-// and v1beta4, and of the server-side proxy the TLS connection. Keys of servers
-// and CAs are ECDSA, where Cloud SQL's are RSA; the login token stands in a
-// certificate extension of our own; IAM permissions are not modelled, only
+// and v1beta4, and of the server-side proxy the TLS connection. Server
+// certificates look as published ones do, see [CAMode]; the CAs of client
+// certificates have ECDSA keys, and the login token stands in a certificate
+// extension of our own; IAM permissions are not modelled, only
 // tokens, and a project in which there never was an instance is one without
 // permission. Tokens do not expire.
 // The user name of an IAM login is checked if it is sent in clear and in the

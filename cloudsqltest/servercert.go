@@ -18,8 +18,8 @@ import (
 )
 
 // The RSA keys are made once, when they are first needed, and shared by all
-// instances of the process: that takes a tenth of a second, and seconds for those
-// of 4096 bits. A rotation takes the other key of two.
+// instances of the process: making one takes a tenth of a second, and a second for
+// those of 4096 bits. A rotation takes the other key of two.
 var (
 	serverKey       = rsaKey(2048)
 	instanceCAKeys  = []func() crypto.Signer{rsaKey(2048), rsaKey(2048)}
