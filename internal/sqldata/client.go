@@ -49,9 +49,8 @@ type Route struct {
 // Client opens streams. Its methods are safe for concurrent use. It has no
 // goroutine, and no connection, before the first Open.
 type Client struct {
-	cfg   Config
-	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
-	calm  atomic.Bool // the server has complained about pings
+	cfg  Config
+	calm atomic.Bool // the server has complained about pings
 
 	mu     sync.Mutex // guards everything below, and the links; never held over I/O
 	pools  map[*Route]*pool

@@ -47,6 +47,9 @@ const (
 // pool is the links of one route that take streams.
 type pool struct {
 	route *Route
+	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
+
+	// guarded by Client.mu
 	links []*link
 	most  int       // streams on one of them
 	until time.Time // the server counts as allowing fewer than maxStreams
