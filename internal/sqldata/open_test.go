@@ -412,11 +412,12 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}, func(w *world) {
 		token, better := "bad", "good"
 		client := sqldata.New(sqldata.Config{
-			Endpoint:     sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
-			UserAgent:    "cloudsqlconn/1",
-			QuotaProject: "quota",
-			Token:        func(context.Context) (string, error) { return token, nil },
-			Replace:      func(refused string) bool { token = better; return refused == "bad" },
+			Endpoint:  sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
+			UserAgent: "cloudsqlconn/1",
+			Credentials: func(context.Context) (sqldata.Credentials, error) {
+				return sqldata.Credentials{Token: token, QuotaProject: "quota"}, nil
+			},
+			Replace: func(refused string) bool { token = better; return refused == "bad" },
 		})
 		defer client.Close()
 		c, err := client.Open(w.t.Context(), session, w.route)
@@ -455,9 +456,9 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 	inWorld(t, echo, func(w *world) {
 		none := errors.New("no token")
 		client := sqldata.New(sqldata.Config{
-			Endpoint: sqldata.Endpoint{Host: "127.0.0.1", Port: "443"},
-			TLS:      &tls.Config{},
-			Token:    func(context.Context) (string, error) { return "", none },
+			Endpoint:    sqldata.Endpoint{Host: "127.0.0.1", Port: "443"},
+			TLS:         &tls.Config{},
+			Credentials: func(context.Context) (sqldata.Credentials, error) { return sqldata.Credentials{}, none },
 		})
 		defer client.Close()
 		if _, err := client.Open(w.t.Context(), session, w.route); !errors.Is(err, none) || w.dials.Load() != 0 {
