@@ -65,7 +65,8 @@ func (m SQLDataMode) valid() bool {
 // needs the scope sqlservice.admin or cloud-platform, and has to come from the
 // Dialer's credentials: with a [WithHTTPClient] that authorises calls by itself
 // there is no SQL Data (ErrConfig). Of that client the TLS configuration is used
-// if its transport is an *http.Transport.
+// if its transport is an *http.Transport; through one that wraps another, nothing
+// is seen of it, and the system's roots count.
 //
 // TCP connections to the service are opened as those to instances are, with
 // [WithDialFunc] and [WithProxy]; with neither, through the proxy that
