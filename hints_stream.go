@@ -104,7 +104,7 @@ func lostHint(status *sqldata.StatusError, err error) string {
 	case viaProxy:
 		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to SQL Data (sqladmin.googleapis.com) on TCP port 443.", proxy.Proxy)
 	case strings.Contains(status.Message, "x509: "):
-		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with an *http.Transport, not one that wraps another, that trusts the CA of the proxy that inspects TLS."
+		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with an *http.Transport, not wrapped in another, that trusts the CA of the proxy that inspects TLS."
 	case middlebox(status):
 		return "What answers does not speak HTTP/2, which SQL Data needs: look for a proxy or firewall that inspects TLS between this machine and sqladmin.googleapis.com, and have it leave that host alone, or " + orAddress + "."
 	case status.Reason == wire.ReconnectFailed:

@@ -57,6 +57,8 @@ func (m SQLDataMode) valid() bool {
 // after is Google's. A database's own TLS is possible inside, if it offers it.
 // The connection has real deadlines, CloseWrite, and no SyscallConn and no
 // ConnectionState. It costs a goroutine, and at most two more while it is used.
+// A message of the service's of more than 100 MiB ends it, as with Google's
+// connector for Go; what is written may have any size.
 // The front end of Google's services ends connections after about an hour: have
 // pools replace theirs after 30 to 45 minutes (SetConnMaxLifetime).
 //

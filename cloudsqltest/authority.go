@@ -49,13 +49,15 @@ func (a *authority) certified(commonName string, parent *authority) *authority {
 	return a
 }
 
-// sign returns template as a certificate for public, with a random serial number
-// unless it has one.
+// sign returns template as a certificate for public. What it lacks of a serial
+// number and a signature's algorithm is a random one, and the authority's.
 func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	if template.SerialNumber == nil {
 		template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)))
 	}
-	template.SignatureAlgorithm = a.algorithm
+	if template.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+		template.SignatureAlgorithm = a.algorithm
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
 	if err != nil {
 		return nil, err

@@ -160,9 +160,9 @@
 // and v1beta4, and of the server-side proxy the TLS connection. Server
 // certificates look as published ones do, see [CAMode]; the CAs of client
 // certificates have ECDSA keys, and the login token stands in a certificate
-// extension of our own; IAM permissions are not modelled, only
-// tokens, and a project in which there never was an instance is one without
-// permission. Tokens do not expire.
+// extension of our own. IAM permissions are not modelled, only tokens, and a
+// project in which there never was an instance is one without permission. Tokens
+// do not expire.
 // The user name of an IAM login is checked if it is sent in clear and in the
 // first login of a connection: TLS inside the connection is not offered then,
 // and MySQL's change of the user is not seen. A quota begins anew a minute after

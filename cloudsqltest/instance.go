@@ -76,10 +76,11 @@ type Instance struct {
 	CAMode CAMode
 
 	// DNSNames are names of the instance: in the metadata, and in the server's
-	// certificate. Default: none with LegacyCA, where the certificate has one that
-	// no metadata has, otherwise a generated one with a trailing dot. Those under sql-psa.goog are of private services access,
-	// and never stand in the older field dnsName; those under sql-psc.goog are of
-	// Private Service Connect; those of the region global are write endpoints.
+	// certificate. Default: with LegacyCA none in the metadata, and in the
+	// certificate one of its own; otherwise a generated one with a trailing dot.
+	// Those under sql-psa.goog are of private services access, and never stand in
+	// the older field dnsName; those under sql-psc.goog are of Private Service
+	// Connect; those of the region global are write endpoints.
 	DNSNames []string
 
 	// AlterSettings, if not nil, changes each answer to connectSettings and

@@ -94,6 +94,33 @@ func TestAMessageThatIsTooLargeIsAnErrorAndNoMemory(t *testing.T) {
 	}
 }
 
+// Google's connector sends a message for each Write, which fails above 100 MiB.
+func TestAWriteMayBeLargerThanAnyMessage(t *testing.T) {
+	t.Parallel()
+	const size = 101 << 20
+	inWorld(t, func(s stream) error {
+		if err := s.start(); err != nil {
+			return err
+		}
+		for left := size; left > 0; {
+			m, err := s.recv()
+			if err != nil {
+				return err
+			}
+			left -= m.Data.Len()
+			m.Data.Free()
+		}
+		return s.write("all of it")
+	}, func(w *world) {
+		c := w.connect()
+		defer c.Close()
+		if n, err := c.Write(make([]byte, size)); n != size || err != nil {
+			t.Errorf("wrote %d bytes, %v", n, err)
+		}
+		wantRead(t, c, "all of it")
+	})
+}
+
 // liveHeap is what is in use.
 func liveHeap() int64 {
 	runtime.GC()
