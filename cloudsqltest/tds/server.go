@@ -70,7 +70,7 @@ type Session struct {
 	User             string // who has logged in; empty: nobody
 	Queries          []Query
 	BulkRows         [][]any // of bulk copies; their values are as in Param
-	Begun            int // transactions
+	Begun            int     // transactions
 	Committed        int
 	RolledBack       int
 	Resets           int   // of the session, as go-mssqldb does before each use

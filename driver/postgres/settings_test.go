@@ -101,9 +101,9 @@ func TestSettingsOfADirectConnectionStopNobody(t *testing.T) {
 			iam = "&cloudsql_iam_authn=true"
 		}
 		for dsn, env := range map[string]string{
-			"user=app password=secret host=" + instance + " " + tt.settings:                                       "",
-			"postgres://app:secret@/?host=" + instance + "&" + strings.ReplaceAll(tt.settings, " ", "&"):          "",
-			"postgres://app:secret@/?application_name=env&host=" + instance + iam:                                 tt.env,
+			"user=app password=secret host=" + instance + " " + tt.settings:                                      "",
+			"postgres://app:secret@/?host=" + instance + "&" + strings.ReplaceAll(tt.settings, " ", "&"):         "",
+			"postgres://app:secret@/?application_name=env&host=" + instance + iam:                                tt.env,
 			"user=app password=secret application_name=env host=" + instance + strings.Replace(iam, "&", " ", 1): tt.env,
 		} {
 			t.Run(dsn+" "+env, func(t *testing.T) {
