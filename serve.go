@@ -66,7 +66,10 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
+// MySQL, and one of MySQL also if the database behind the instance is silent. Ends
+// of streams are passed on in each direction by itself. A client's request to
+// cancel a query of PostgreSQL goes to every node of a read pool that a connection
+// of this Serve is on: which one the query runs on is not known.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // l fails, which is its error. Open connections then have the drain timeout to
@@ -183,7 +186,7 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 	if !s.keep(server) {
 		return
 	}
-	join(client, server, func(err error) { s.unanswered(ctx, client, server, err) })
+	join(client, server, s.from(ctx, client, server), func(err error) { s.unanswered(ctx, client, server, err) })
 }
 
 // unanswered tells a client whose connection the server has ended, with err,
@@ -244,13 +247,14 @@ func (s *door) cutAll() {
 }
 
 // join passes on what each of two connections sends to the other, and its end.
-// It returns when both directions have ended, or one has failed. silent is called
-// if b has ended, or failed, before it sent anything.
-func join(a, b net.Conn, silent func(error)) {
+// What a sends comes from fromA. It returns when both directions have ended, or
+// one has failed. silent is called if b has ended, or failed, before it sent
+// anything.
+func join(a, b net.Conn, fromA io.Reader, silent func(error)) {
 	var wg sync.WaitGroup
-	pass := func(to, from net.Conn) {
+	pass := func(to net.Conn, from io.Reader) {
 		n, err := io.Copy(to, from)
-		if from == b && n == 0 {
+		if from == io.Reader(b) && n == 0 {
 			silent(err)
 		}
 		half, ok := to.(interface{ CloseWrite() error })
@@ -261,6 +265,6 @@ func join(a, b net.Conn, silent func(error)) {
 		_ = b.Close()
 	}
 	wg.Go(func() { pass(a, b) })
-	pass(b, a)
+	pass(b, fromA)
 	wg.Wait()
 }

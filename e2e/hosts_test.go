@@ -5,7 +5,12 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"net"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -243,6 +248,43 @@ func TestPoolsOfPgxTellWhatARefusedIAMLoginNeeds(t *testing.T) {
 		}
 		if n := i.proxy.Accepted(); n != 1 {
 			t.Errorf("%d connections, want 1: there is nothing to cancel", n)
+		}
+	})
+}
+
+// A client of Serve dials the door for a request to cancel, and that led to any
+// node.
+func TestAQueryThroughServeIsCancelledAtItsNode(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, e *engine) {
+		i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{Nodes: make([]cloudsqltest.Node, 3)}).withDatabase(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		wantNil(t, err)
+		i.serve(t, l, instanceName)
+		host, port, _ := net.SplitHostPort(l.Addr().String())
+		open := func() *pgx.Conn {
+			c, err := pgx.Connect(t.Context(), fmt.Sprintf("host=%s port=%s sslmode=disable user=app password=secret dbname=%s", host, port, i.database))
+			wantNil(t, err)
+			t.Cleanup(func() { _ = c.Close(context.Background()) })
+			return c
+		}
+		before := connections(i.proxy)
+		one := open()
+		on := grown(before, connections(i.proxy))
+		watch := i.open(t, app)
+		ended := inBackground(func() error {
+			_, err := one.Exec(t.Context(), i.sleep)
+			return err
+		})
+		i.waitSleeping(t, watch, ended)
+		for range 2 { // whichever node's turn it is
+			before = connections(i.proxy)
+			wantNil(t, one.PgConn().CancelRequest(t.Context()))
+			if after := connections(i.proxy); after[on] != before[on]+1 {
+				t.Errorf("the query runs on node %d; the nodes had %v connections, and have %v", on, before, after)
+			}
+		}
+		if refused, ok := errors.AsType[*pgconn.PgError](<-ended); !ok || refused.Code != "57014" { // query_canceled
+			t.Errorf("the query ended with %v", refused)
 		}
 	})
 }

@@ -21,6 +21,9 @@ func withoutFiles(dsn string) string {
 		if slashes := len(dsn) - len(strings.TrimRight(dsn, `\`)); slashes%2 == 1 {
 			dsn = dsn[:len(dsn)-1] // it escapes the end, says pgx, and not what follows here
 		}
+		if pairs := pair.FindAllStringSubmatch(dsn, -1); len(pairs) > 0 && pairs[len(pairs)-1][2] == "" {
+			dsn += "''" // or what follows would be the value
+		}
 		return dsn + " sslrootcert='' sslcert='' sslkey=''"
 	}
 	if query = strings.TrimSuffix(query, "&"); query != "" {
