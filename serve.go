@@ -66,10 +66,10 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL, and one of MySQL also if the database behind the instance is silent. Ends
-// of streams are passed on in each direction by itself. A client's request to
-// cancel a query of PostgreSQL goes to every node of a read pool that a connection
-// of this Serve is on: which one the query runs on is not known.
+// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
+// A client's request to cancel a query of PostgreSQL goes to every node of a read
+// pool that a connection of this Serve is on: which one the query runs on is not
+// known.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // l fails, which is its error. Open connections then have the drain timeout to
@@ -99,7 +99,7 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 		_ = l.Close()
 		return d.reason(name, ErrDialerClosed)
 	}
-	s := &door{dialer: d, name: name, opts: cfg.dial, maxConns: int64(cfg.maxConns), conns: map[net.Conn]bool{}}
+	s := &door{dialer: d, name: name, opts: cfg.dial, maxConns: int64(cfg.maxConns), conns: map[net.Conn]bool{}, requests: requests{dialer: d, name: name, opts: cfg.dial}}
 	return s.serve(ctx, l, cfg.drain)
 }
 
@@ -110,6 +110,7 @@ type door struct {
 	opts     []DialOption
 	maxConns int64 // 0: no limit
 	open     atomic.Int64
+	requests requests
 	wg       sync.WaitGroup // counts connections
 
 	mu    sync.Mutex        // guards everything below
@@ -177,7 +178,7 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 		s.refuse(ctx, client, &Error{Op: opDial, Instance: s.name, Err: fmt.Errorf("%d connections are open, and no more are allowed", s.maxConns)})
 		return
 	}
-	server, err := s.dialer.Dial(ctx, s.name, s.opts...)
+	server, err := s.requests.dial(ctx)
 	if err != nil {
 		s.refuse(ctx, client, err)
 		return
@@ -186,7 +187,7 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 	if !s.keep(server) {
 		return
 	}
-	join(client, server, s.from(ctx, client, server), func(err error) { s.unanswered(ctx, client, server, err) })
+	join(client, server, func(err error) { s.unanswered(ctx, client, server, err) })
 }
 
 // unanswered tells a client whose connection the server has ended, with err,
@@ -247,14 +248,13 @@ func (s *door) cutAll() {
 }
 
 // join passes on what each of two connections sends to the other, and its end.
-// What a sends comes from fromA. It returns when both directions have ended, or
-// one has failed. silent is called if b has ended, or failed, before it sent
-// anything.
-func join(a, b net.Conn, fromA io.Reader, silent func(error)) {
+// It returns when both directions have ended, or one has failed. silent is called
+// if b has ended, or failed, before it sent anything.
+func join(a, b net.Conn, silent func(error)) {
 	var wg sync.WaitGroup
-	pass := func(to net.Conn, from io.Reader) {
+	pass := func(to, from net.Conn) {
 		n, err := io.Copy(to, from)
-		if from == io.Reader(b) && n == 0 {
+		if from == b && n == 0 {
 			silent(err)
 		}
 		half, ok := to.(interface{ CloseWrite() error })
@@ -265,6 +265,6 @@ func join(a, b net.Conn, fromA io.Reader, silent func(error)) {
 		_ = b.Close()
 	}
 	wg.Go(func() { pass(a, b) })
-	pass(b, fromA)
+	pass(b, a)
 	wg.Wait()
 }

@@ -3,7 +3,6 @@ package cloudsqlconn
 import (
 	"context"
 	"encoding/binary"
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -20,109 +19,63 @@ const (
 	sslCode    = 80877103
 	gssCode    = 80877104
 
-	// mostCancel is more than a request to cancel has: a key of 256 bytes at most.
-	mostCancel = 1 << 10
+	// mostRequest is more than a request to cancel has: a key of 256 bytes at most.
+	mostRequest = 1 << 10
 )
 
-// requests reads what a client of PostgreSQL sends. It comes with a connection of
-// its own to have a query cancelled, which of a read pool leads to any node: the
-// request goes to all hosts that this door has connections to. A server does not
-// mind one that is not meant for it.
+// requests are the requests of a Serve's clients to cancel a query of PostgreSQL.
+// A client comes with one over a connection of its own, which of a read pool leads
+// to any node: it goes to all hosts that connections of this Serve are on. A server
+// does not mind one that is not meant for it.
 type requests struct {
-	door   *door
-	ctx    context.Context
-	client net.Conn
-	server net.Conn // where the client is passed on to
-	ahead  []byte   // has been read, and not yet passed on
-	over   bool     // the client has said what it wants
+	dialer *Dialer
+	name   string
+	opts   []DialOption
+
+	mu    sync.Mutex               // guards everything below
+	conns map[*requestingConn]bool // that are open
 }
 
-// from returns what reads from the client that is connected to server.
-func (s *door) from(ctx context.Context, client, server net.Conn) io.Reader {
-	v, ok := server.(interface{ EngineVersion() string })
-	if !ok || !strings.HasPrefix(v.EngineVersion(), "POSTGRES") {
-		return client
+// dial connects a client.
+func (r *requests) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := r.dialer.Dial(ctx, r.name, r.opts...)
+	if err != nil {
+		return nil, err
 	}
-	return &requests{door: s, ctx: ctx, client: client, server: server}
+	server, ok := conn.(serverConn)
+	if !ok || server.location() == nil || !strings.HasPrefix(server.EngineVersion(), "POSTGRES") {
+		return conn, nil
+	}
+	c := &requestingConn{serverConn: server, requests: r, ctx: ctx}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.conns == nil {
+		r.conns = make(map[*requestingConn]bool)
+	}
+	r.conns[c] = true
+	return c, nil
 }
 
-func (r *requests) Read(b []byte) (int, error) {
-	if len(r.ahead) == 0 && !r.over {
-		if err := r.message(); err != nil {
-			return 0, err
-		}
-	}
-	if len(r.ahead) > 0 {
-		n := copy(b, r.ahead)
-		r.ahead = r.ahead[n:]
-		return n, nil
-	}
-	return r.client.Read(b)
-}
-
-// message reads the beginning of a message: its length, and a code. What is no
-// request is not held up.
-func (r *requests) message() error {
-	head := make([]byte, 0, 8)
-	for len(head) < 8 && beginsRequest(head) {
-		n, err := r.client.Read(head[len(head):8])
-		head = head[:len(head)+n]
-		if err != nil && len(head) == 0 {
-			return err
-		}
-		if err != nil {
-			break // the next Read has it
-		}
-	}
-	r.ahead, r.over = head, true
-	if len(head) < 8 {
-		return nil
-	}
-	size := binary.BigEndian.Uint32(head)
-	switch code := binary.BigEndian.Uint32(head[4:]); {
-	case (code == sslCode || code == gssCode) && size == 8:
-		r.over = false // an answer, and another message follow
-	case code == cancelCode && size > 8 && size <= mostCancel:
-		rest := make([]byte, size-8)
-		n, err := io.ReadFull(r.client, rest)
-		if r.ahead = append(head, rest[:n]...); err == nil {
-			r.door.cancel(r.ctx, r.server, r.ahead)
-		}
-	}
-	return nil
-}
-
-// beginsRequest reports whether b, of less than 8 bytes, can be the beginning of a
-// request.
-func beginsRequest(b []byte) bool {
-	whole := append(b[:len(b):len(b)], make([]byte, 8-len(b))...)
-	size, code := binary.BigEndian.Uint32(whole), binary.BigEndian.Uint32(whole[4:])
-	mask := ^uint32(0) << (32 - 8*max(0, len(b)-4)) // of what there is of the code
-	return size <= mostCancel && (code == cancelCode&mask || code == sslCode&mask || code == gssCode&mask)
-}
-
-// cancel sends a request to cancel a query to all hosts but the one of server.
-func (s *door) cancel(ctx context.Context, server net.Conn, request []byte) {
-	seen := map[location]bool{*locationOf(server): true}
-	opts := append(s.opts[:len(s.opts):len(s.opts)], WithDialTimeout(cancelTimeout))
+// send sends a request to all hosts but the one of c, which gets it by itself.
+func (r *requests) send(c *requestingConn, request []byte) {
+	seen := map[location]bool{*c.location(): true}
+	opts := append(r.opts[:len(r.opts):len(r.opts)], WithDialTimeout(cancelTimeout))
 	var wg sync.WaitGroup
-	s.mu.Lock()
-	for c := range s.conns {
-		at := locationOf(c)
-		if seen[*at] || at.host == "" {
-			continue
+	r.mu.Lock()
+	for other := range r.conns {
+		if at := *other.location(); !seen[at] {
+			seen[at] = true
+			wg.Go(func() { r.sendTo(c.ctx, request, append(opts, WithSameHost(other.serverConn))) })
 		}
-		seen[*at] = true
-		wg.Go(func() { s.send(ctx, request, append(opts, WithSameHost(c))) })
 	}
-	s.mu.Unlock()
+	r.mu.Unlock()
 	wg.Wait()
 }
 
-// send sends a request to cancel a query, and waits for the server to hang up,
-// which is when it has seen to it.
-func (s *door) send(ctx context.Context, request []byte, opts []DialOption) {
-	c, err := s.dialer.Dial(ctx, s.name, opts...)
+// sendTo sends a request, and waits for the server to hang up, which is when it
+// has seen to it.
+func (r *requests) sendTo(ctx context.Context, request []byte, opts []DialOption) {
+	c, err := r.dialer.Dial(ctx, r.name, opts...)
 	if err != nil {
 		return // a host that is gone has no queries
 	}
@@ -133,11 +86,61 @@ func (s *door) send(ctx context.Context, request []byte, opts []DialOption) {
 	}
 }
 
-// locationOf returns where a connection leads, nowhere if it is a client's or a
-// stream.
-func locationOf(c net.Conn) *location {
-	if c, ok := c.(interface{ location() *location }); ok && c.location() != nil {
-		return c.location()
+// serverConn is a connection of the Dialer by an address.
+type serverConn interface {
+	net.Conn
+	CloseWrite() error
+	EngineVersion() string
+	location() *location
+}
+
+// requestingConn is a connection that may turn out to be for a request.
+type requestingConn struct {
+	serverConn
+	requests *requests
+	ctx      context.Context // the door's
+
+	said []byte // by the client, as long as that can be the beginning of a request
+	over bool   // it has said what it wants
+}
+
+// Write writes what the client says. If b ends a request, the other hosts get that
+// first.
+func (c *requestingConn) Write(b []byte) (int, error) {
+	if !c.over {
+		c.look(b)
 	}
-	return &location{}
+	return c.serverConn.Write(b)
+}
+
+// look looks at the client's first messages: a length and a code, and for a request
+// to cancel a query the number and the key of a session.
+func (c *requestingConn) look(b []byte) {
+	const headSize = 8
+	c.said = append(c.said, b[:min(len(b), mostRequest)]...)
+	for len(c.said) >= headSize {
+		size, code := binary.BigEndian.Uint32(c.said), binary.BigEndian.Uint32(c.said[4:])
+		switch {
+		case size == headSize && (code == sslCode || code == gssCode): // an answer, and another message follow
+			c.said = c.said[headSize:]
+			continue
+		case code != cancelCode || size <= headSize || size > mostRequest:
+			c.over = true
+		case len(c.said) >= int(size):
+			c.over = true
+			c.requests.send(c, c.said[:size])
+		}
+		break
+	}
+	if c.over {
+		c.said = nil
+	}
+}
+
+// Close closes the connection.
+func (c *requestingConn) Close() error {
+	c.requests.mu.Lock()
+	delete(c.requests.conns, c)
+	c.requests.mu.Unlock()
+	return c.serverConn.Close()
 }
