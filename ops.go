@@ -2,11 +2,11 @@ package cloudsqlconn
 
 // The steps that [Error].Op names.
 const (
-	OpConfig    = "configure" // options, or a data source name
-	OpResolve   = "resolve"   // the name, to an instance
-	OpRefresh   = "refresh"   // the Admin API: metadata and client certificate
-	OpDial      = "dial"      // TCP
-	OpHandshake = "handshake" // TLS, up to the server's first byte
-	OpStream    = "stream"    // SQL Data, in place of the two before
-	OpLogin     = "login"     // the database; of the packages under driver/
+	OpConfig    = opConfig    // options, or a data source name
+	OpResolve   = opResolve   // the name, to an instance
+	OpRefresh   = opRefresh   // the Admin API: metadata and client certificate
+	OpDial      = opDial      // TCP
+	OpHandshake = opHandshake // TLS, up to the server's first byte
+	OpStream    = opStream    // SQL Data, in place of the two before
+	OpLogin     = "login"     // the database; of the packages under driver/ alone
 )
