@@ -2,6 +2,7 @@
 package pglogin
 
 import (
+	"encoding/binary"
 	"io"
 	"sync/atomic"
 
@@ -21,56 +22,76 @@ func NewReader(r io.Reader, passed *atomic.Bool, refused func(error) error) io.R
 type reader struct {
 	r       io.Reader
 	refused func(error) error // nil: the answer is passed on
+	passed  *atomic.Bool      // set when the login has passed
 	ahead   []byte            // has been read, and not yet passed on
 	over    bool              // the login
-	passed  *atomic.Bool      // set when it has passed
+	err     error             // comes after ahead
 }
 
 func (l *reader) Read(b []byte) (int, error) {
 	if len(l.ahead) == 0 && !l.over {
-		if err := l.message(); err != nil {
-			return 0, err
-		}
+		l.message()
 	}
 	if len(l.ahead) > 0 {
 		n := copy(b, l.ahead)
 		l.ahead = l.ahead[n:]
 		return n, nil
 	}
+	if l.err != nil {
+		return 0, l.err
+	}
 	return l.r.Read(b)
 }
 
 // message reads a message of the server's: a letter, a length, and the rest. What
 // is none is passed on as it is.
-func (l *reader) message() error {
-	const most = 1 << 16 // is more than a message of a login has
-	header := make([]byte, 5)
-	n, err := io.ReadFull(l.r, header)
-	if n == 0 {
-		return err
+func (l *reader) message() {
+	const (
+		headSize = 5
+		most     = 1 << 16 // is more than a message of a login has
+	)
+	if !l.read(headSize) {
+		return
 	}
-	l.ahead = header[:n]
-	size := int64(header[1])<<24 | int64(header[2])<<16 | int64(header[3])<<8 | int64(header[4])
-	if err != nil || size < 4 || size > most {
+	kind, size := l.ahead[0], binary.BigEndian.Uint32(l.ahead[1:])
+	if size < 4 || size > most {
 		l.over = true
-		return nil
+		return
 	}
-	body := make([]byte, size-4)
-	n, err = io.ReadFull(l.r, body)
-	l.ahead = append(l.ahead, body[:n]...)
+	if !l.read(int(size) - 4) {
+		return
+	}
 	const readyForQuery, failed = 'Z', 'E'
-	l.over = err != nil || header[0] == readyForQuery || header[0] == failed
-	l.passed.Store(err == nil && header[0] == readyForQuery)
-	if err != nil || header[0] != failed || l.refused == nil {
-		return nil
+	switch kind {
+	case readyForQuery:
+		l.over = true
+		l.passed.Store(true)
+	case failed:
+		l.over = true
+		l.judge(l.ahead[headSize:])
 	}
-	var answer pgproto3.ErrorResponse
-	if answer.Decode(body) != nil {
-		return nil
+}
+
+// read reads n bytes more, unless the login ends before that.
+func (l *reader) read(n int) bool {
+	more := make([]byte, n)
+	n, l.err = io.ReadFull(l.r, more)
+	if l.err == io.ErrUnexpectedEOF {
+		l.err = io.EOF // as it came
 	}
+	l.ahead = append(l.ahead, more[:n]...)
+	l.over = l.err != nil
+	return !l.over
+}
+
+// judge looks at the answer to a login that has failed.
+func (l *reader) judge(body []byte) {
 	const invalidPassword, invalidAuthorization = "28P01", "28000"
-	if refused := pgconn.ErrorResponseToPgError(&answer); refused.Code == invalidPassword || refused.Code == invalidAuthorization {
-		return l.refused(refused)
+	var answer pgproto3.ErrorResponse
+	if l.refused == nil || answer.Decode(body) != nil {
+		return
 	}
-	return nil
+	if refused := pgconn.ErrorResponseToPgError(&answer); refused.Code == invalidPassword || refused.Code == invalidAuthorization {
+		l.ahead, l.err = nil, l.refused(refused)
+	}
 }
