@@ -13,8 +13,9 @@
 // FMTONLY OFF", as go-mssqldb asks for its columns, is answered. It keeps what
 // clients say, for [Server.Sessions].
 //
-// It runs no SQL, and has no MARS, table-valued parameters or output parameters, and no TDS 8.0 (encrypt=strict). Bytes and layouts are those of
-// the public specification [MS-TDS].
+// It runs no SQL, and has no MARS, table-valued parameters or output parameters,
+// and no TDS 8.0 (encrypt=strict). Bytes and layouts are those of the public
+// specification [MS-TDS].
 //
 // [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
 package tds
