@@ -20,7 +20,8 @@ import (
 type conn struct {
 	tracked
 	tls      *tlsconn.Conn
-	info     *admin.Info   // what it was made with
+	info     *admin.Info // what it was made with
+	at       location
 	exchange *mdx.Exchange // of metadata; nil: none
 
 	heard atomic.Bool // the first Read is over
@@ -38,12 +39,12 @@ type socketConn struct{ *conn }
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info}
+func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
+	conn := &conn{tls: tc, info: info, at: at}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
-	conn.track(c, conn, n)
+	conn.track(c, conn, at.name)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
