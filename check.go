@@ -168,7 +168,7 @@ func (c *check) authorise(ctx context.Context) bool {
 			return "the program's own HTTP client has it", nil
 		}
 		found := expires(tok.Expiry)
-		if project := cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok)); project != "" {
+		if project := projectID(cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok))); project != "" {
 			found += ", quota project " + project
 		}
 		return found, nil
@@ -183,7 +183,7 @@ func (c *check) authorise(ctx context.Context) bool {
 func (c *check) credentials(ctx context.Context) (string, error) {
 	cfg := &c.d.cfg.credentials
 	from := strings.Join(cfg.sources, ", ")
-	if cfg.file != "" {
+	if auth.LooksLikePath(cfg.file) {
 		from += " " + filepath.Base(cfg.file)
 	}
 	if c.d.credentials == nil {
@@ -194,7 +194,7 @@ func (c *check) credentials(ctx context.Context) (string, error) {
 		return "", &admin.TokenError{Err: err}
 	}
 	found := who.Kind
-	if who.Email != "" {
+	if emailForm.MatchString(who.Email) {
 		found += " " + who.Email
 	}
 	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil

@@ -59,6 +59,9 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 	if len(exclusive) > 1 {
 		fault("%s: want one of them", strings.Join(exclusive, " and "))
 	}
+	if auth.LooksLikeJSON(c.file) {
+		fault("WithCredentialsFile: %w", auth.ErrJSON)
+	}
 	if c.json != nil {
 		if err := auth.CheckJSON(c.json); err != nil {
 			fault("WithCredentialsJSON: %w", err)
@@ -66,7 +69,7 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 	}
 	for _, account := range append([]string{c.target}, c.delegates...) {
 		if strings.ContainsFunc(account, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
-			fault("WithImpersonation: want e-mails of service accounts, got %q", account)
+			fault("WithImpersonation: want e-mails of service accounts, got %s", quote(account))
 		}
 	}
 	if slices.Contains(c.delegates, "") {
@@ -82,7 +85,7 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		}
 	}
 	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
-		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %q", auth.DefaultUniverse, c.universe)
+		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, quote(c.universe))
 	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 	}

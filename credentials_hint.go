@@ -34,6 +34,12 @@ func tokenHint(err error) string {
 		return "By this machine's clock the certificate of the server that issues access tokens is not valid: set the clock."
 	case !admin.Terminal(err):
 		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
+	case errors.Is(err, auth.ErrJSON):
+		return "Pass the JSON to WithCredentialsJSON, or write it to a file and name that."
+	case errors.Is(err, auth.ErrExecutables):
+		return "If you trust the credentials file and the program that it names, set the environment variable GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1."
+	case errors.Is(err, auth.ErrSubjectFile):
+		return "Check the path of credential_source in the credentials file, and that this program may read what is there; what writes the file may not have done so yet."
 	case errors.As(err, &none) && none.From != "":
 		return "Put a good credentials file there, for example with `gcloud auth application-default login`, or set up others: GOOGLE_APPLICATION_CREDENTIALS, WithCredentialsFile, WithTokenSource."
 	}

@@ -77,6 +77,17 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "a machine without a service account", before: func(w *world) {
 			only(w, nil, cloudsqlconn.WithTokenSource(failedToken{metadata.NotDefinedError("instance/service-accounts/default/token")}))
 		}},
+		refused("a program for subject tokens that may not be run", answers{}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
+			"credential_source": map[string]any{"executable": map[string]any{"command": "/usr/bin/token", "timeout_millis": 5000}},
+		}))),
+		refused("a subject token's file that does not exist", answers{}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
+			"credential_source": map[string]any{"file": "/var/run/secrets/no-such-token"},
+		}))),
+		{name: "JSON in place of a path", outside: func(t *testing.T) error {
+			g := newGoogle(t)
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", string(s.ServiceAccount()))
+			return dialError(t, g.dialer(t))
+		}},
 		refused("a credentials file that does not exist", answers{}, cloudsqlconn.WithCredentialsFile("no-such-file.json")),
 		refused("a login that has expired", grant, login(s)),
 		refused("a key that was deleted", signature, accountKey(s)),

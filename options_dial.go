@@ -85,7 +85,7 @@ func (d *dialConfig) faults() []error {
 	}
 	for _, t := range d.types {
 		if !t.valid() {
-			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %q; want one of %v", string(t), allIPTypes))
+			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %s; want one of %v", quote(string(t)), allIPTypes))
 		}
 	}
 	if d.dialFunc == nil {
@@ -95,7 +95,7 @@ func (d *dialConfig) faults() []error {
 		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
 	}
 	if !d.sqlData.valid() {
-		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %q; want NEVER, PREFER or ONLY", string(d.sqlData)))
+		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", quote(string(d.sqlData))))
 	}
 	return errs
 }

@@ -82,9 +82,7 @@ var notYet = map[string]string{
 	"api-403-billing":            "hint has \"roles/cloudsql.client\": true",
 	"api-502-html":               "error has \"padding\": true",
 	"api-403-proxy-html":         "error is ErrPermission",
-	"adc-certificate-source":     "unable to parse credential source",
 	"md-gke-no-binding":          "hint has \"gcloud auth application-default login\": true",
-	"adc-value-is-json":          "error has \"PRIVATE KEY\": true",
 	"dns-write-endpoint-outside": "hint has \"Give 0a1b2c3d4e5f\": true",
 }
 

@@ -67,6 +67,10 @@ func ParseProxy(rawURL string) (*Proxy, error) {
 	}
 	p := &Proxy{scheme: u.Scheme, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), user: u.User}
 	if defaultPorts[u.Scheme] == "" {
+		const longest = len("socks4a") // what is longer can be anything
+		if len(u.Scheme) > longest {
+			return nil, fmt.Errorf("unknown scheme: %w", errNoURL)
+		}
 		return nil, fmt.Errorf("unknown scheme %q: %w", u.Scheme, errNoURL)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
