@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
@@ -43,7 +44,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
 	if over(ctx) {
-		return nil, newError(opResolve, "", context.Cause(ctx))
+		return nil, d.newError(opResolve, "", context.Cause(ctx))
 	}
 	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
 	c.walk(ctx, name)
@@ -98,7 +99,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		if ofStream {
 			op = opStream
 		}
-		e := newError(op, c.instance, ended(ctx, err))
+		e := c.d.newError(op, c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {
 			e.Hint = refusedCertHint
 		} else if h := cmp.Or(mysqlHint(err), hopHints[hop]); h != "" && !ofStream {
@@ -168,7 +169,7 @@ func (c *check) authorise(ctx context.Context) bool {
 			return "the program's own HTTP client has it", nil
 		}
 		found := expires(tok.Expiry)
-		if project := projectID(cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok))); project != "" {
+		if project := hint.ProjectID(cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok))); project != "" {
 			found += ", quota project " + project
 		}
 		return found, nil
@@ -194,7 +195,7 @@ func (c *check) credentials(ctx context.Context) (string, error) {
 		return "", &admin.TokenError{Err: err}
 	}
 	found := who.Kind
-	if emailForm.MatchString(who.Email) {
+	if hint.IsEmail(who.Email) {
 		found += " " + who.Email
 	}
 	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil

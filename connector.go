@@ -72,6 +72,11 @@ import (
 // engine.
 const serverPort = "3307"
 
+// startPause bounds the pauses between looks whether an instance that is not
+// ready has started, for a Dial that waits for it: with what is added to spread
+// them, it is found within 5 s.
+const startPause = 4 * time.Second
+
 // idleAfter is how long a connector is kept at least after its last Dial.
 const idleAfter = 15 * time.Minute
 
@@ -128,7 +133,11 @@ func (c *connector) String() string { return c.key.name.String() }
 
 // judge says what a failed refresh means for the next one.
 func judge(err error) refresh.Verdict {
-	return refresh.Verdict{Terminal: admin.Terminal(err), RetryAfter: admin.RetryAfter(err, time.Now())}
+	v := refresh.Verdict{Terminal: admin.Terminal(err), RetryAfter: admin.RetryAfter(err, time.Now())}
+	if admin.NotReady(err) {
+		v.MaxPause = startPause
+	}
+	return v
 }
 
 // idle reports whether nobody has dialled the instance for a long time. The
@@ -143,7 +152,7 @@ func (c *connector) idle() bool {
 func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
 	info, err := c.latest(g.ctx)
 	if err != nil {
-		return nil, newError(opRefresh, c.String(), err)
+		return nil, c.dialer.newError(opRefresh, c.String(), err)
 	}
 	moving := false // the metadata has changed between two tries
 	for try := 1; ; try++ {
@@ -155,7 +164,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 			return conn, nil
 		case moved:
 			c.memory.Forget() // what the end of the try has looked like
-			failed = newError(failed.Op, c.String(), errMoved)
+			failed = c.dialer.newError(failed.Op, c.String(), errMoved)
 		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
@@ -168,7 +177,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 			return nil, failed
 		}
 		if err != nil {
-			return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
+			return nil, c.dialer.newError(failed.Op, c.String(), oneLine{failed.Err, err})
 		}
 		c.seen.again(g.ctx, failed)
 		moving = !newer.SameMetadata(info)
@@ -217,7 +226,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
 	hosts, fresh := c.candidates(info, t.hosts, dc.types)
 	if len(hosts) == 0 {
-		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
+		return nil, c.dialer.newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
 	race.Prompt = !dc.foreign
@@ -251,7 +260,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		failed = append(failed, newAttempt(try, step, info, t.name))
 	}
 	slices.SortFunc(failed, func(a, b *attempt) int { return cmp.Compare(a.nth, b.nth) })
-	return nil, newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
+	return nil, c.dialer.newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
 }
 
 // openTCP opens the TCP connection to a host.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"cloud.google.com/go/compute/metadata"
+	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
@@ -24,6 +25,8 @@ func tokenHint(err error) string {
 		return "" // it says so itself
 	case errors.As(err, &bad):
 		return "Repair the source that the Dialer was given with WithTokenSource or WithIAMAuthNTokenSources: it must return tokens that are still valid, and make a new one in time."
+	case errors.As(err, &refused) && refused.Stranger && refused.Code < http.StatusInternalServerError:
+		return strangerHint(refused)
 	case errors.As(err, &refused) && admin.Terminal(err):
 		return refusedHint(refused)
 	case errors.As(err, &refused):
@@ -55,11 +58,41 @@ func refusedHint(refused *auth.RefusedError) string {
 		}
 		return "Check the service account's name: `gcloud iam service-accounts describe " + refused.Target + "`."
 	case auth.UserLogin:
-		return "The login has expired, was revoked, or lacks the scope that is needed: run `gcloud auth application-default login`."
+		if code := oauthCode(refused); code == "invalid_scope" {
+			return "The login lacks the scope sqlservice.login, which IAM login needs: run `gcloud auth application-default login` without --scopes, or with --scopes=openid,https://www.googleapis.com/auth/userinfo.email,https://www.googleapis.com/auth/cloud-platform,https://www.googleapis.com/auth/sqlservice.login."
+		}
+		return "The login has expired or was revoked: run `gcloud auth application-default login`."
 	case auth.AccountKey:
 		return joinHints(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and that this machine's clock is right.")
 	case auth.Federation:
 		return joinHints(clock, "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired.")
+	case auth.Metadata:
+		return metadataHint(refused)
 	}
 	return "Check the credential_source in the credentials file: the server that it names gave no subject token."
+}
+
+// oauthCode is the code of an OAuth 2.0 refusal, such as invalid_grant, or "".
+func oauthCode(err error) string {
+	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return e.ErrorCode
+	}
+	return ""
+}
+
+// strangerHint is for an answer that no server that issues tokens can have given.
+func strangerHint(refused *auth.RefusedError) string {
+	return "Something else has most likely answered in place of the server that issues access tokens: look for a proxy, a filter or a sign-in page between this machine and " + refused.Host + "."
+}
+
+// metadataHint is for tokens that the metadata server does not give. On GKE it
+// passes on what IAM says.
+func metadataHint(refused *auth.RefusedError) string {
+	switch refused.Code {
+	case http.StatusForbidden:
+		return "On GKE, let the Kubernetes service account act as the IAM service account: `gcloud iam service-accounts add-iam-policy-binding EMAIL --role=roles/iam.workloadIdentityUser --member='serviceAccount:PROJECT.svc.id.goog[NAMESPACE/ACCOUNT]'`. Elsewhere, look whether the service account is enabled: `gcloud iam service-accounts describe EMAIL`."
+	case http.StatusNotFound:
+		return "The service account does not exist: on GKE compare the annotation iam.gke.io/gcp-service-account of the Kubernetes service account with `gcloud iam service-accounts list`; elsewhere attach one that exists."
+	}
+	return "The metadata server gives no token: look what it says, and into the logs of the machine or the cluster."
 }

@@ -283,7 +283,7 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 		return err
 	}
 	if err := f(ctx, c, &dc); err != nil {
-		return d.reason(c.String(), newError(opRefresh, c.String(), err))
+		return d.reason(c.String(), d.newError(opRefresh, c.String(), err))
 	}
 	return nil
 }
@@ -308,7 +308,7 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 	t, err := d.resolver.resolve(ctx, name)
 	span.End(err)
 	if err != nil {
-		return target{}, d.reason(name, newError(opResolve, "", err))
+		return target{}, d.reason(name, d.newError(opResolve, "", err))
 	}
 	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
 		d.failover.found(t.name)

@@ -154,6 +154,8 @@ func replace(old, new string) *cloudsqltest.Fault {
 	return &cloudsqltest.Fault{Alter: func(body []byte) []byte { return []byte(strings.Replace(string(body), old, new, 1)) }}
 }
 
+const notInState = "The instance or operation is not in an appropriate state to handle the request."
+
 const notAuthorized = "The client is not authorized to make this request."
 
 func refreshFailures(s *authtest.Server) []failure {
@@ -183,7 +185,23 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "quota project that may not be used", before: settings(detailed("Caller does not have required permission to use project billing.", "USER_PROJECT_DENIED", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
 		{name: "VPC Service Controls", before: settings(detailed("Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc", "SECURITY_POLICY_VIOLATED", `{"uid":"abc"}`))},
 		{name: "token not accepted, and a clock that is behind", before: settings(unauthorized)},
-		{name: "instance stopped", before: settings(refusal(400, "Invalid request since instance is not running.", "invalid"))},
+		{name: "quota project that does not exist", before: settings(detailed("Project 'projects/billing' not found or deleted.", "CONSUMER_INVALID", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
+		{name: "billing is off", before: settings(detailed("This API method requires billing to be enabled.", "BILLING_DISABLED", `{"consumer":"projects/1234"}`))},
+		{name: "suspended project", before: settings(detailed("Permission denied: Consumer 'projects/1234' has been suspended.", "CONSUMER_SUSPENDED", `{"consumer":"projects/1234"}`))},
+		{name: "organization restriction", before: settings(detailed("Access denied by organization restriction. Please contact your administrator for additional information.", "ORG_RESTRICTION_VIOLATION", `{}`))},
+		{name: "policy on locations", before: settings(detailed("Location violates constraint constraints/gcp.resourceLocations.", "LOCATION_ORG_POLICY_VIOLATED", `{}`))},
+		{name: "a reason that nobody knows", before: settings(detailed("The moon is full.", "MOON_IS_FULL", `{"consumer":"projects/1234"}`))},
+		{name: "not allowed, as of 2026", before: settings(refusal(403, "boss::NOT_AUTHORIZED: Not authorized to access resource. Possibly missing permission cloudsql.instances.get on resource instances/my-db.", "forbidden"))},
+		{name: "no token arrived", before: settings(refusal(401, "Login Required.", "required"))},
+		{name: "instance stopped", before: settings(refusal(409, notInState, "invalidState"))},
+		{name: "instance suspended", before: settings(refusal(409, notInState+" Instance state: SUSPENDED.", "invalidState"))},
+		{name: "instance that is being created", before: settingsAlone(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"POSTGRES_18","backendType":"SECOND_GEN"}`})},
+		{name: "name that the API does not take", before: settings(refusal(400, "Invalid request: Invalid instance name (my-db).", ""))},
+		{name: "request that the API does not take", before: settings(refusal(400, "Request contains an invalid argument.", "badRequest"))},
+		{name: "login token that the API does not take", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			certificate(refusal(400, "Invalid value for: access_token.", "invalid"))(w)
+			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), tokens(w.LoginToken())))
+		}},
 		{name: "key that the API does not take", before: certificate(refusal(400, "Invalid value at 'public_key': not an RSA key.", "invalid"))},
 		{name: "no such instance", before: settings(refusal(404, "The Cloud SQL instance does not exist.", "instanceDoesNotExist"))},
 		{name: "quota", before: settings(quota)},
@@ -199,12 +217,15 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "no network", before: api(noNetwork("sqladmin.googleapis.com"))},
 		{name: "certificate of the API, and a clock that is wrong", before: api(clockTLS("sqladmin.googleapis.com"))},
 		{name: "certificate of the API from nobody known", before: api(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		{name: "filtering proxy", before: settings(&cloudsqltest.Fault{Status: 403, Header: http.Header{"Server": {"squid/6.6"}}, Body: "<html><head><title>ERROR: The requested URL could not be retrieved</title></head><body>Access Denied.</body></html>"})},
+		{name: "another API in its place", before: settings(&cloudsqltest.Fault{Status: 404, Body: `{"message":"no Route matched with those values"}`})},
 		{name: "captive portal", before: settings(&cloudsqltest.Fault{Body: "<html>Welcome</html>"})},
 		{name: "metadata without a server CA", before: settingsAlone(replace(`"serverCaCert":`, `"other":`))},
 		{name: "reply without content", before: settings(&cloudsqltest.Fault{Body: "null"})},
 		{name: "reply of another form", before: settings(&cloudsqltest.Fault{Body: `{"region":5}`})},
 		{name: "certificate that is none", before: certificate(&cloudsqltest.Fault{Body: "{}"})},
 		{name: "wrong region", before: settingsAlone(replace(`"region":"europe-west1"`, `"region":"us-east1"`))},
+		{name: "instance outside Cloud SQL", before: settings(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"MYSQL_8_0","backendType":"EXTERNAL"}`})},
 		{name: "first-generation instance", before: settingsAlone(replace(`"SECOND_GEN"`, `"FIRST_GEN"`))},
 		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
 		{name: "new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},

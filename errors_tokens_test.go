@@ -99,6 +99,15 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
 		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
 		{name: "a token server that is out of order, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
+		{name: "a login without the scope for IAM login", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			only(w, answers{code: 400, body: `{"error":"invalid_scope","error_description":"Bad Request"}`}, login(s))
+		}},
+		refused("a filtering proxy in place of the token server", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, login(s)),
+		refused("a captive portal in place of the token server", answers{code: 200, body: "<html><title>Welcome</title></html>"}, login(s)),
+		refused("a filtering proxy in place of the Security Token Service", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
+		refused("a filtering proxy in place of the IAM Credentials API", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, impersonation...),
+		{name: "GKE, without a binding", outside: gke(403)},
+		{name: "GKE, and a service account that does not exist", outside: gke(404)},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
 		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
 		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
@@ -109,6 +118,16 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "IAM login with a token source that makes no login tokens", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
 			only(w, nil, cloudsqlconn.WithTokenSource(tokens(w.Token())))
 		}},
+	}
+}
+
+// gke is a Dial on GKE, whose metadata server refuses.
+func gke(code int) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		g := newGoogle(t)
+		onMachine(t, g.auth.Listener.Addr())
+		g.auth.Fail = authtest.GKE(code)
+		return dialError(t, g.dialer(t))
 	}
 }
 

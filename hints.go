@@ -16,32 +16,35 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
 // hint says what to do about the failure of a step.
-func hint(op, instance string, err error) string {
+func (who subject) hint(op string, err error) string {
 	var (
-		token  *admin.TokenError
-		call   *admin.CallError
-		config *admin.ConfigError
-		reply  *admin.ReplyError
-		lookup *resolve.LookupError
-		addr   *addressError
-		failed *unreachable
-		aged   *admin.ExpiredError
-		proxy  *netdial.Error
-		fake   *tlsverify.Error
-		way    wayError
+		token   *admin.TokenError
+		call    *admin.CallError
+		config  *admin.ConfigError
+		reply   *admin.ReplyError
+		lookup  *resolve.LookupError
+		addr    *addressError
+		failed  *unreachable
+		aged    *admin.ExpiredError
+		unready *admin.NotReadyError
+		proxy   *netdial.Error
+		fake    *tlsverify.Error
+		way     wayError
 	)
-	who := subjectOf(instance)
 	switch {
 	case errors.As(err, &token):
 		return tokenHint(err)
 	case errors.As(err, &call):
 		return who.callHint(call, err)
 	case errors.As(err, &reply):
-		return impostorHint
+		return who.impostorHint()
+	case errors.As(err, &unready):
+		return "Wait until the instance is RUNNABLE: " + who.gcloud("describe", "--format='value(state)'") + "."
 	case errors.As(err, &aged):
 		return cmp.Or(clockHint(aged.ClockOffset, theAPI), "A new certificate lasts for an hour: look whether this machine's clock and its time zone are right.")
 	case errors.Is(err, refresh.ErrExpired):
@@ -57,7 +60,7 @@ func hint(op, instance string, err error) string {
 	case errors.As(err, &way):
 		return way.hint(who, err)
 	case op == opStream && errors.Is(err, context.DeadlineExceeded):
-		return "Check that this machine can reach SQL Data (sqladmin.googleapis.com, TCP port 443, through HTTPS_PROXY if that is set), and give the Dial more time."
+		return "Check that this machine can reach SQL Data (" + at(who.stream) + ", through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
 	case errors.As(err, &fake):
@@ -69,21 +72,28 @@ func hint(op, instance string, err error) string {
 	case op == opDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
 	case op == opRefresh:
-		return "Check that this machine can reach the Admin API (sqladmin.googleapis.com, TCP port 443), and try again."
+		return "Check that this machine can reach the Admin API (" + at(who.api) + ", through HTTPS_PROXY if that is set), and try again."
 	}
 	return ""
 }
 
-// subject is the instance that a hint is about, as gcloud names it.
-type subject struct{ project, instance string }
-
-func subjectOf(instance string) subject {
-	n, err := ParseName(instance)
-	if err != nil {
-		return subject{"PROJECT", "INSTANCE"}
-	}
-	return subject{n.project, n.instance}
+// subject is the instance that a hint is about, as gcloud names it, and the
+// services that lead to it.
+type subject struct {
+	project, instance string
+	api, stream       sqldata.Endpoint
 }
+
+func (c *config) subject(instance string) subject {
+	s := subject{"PROJECT", "INSTANCE", c.apiEndpoint(), c.serviceEndpoint()}
+	if n, err := ParseName(instance); err == nil {
+		s.project, s.instance = n.project, n.instance
+	}
+	return s
+}
+
+// at tells where a service is.
+func at(e sqldata.Endpoint) string { return e.Host + ", TCP port " + e.Port }
 
 // gcloud is a command about the instance.
 func (s subject) gcloud(verb, more string) string {

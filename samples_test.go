@@ -78,11 +78,6 @@ func (a sampleAnswer) header() http.Header {
 var notYet = map[string]string{
 	"cert-sha1":                  "hint has \"Another server\": true",
 	"cert-expired-per-instance":  "gcloud sql ssl server-certs create",
-	"api-409-stopped":            "hint has \"activation-policy\": false, want true: ", // there is none
-	"api-403-billing":            "hint has \"roles/cloudsql.client\": true",
-	"api-502-html":               "error has \"padding\": true",
-	"api-403-proxy-html":         "error is ErrPermission",
-	"md-gke-no-binding":          "hint has \"gcloud auth application-default login\": true",
 	"dns-write-endpoint-outside": "hint has \"Give 0a1b2c3d4e5f\": true",
 }
 

@@ -160,6 +160,11 @@ func (c *config) serviceEndpoint() sqldata.Endpoint {
 	if c.sqlData.Host != "" {
 		return c.sqlData
 	}
+	return c.apiEndpoint()
+}
+
+// apiEndpoint is where the Admin API is.
+func (c *config) apiEndpoint() sqldata.Endpoint {
 	u, err := url.Parse(c.endpoint)
 	if err != nil { // it has been checked
 		return sqldata.Endpoint{}

@@ -110,8 +110,8 @@ func (i *Info) InnerTLS() *tls.Config {
 
 // newInfo checks every field of a reply: each may be absent or garbage.
 func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (*Info, error) {
-	if s.BackendType != "" && s.BackendType != "SECOND_GEN" {
-		return nil, &ConfigError{Problem: fmt.Sprintf("the instance's backend type is %s; only SECOND_GEN instances can be connected to", s.BackendType)}
+	if err := checkBackend(s); err != nil {
+		return nil, err
 	}
 	if s.Region != "" && s.Region != inst.Region {
 		right := oneLine(inst.Project + ":" + s.Region + ":" + inst.ID)

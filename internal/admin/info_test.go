@@ -75,8 +75,9 @@ func TestUnusableMetadata(t *testing.T) {
 		{"cert a key", settingsJSON(caCert(block("PUBLIC KEY", serverCA.cert.RawSubjectPublicKeyInfo))), reply + ".serverCaCert.cert has no readable PEM certificate"},
 		{"cert of another PEM type", settingsJSON(caCert(block("X509 CRL", serverCA.cert.Raw))), reply + ".serverCaCert.cert has no readable PEM certificate"},
 		{"wrong region", settingsJSON(object{"region": "europe-west1"}), "the instance is in region europe-west1, not in us-central1; use my-project:europe-west1:my-db"},
-		{"first generation", settingsJSON(object{"backendType": "FIRST_GEN"}), "the instance's backend type is FIRST_GEN; only SECOND_GEN instances can be connected to"},
-		{"external", settingsJSON(object{"backendType": "EXTERNAL"}), "the instance's backend type is EXTERNAL; only SECOND_GEN instances can be connected to"},
+		{"first generation", settingsJSON(object{"backendType": "FIRST_GEN"}), "the instance is of the first generation (backend type FIRST_GEN), which cannot be connected to like this"},
+		{"something new", settingsJSON(object{"backendType": "THIRD_GEN"}), "the instance's backend type is THIRD_GEN; only SECOND_GEN instances can be connected to"},
+		{"external", settingsJSON(object{"backendType": "EXTERNAL"}), "the instance stands for a database server outside Cloud SQL (backend type EXTERNAL), which Cloud SQL does not lead to"},
 		{"region of many lines", settingsJSON(object{"region": "a\r\n\x1b[31mb"}), "the instance is in region a [31mb, not in us-central1; use my-project:a [31mb:my-db"},
 		{"endless region", settingsJSON(object{"region": strings.Repeat("x", 100_000)}), "the instance is in region xxx"},
 	} {
@@ -401,6 +402,7 @@ func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
 		}
 	}
 	for name, proxy := range map[string]answer{
+		"page":               echo(func(s string) string { return "<html><title>" + s + "</title></html>" }),
 		"text":               echo(func(s string) string { return s }),
 		"JSON":               echo(func(s string) string { return errorJSON(400, s) }),
 		"cut off in a token": echo(func(s string) string { return strings.Repeat("x", 900) + s }),
@@ -414,7 +416,8 @@ func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
 				if !errors.As(err, &api) || api.Code != 400 {
 					t.Errorf("error is %v", err)
 				}
-				wantText(t, err, string(h)+": googleapi: ")
+				wantText(t, err, string(h)+": ")
+				wantText(t, err, "400")
 				if strings.Contains(err.Error(), "ya29") {
 					t.Errorf("error tells a part of a token: %v", err)
 				}
