@@ -101,6 +101,7 @@ var resolveFailures = []failure{
 		dns.Fail("db.example.com", &cloudsqltest.DNSFault{Code: cloudsqltest.ServFail})
 	}), fail: named("db.example.com")},
 	{name: "Cloud SQL's own DNS name of no instance", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog")},
+	{name: "Cloud SQL's own write endpoint, outside its network", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.global.sql-psa.goog")},
 	{name: "the Dialer is closed", fail: func(w *world) error {
 		_ = w.dialer.Close()
 		return w.dial(time.Second)
@@ -403,6 +404,9 @@ var handshakeFailures = []failure{
 		w.AddInstance(otherInstance, cloudsqltest.Instance{Addrs: onlyPublic}) // takes the address
 	}},
 	{name: "server certificate that has expired", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) }}},
+	{name: "server certificate of a shared CA that has expired", cfg: cloudsqltest.Instance{
+		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."}, AlterServerCert: func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) },
+	}},
 	{name: "server certificate that is not valid yet, and a clock that is behind", before: clock(72 * time.Hour), cfg: cloudsqltest.Instance{
 		Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotBefore = time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC) },
 	}},

@@ -64,7 +64,7 @@ func (who subject) hint(op string, err error) string {
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
 	case errors.As(err, &fake):
-		return who.unverifiedHint(err)
+		return who.unverifiedHint(fake, err)
 	case errors.As(err, &proxy):
 		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to the instance's address on TCP port 3307.", proxy.Proxy)
 	case errors.As(err, &failed):
@@ -120,7 +120,17 @@ func lookupHint(e *resolve.LookupError) string {
 	if e.Temporary() {
 		return "Check that this machine's DNS server works and can be reached, for example with `dig TXT " + e.Domain + "`."
 	}
+	if ofCloudSQL(e.Domain) {
+		return "Cloud SQL manages this name itself, in a private zone of the instance's VPC network: run this program in that network or in one that is peered with it for DNS, enable the Cloud DNS API in the network's project (`gcloud services enable dns.googleapis.com --project=PROJECT`), or use the instance's connection name."
+	}
 	return "Give " + e.Domain + " a TXT record that holds the instance's connection name, project:region:instance, and check with `dig TXT " + e.Domain + "` that this machine's DNS server knows it."
+}
+
+// ofCloudSQL reports whether a DNS name is in one of the zones that Cloud SQL
+// manages: nobody else can give it a record.
+func ofCloudSQL(domain string) bool {
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
+	return slices.ContainsFunc([]string{".sql.goog", ".sql-psa.goog", ".sql-psc.goog"}, func(zone string) bool { return strings.HasSuffix(domain, zone) })
 }
 
 // unreachableHint is for attempts of which none led to the instance.
@@ -150,7 +160,7 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 }
 
 // unverifiedHint is for a server that could not prove to be the instance.
-func (s subject) unverifiedHint(err error) string {
+func (s subject) unverifiedHint(fake *tlsverify.Error, err error) string {
 	addr, offset := "its address", time.Duration(0)
 	if e, ok := errors.AsType[*unreachable](err); ok {
 		i := slices.IndexFunc(e.attempts, func(a *attempt) bool {
@@ -161,11 +171,25 @@ func (s subject) unverifiedHint(err error) string {
 			addr, offset = e.attempts[i].addr, e.attempts[i].clockOffset
 		}
 	}
-	if expired(err) {
-		return cmp.Or(clockHint(offset, theAPI), fmt.Sprintf("Look whether this machine's clock is right; if so, the instance needs a new server certificate: `gcloud sql ssl server-certs create --instance=%s --project=%s`, then the same with rotate in place of create.", s.instance, s.project))
+	switch {
+	case expired(err):
+		return cmp.Or(clockHint(offset, theAPI), "Look whether this machine's clock is right; if so, the instance needs a new server certificate: "+s.newCertificate(fake.CAMode)+".")
+	case fake.SHA1:
+		return fmt.Sprintf("What answers at %s has a certificate with the instance's name, signed with SHA-1, as those made before 2018 are; replace the instance's: %s.", addr, s.newCertificate(fake.CAMode))
 	}
 	return fmt.Sprintf("Another server than the instance answers at %s: compare the address with %s, and look for a proxy, a NAT rule or a DNS record that leads elsewhere.",
 		addr, s.gcloud("describe", "--format='value(ipAddresses)'"))
+}
+
+// newCertificate is how the instance gets another server certificate: gcloud has
+// a group of commands for an instance's own CA, and one for CAs that instances
+// share.
+func (s subject) newCertificate(caMode string) string {
+	group := "server-ca-certs"
+	if strings.HasSuffix(caMode, "_CAS_CA") {
+		group = "server-certs"
+	}
+	return fmt.Sprintf("`gcloud sql ssl %s create --instance=%s --project=%s`, then the same with rotate in place of create", group, s.instance, s.project)
 }
 
 // expired reports whether a certificate is not valid by the local clock: it has

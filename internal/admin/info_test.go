@@ -215,6 +215,15 @@ func TestAddresses(t *testing.T) {
 		{name: "without address", ips: list{ip("PRIMARY", ""), object{"type": "PRIVATE"}}, want: admin.Addrs{}},
 		{name: "the last one counts", ips: list{ip("PRIMARY", "203.0.113.1"), ip("PRIVATE", "10.0.0.1"), ip("PRIMARY", "203.0.113.2"), ip("PRIVATE", "10.0.0.2"), ip("PRIMARY", "")},
 			want: admin.Addrs{admin.Public: {"203.0.113.2"}, admin.Private: {"10.0.0.2"}}},
+		{name: "past their time", ips: list{
+			ip("PRIMARY", "203.0.113.1"), object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "2020-01-01T00:00:00.5Z"},
+			object{"type": "PRIVATE", "ipAddress": "10.0.0.1", "timeToRetire": "2020-01-01T00:00:00Z"},
+			object{"type": "PRIVATE", "ipAddress": "10.0.0.2", "timeToRetire": "2120-01-01T00:00:00Z"},
+		}, want: admin.Addrs{admin.Public: {"203.0.113.1", "203.0.113.2"}, admin.Private: {"10.0.0.2", "10.0.0.1"}}},
+		{name: "nothing but what is past its time", ips: list{object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "2020-01-01T00:00:00Z"}},
+			want: admin.Addrs{admin.Public: {"203.0.113.2"}}},
+		{name: "a time that is none", ips: list{object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "soon"}},
+			want: admin.Addrs{admin.Public: {"203.0.113.2"}}},
 		{name: "PSC names without PSC", dnsName: "a.sql.goog.", dnsNames: list{psc("b.sql.goog.")}, want: admin.Addrs{}},
 		{name: "PSC names", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{psc("b.sql.goog."), psc("y.sql-psc.goog."), psc("a.sql.goog"), psc("X.SQL-PSC.GOOG"), psc("z.sql-psc.goog.example.com")},
 			want: admin.Addrs{admin.PSC: {"y.sql-psc.goog", "X.SQL-PSC.GOOG", "b.sql.goog", "a.sql.goog", "z.sql-psc.goog.example.com"}}},
@@ -330,7 +339,7 @@ func TestServerIsVerified(t *testing.T) {
 	}
 	second := newCA("the next CA")
 	bundle := serverCA.pem + "comments stand between\n" + block("CERTIFICATE", []byte("garbage")) + block("X509 CRL", newCA("a CRL").cert.Raw) + second.pem
-	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog."}))
+	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog.", "customSubjectAlternativeNames": []string{"db.acme.example"}}))
 	plain, domain := info.TLS(""), info.TLS("db.example.com")
 	for _, tt := range []struct {
 		name  string
@@ -344,6 +353,7 @@ func TestServerIsVerified(t *testing.T) {
 		{"name of the legacy field", plain, leaf(serverCA, "", "old.sql.goog"), true},
 		{"dialled name", domain, leaf(serverCA, "", "db.example.com"), true},
 		{"name that was not dialled", plain, leaf(serverCA, "", "db.example.com"), false},
+		{"name that the owner has had put into it", plain, leaf(second, "", "db.acme.example"), true},
 		{"another instance", plain, leaf(serverCA, "my-project:other-db"), false},
 		{"another instance, by a dialled name", domain, leaf(serverCA, "my-project:other-db"), false},
 		{"foreign CA", plain, leaf(clientCA, "my-project:my-db"), false},

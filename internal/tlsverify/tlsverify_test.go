@@ -110,6 +110,28 @@ func pool(issuers ...*issuer) *x509.CertPool {
 	return p
 }
 
+func TestASignatureWithSHA1IsTold(t *testing.T) {
+	t.Parallel()
+	p := pki()
+	sha1 := func(commonName string) *x509.Certificate {
+		return altered(server(commonName), func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
+	}
+	id := Identity{Anchors: pool(p.legacy), CommonName: "my-project:my-db"}
+	for name, tt := range map[string]struct {
+		leaf *issuer
+		want bool
+	}{
+		"the instance's":     {issue(p.legacy, sha1("my-project:my-db")), true},
+		"another instance's": {issue(p.legacy, sha1("my-project:other")), false},
+		"with SHA-256":       {issue(p.foreign, server("my-project:my-db")), false},
+	} {
+		refused, ok := errors.AsType[*Error](id.Verify([]*x509.Certificate{tt.leaf.cert}, "", now))
+		if !ok || refused.SHA1 != tt.want || strings.Contains(refused.Error(), "is signed with SHA-1") != tt.want {
+			t.Errorf("%s: got %v", name, refused)
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := pki()
