@@ -77,9 +77,14 @@ func WithCredentialsFile(name string) Option {
 // use one that you were given by somebody else and have not checked. See
 // https://cloud.google.com/docs/authentication/external/externally-sourced-credentials.
 //
-// IAM login works with all of them but logins of workforce pools
-// (external_account_authorized_user), whose tokens cannot be narrowed to the
-// scope sqlservice.login; add [WithImpersonation].
+// IAM login works with all of them. The token that it puts into the certificate has
+// the scope sqlservice.login and no other, but for logins of workforce pools
+// (external_account_authorized_user): theirs has the scope cloud-platform and cannot
+// be narrowed, unless [WithImpersonation] is added.
+//
+// An external account whose subject token is proven with an X.509 certificate is
+// refused. One that runs a program needs the environment variable
+// GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1.
 func WithCredentialsJSON(text []byte) Option {
 	text = slices.Clone(text)
 	return option(func(c *config) {

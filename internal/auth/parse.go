@@ -247,7 +247,8 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 	return nil
 }
 
-// externalUser is for what gcloud writes after a login of a workforce pool.
+// externalUser is for what gcloud writes after a login of a workforce pool. Its
+// tokens have the scope cloud-platform, whatever is asked for.
 func (f *credentialsFile) externalUser(id *identity, raw []byte) error {
 	load := func(ctx context.Context) (*google.Credentials, error) {
 		return google.CredentialsFromJSONWithType(ctx, raw, google.ExternalAccountAuthorizedUser)
@@ -255,10 +256,7 @@ func (f *credentialsFile) externalUser(id *identity, raw []byte) error {
 	if _, err := load(context.Background()); err != nil {
 		return errUser
 	}
-	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
-		if scope == loginScope {
-			return nil, &ConfigError{"IAM login needs a token of the scope sqlservice.login, and credentials of the type external_account_authorized_user cannot make one; use WithImpersonation or WithIAMAuthNTokenSources"}
-		}
+	id.token = func(ctx context.Context, _ string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			creds, err := load(ctx)
 			if err != nil {

@@ -171,6 +171,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.refresh(w, form)
 	case path == "/token":
 		s.assertion(w, form.Get("assertion"))
+	case path == "/v1/oauthtoken":
+		s.workforce(w, r, form)
 	case path == "/sts" || path == "/v1/token":
 		s.exchange(w, form)
 	case strings.HasSuffix(path, ":generateAccessToken"):
@@ -196,7 +198,7 @@ func refusal(r *http.Request, code int, body []byte) string {
 	switch {
 	case strings.HasSuffix(r.URL.Path, ":generateAccessToken"):
 		return string(must(json.Marshal(map[string]any{"error": map[string]any{"code": code, "message": echo}})))
-	case r.URL.Path == "/token", r.URL.Path == "/sts", r.URL.Path == "/v1/token":
+	case r.URL.Path == "/token", r.URL.Path == "/v1/oauthtoken", r.URL.Path == "/sts", r.URL.Path == "/v1/token":
 		return string(must(json.Marshal(map[string]any{"error": "refused", "error_description": echo})))
 	}
 	return echo
@@ -208,6 +210,17 @@ func (s *Server) refresh(w http.ResponseWriter, form url.Values) {
 		return
 	}
 	s.give(w, Call{Who: "user", Scope: form.Get("scope")})
+}
+
+// workforce is the token endpoint of workforce pools, which takes the client's
+// secret as a password only.
+func (s *Server) workforce(w http.ResponseWriter, r *http.Request, form url.Values) {
+	id, secret, _ := r.BasicAuth()
+	if form.Get("refresh_token") != refreshToken || id != clientID || secret != clientSecret {
+		refuse(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Bad Request"}`)
+		return
+	}
+	s.give(w, Call{Who: "workforce user", Scope: form.Get("scope")})
 }
 
 func (s *Server) assertion(w http.ResponseWriter, jwt string) {
