@@ -21,6 +21,7 @@ type conn struct {
 	tracked
 	tls      *tlsconn.Conn
 	info     *admin.Info   // what it was made with
+	address  string        // the type of the address that it leads to; see telemetry.AddressTypes
 	exchange *mdx.Exchange // of metadata; nil: none
 
 	heard atomic.Bool // the first Read is over
@@ -38,8 +39,8 @@ type socketConn struct{ *conn }
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info}
+func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, host string, n Name, dc *dialConfig) net.Conn {
+	conn := &conn{tls: tc, info: info, address: addressType(host, info)}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
@@ -49,6 +50,8 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialC
 	}
 	return conn
 }
+
+func (c *conn) addressType() string { return c.address }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.

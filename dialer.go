@@ -130,7 +130,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	ctx, span := d.telemetry.Dial(ctx)
 	conn, seen, err := d.dial(ctx, name, opts)
 	took := time.Since(start)
-	d.telemetry.Dialed(ctx, span, seen.Instance, took, byStream(conn, err), err)
+	d.telemetry.Dialed(ctx, span, seen.Instance, took, viaOf(conn, err), err)
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +138,16 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	return conn, nil
 }
 
-// byStream reports whether a Dial has used SQL Data.
-func byStream(conn net.Conn, err error) bool {
-	if _, ok := conn.(interface{ stream() }); ok {
-		return true
+// viaOf is how a Dial has reached the instance, or has tried to.
+func viaOf(conn net.Conn, err error) telemetry.Via {
+	switch c := conn.(type) {
+	case interface{ stream() }:
+		return telemetry.Via{Stream: true}
+	case interface{ addressType() string }:
+		return telemetry.Via{Address: c.addressType()}
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Op == opStream
+	return telemetry.Via{Stream: ok && e.Op == opStream}
 }
 
 // dial is Dial. It returns the observer of the instance too, once that is

@@ -97,7 +97,7 @@ func greetMySQL(rw io.ReadWriter) (string, error) {
 	}
 	if head[4] == 10 {
 		version, _, _ := strings.Cut(string(text), "\x00")
-		return "MySQL " + version, nil
+		return "MySQL " + version + " sends its greeting (only a login would show whether it is full)", nil
 	}
 	refusal := &mysqlRefusal{text: string(text[min(2, len(text)):])}
 	if len(text) >= 2 {
