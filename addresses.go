@@ -73,6 +73,9 @@ func noAddress(info *admin.Info, types []IPType) error {
 type addressError struct{ wanted, has []IPType }
 
 func (e *addressError) Error() string {
+	if len(e.has) == 0 {
+		return fmt.Sprintf("the instance has no address of the types %v", e.wanted)
+	}
 	return fmt.Sprintf("the instance has no address of the types %v; it has %v", e.wanted, e.has)
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
-// Check walks all the way that a Dial with the same options takes, to the
-// first byte of the database, and reports on each hop. Nothing that is
+// Check tests every hop that a Dial with the same options takes, up to the first
+// byte of the database, and reports on each of them. Nothing that is
 // remembered of the instance is used or changed: metadata and certificate are
 // asked for anew, and every address of the wanted types is tried. With
 // [WithSQLData] the way is a stream, and addresses come after it only if SQL Data
@@ -116,11 +116,11 @@ func (c *check) skip(hop Hop, why string) {
 }
 
 // refusedCertHint is for a client certificate that was made for this connection.
-const refusedCertHint = "The certificate was made a moment ago, so that it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just got another client CA."
+const refusedCertHint = "The certificate was issued a moment ago, so it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just received another client CA."
 
 // hopHints are for hops that a Dial does not take.
 var hopHints = map[Hop]string{
-	HopClock:    "Set this machine's clock, and let NTP keep it right: tokens and certificates are good for a time only.",
+	HopClock:    "Set this machine's clock, and have NTP keep it right: tokens and certificates are valid for a limited time.",
 	HopDatabase: refusal.SilentHint,
 }
 

@@ -2,7 +2,7 @@
 //
 // Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
 // of an instance, project:region:instance. It returns a net.Conn that is
-// authorised by IAM, encrypted with TLS 1.3 and proven to end at that very
+// authorised by IAM, encrypted with TLS 1.3 and proven to end at that exact
 // instance; the database protocol starts with its first byte. The packages
 // under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
 //
@@ -21,7 +21,7 @@
 //
 // # What to rely on
 //
-// A certificate that still lives is served whatever happens to the Admin API.
+// A cached certificate is used until it expires, whatever happens to the Admin API.
 // Transient failures are waited for while the caller's context lasts, and a call
 // that is not answered for longer than usual (1.5 s at first) is made a second time, over another
 // connection; refusals are remembered and told at once. When an instance cannot be reached or
@@ -346,7 +346,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	return &Error{
 		Op:       opHandshake,
 		Instance: c.String(),
-		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused too, look whether this machine's clock is right, and whether the instance has been restored or its certificates were reset."),
+		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
 		// The server has done nothing yet: database/sql may connect again.
 		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
 	}

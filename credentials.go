@@ -76,7 +76,7 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		fault("WithImpersonation: a delegate is empty")
 	}
 	if iam && c.target == "" {
-		const reason = "nothing there makes a login token, which has the scope sqlservice.login; use WithIAMAuthNTokenSources or WithImpersonation"
+		const reason = "it makes no login token, which needs the scope sqlservice.login; use WithIAMAuthNTokenSources or WithImpersonation"
 		switch {
 		case c.api != nil && c.login == nil:
 			fault("WithIAMAuthN with WithTokenSource: %s", reason)

@@ -24,19 +24,19 @@ func tokenHint(err error) string {
 	case errors.As(err, &misfit):
 		return "" // it says so itself
 	case errors.As(err, &bad):
-		return "Repair the source that the Dialer was given with WithTokenSource or WithIAMAuthNTokenSources: it must return tokens that are still valid, and make a new one in time."
+		return "Fix the token source that was passed to WithTokenSource or WithIAMAuthNTokenSources: it must return tokens that are still valid, and get a new one in time."
 	case errors.As(err, &refused) && refused.Stranger && refused.Code < http.StatusInternalServerError:
 		return strangerHint(refused)
 	case errors.As(err, &refused) && admin.Terminal(err):
 		return refusedHint(refused)
 	case errors.As(err, &refused):
-		return "The server that issues access tokens is overloaded or out of order: try again later."
+		return "The server that issues access tokens is overloaded or unavailable: try again later."
 	case errors.As(err, &noAccount):
 		return "This machine has no service account: attach one (`gcloud compute instances set-service-account VM --service-account=EMAIL --scopes=cloud-platform`), or pass other credentials with WithCredentialsFile."
 	case expired(err):
-		return "By this machine's clock the certificate of the server that issues access tokens is not valid: set the clock."
+		return "According to this machine's clock, the certificate of the server that issues access tokens is not valid: set the clock."
 	case !admin.Terminal(err):
-		return "The server that issues access tokens did not give one: check that this machine reaches it, and try again."
+		return "No access token was issued: check that this machine can reach the server that issues them, and try again."
 	case errors.Is(err, auth.ErrJSON):
 		return "Pass the JSON to WithCredentialsJSON, or write it to a file and name that."
 	case errors.Is(err, auth.ErrExecutables):
@@ -44,7 +44,7 @@ func tokenHint(err error) string {
 	case errors.Is(err, auth.ErrSubjectFile):
 		return "Check the path of credential_source in the credentials file, and that this program may read what is there; what writes the file may not have done so yet."
 	case errors.As(err, &none) && none.From != "":
-		return "Put a good credentials file there, for example with `gcloud auth application-default login`, or set up others: GOOGLE_APPLICATION_CREDENTIALS, WithCredentialsFile, WithTokenSource."
+		return "Put a valid credentials file there, for example with `gcloud auth application-default login`, or use other credentials: GOOGLE_APPLICATION_CREDENTIALS, WithCredentialsFile, WithTokenSource."
 	}
 	return "Set up credentials: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or pass WithCredentialsFile or WithTokenSource."
 }
@@ -54,7 +54,7 @@ func refusedHint(refused *auth.RefusedError) string {
 	switch refused.Step {
 	case auth.Impersonation:
 		if refused.Code == http.StatusForbidden || refused.Code == http.StatusUnauthorized {
-			return "Grant roles/iam.serviceAccountTokenCreator on " + refused.Target + " to the caller, or to the last delegate and so on back to the caller, and enable iamcredentials.googleapis.com."
+			return "Grant roles/iam.serviceAccountTokenCreator on " + refused.Target + " to the caller (with delegates, to the last of them, and on each of them to the one before it), and enable iamcredentials.googleapis.com."
 		}
 		return "Check the service account's name: `gcloud iam service-accounts describe " + refused.Target + "`."
 	case auth.UserLogin:
@@ -63,7 +63,7 @@ func refusedHint(refused *auth.RefusedError) string {
 		}
 		return "The login has expired or was revoked: run `gcloud auth application-default login`."
 	case auth.AccountKey:
-		return joinHints(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and that this machine's clock is right.")
+		return joinHints(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and this machine's clock.")
 	case auth.Federation:
 		return joinHints(clock, "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired.")
 	case auth.Metadata:
@@ -94,5 +94,5 @@ func metadataHint(refused *auth.RefusedError) string {
 	case http.StatusNotFound:
 		return "The service account does not exist: on GKE compare the annotation iam.gke.io/gcp-service-account of the Kubernetes service account with `gcloud iam service-accounts list`; elsewhere attach one that exists."
 	}
-	return "The metadata server gives no token: look what it says, and into the logs of the machine or the cluster."
+	return "The metadata server returns no token: see its message, and the logs of the machine or the cluster."
 }

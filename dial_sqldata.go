@@ -197,7 +197,7 @@ type coolingError struct {
 }
 
 func (e *coolingError) Error() string {
-	return fmt.Sprintf("%v; it is left alone for another %v", e.err, max(0, e.left.Round(100*time.Millisecond)))
+	return fmt.Sprintf("%v; it will not be asked for another %v", e.err, max(0, e.left.Round(100*time.Millisecond)))
 }
 
 func (e *coolingError) Unwrap() error { return e.err }

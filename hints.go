@@ -46,9 +46,9 @@ func (who subject) hint(op string, err error) string {
 	case errors.As(err, &unready):
 		return "Wait until the instance is RUNNABLE: " + who.gcloud("describe", "--format='value(state)'") + "."
 	case errors.As(err, &aged):
-		return cmp.Or(clockHint(aged.ClockOffset, theAPI), "A new certificate lasts for an hour: look whether this machine's clock and its time zone are right.")
+		return cmp.Or(clockHint(aged.ClockOffset, theAPI), "A new certificate is valid for an hour: check this machine's clock and its time zone.")
 	case errors.Is(err, refresh.ErrExpired):
-		return "If this is an IAM login, the token source gives tokens that have less than a second left; otherwise look whether this machine's clock is right."
+		return "If this is an IAM login, the token source returns tokens that have less than a second left; otherwise check this machine's clock."
 	case errors.As(err, &lookup):
 		return lookupHint(lookup)
 	case errors.Is(err, ErrBadName):
@@ -66,7 +66,9 @@ func (who subject) hint(op string, err error) string {
 	case errors.As(err, &fake):
 		return who.unverifiedHint(fake, err)
 	case errors.As(err, &proxy):
-		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to the instance's address on TCP port 3307.", proxy.Proxy)
+		return fmt.Sprintf("Check that this machine can reach the proxy %v, that the credentials in its URL are right, and that the proxy may connect to the instance's address on TCP port 3307.", proxy.Proxy)
+	case errors.Is(err, errNoConn):
+		return "Fix the function that was passed to WithDialFunc: without a connection, it must return an error."
 	case errors.As(err, &failed):
 		return who.unreachableHint(op, failed)
 	case op == opDial:
@@ -109,11 +111,11 @@ func (s subject) addressHint(e *addressError) string {
 	}
 	switch {
 	case len(e.has) > 0:
-		return fmt.Sprintf("Pass WithIPTypes with a type that the instance has, %v, or give it one of the wanted type: %s.", e.has, s.gcloud("patch", flags[e.wanted[0]]))
+		return fmt.Sprintf("Pass WithIPTypes with a type that the instance has, %v, or give it an address of the wanted type: %s.", e.has, s.gcloud("patch", flags[e.wanted[0]]))
 	case len(e.wanted) < len(allIPTypes):
-		return fmt.Sprintf("If the instance has been created completely, give it such an address: %s.", s.gcloud("patch", flags[e.wanted[0]]))
+		return fmt.Sprintf("If the creation of the instance has finished, give it such an address: %s.", s.gcloud("patch", flags[e.wanted[0]]))
 	}
-	return fmt.Sprintf("Look whether the instance has been created completely, and which addresses it has: %s.", s.gcloud("describe", "--format='value(state,ipAddresses)'"))
+	return fmt.Sprintf("Check whether the creation of the instance has finished, and which addresses it has: %s.", s.gcloud("describe", "--format='value(state,ipAddresses)'"))
 }
 
 func lookupHint(e *resolve.LookupError) string {
@@ -123,7 +125,7 @@ func lookupHint(e *resolve.LookupError) string {
 	if ofCloudSQL(e.Domain) {
 		return "Cloud SQL manages this name itself, in a private zone of the instance's VPC network: run this program in that network or in one that is peered with it for DNS, enable the Cloud DNS API in the network's project (`gcloud services enable dns.googleapis.com --project=PROJECT`), or use the instance's connection name."
 	}
-	return "Give " + e.Domain + " a TXT record that holds the instance's connection name, project:region:instance, and check with `dig TXT " + e.Domain + "` that this machine's DNS server knows it."
+	return "Give " + e.Domain + " a TXT record with the instance's connection name, project:region:instance, and check with `dig TXT " + e.Domain + "` that this machine's DNS server returns it."
 }
 
 // ofCloudSQL reports whether a DNS name is in one of the zones that Cloud SQL
@@ -140,13 +142,13 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 		others = fmt.Sprintf("The instance can also be reached at other types of address, see WithIPTypes: %v.", e.others)
 	}
 	if op == opHandshake {
-		return joinHints("The connection stands, but no Cloud SQL instance answers on it: look for a firewall or proxy that inspects TLS, and whether the instance is running: "+s.gcloud("describe", "--format='value(state)'")+".", others)
+		return joinHints("The connection is open, but no Cloud SQL instance answers on it: look for a firewall or proxy that inspects TLS, and check whether the instance is running: "+s.gcloud("describe", "--format='value(state)'")+".", others)
 	}
-	ways := []string{"Check the way to TCP port 3307"}
+	ways := []string{"Check the network path to TCP port 3307"}
 	for _, kind := range []struct{ kind, hint string }{
-		{admin.Public, "to a public address, firewalls must let this machine connect to that port in the internet"},
-		{admin.Private, "to a private address, this program must run in the instance's VPC network or in one that is connected to it, and Cloud Run, functions and App Engine need Direct VPC egress or a Serverless VPC Access connector"},
-		{admin.PSC, "for PSC, this program's VPC network needs an endpoint for the instance, and a DNS record that leads the instance's name to that endpoint"},
+		{admin.Public, "for a public address, firewalls must allow this machine to connect to that port on the internet"},
+		{admin.Private, "for a private address, this program must run in the instance's VPC network or in one that is connected to it; Cloud Run, functions and App Engine need Direct VPC egress or a Serverless VPC Access connector"},
+		{admin.PSC, "for PSC, this program's VPC network needs an endpoint for the instance, and a DNS record that points the instance's name to that endpoint"},
 	} {
 		if slices.ContainsFunc(e.attempts, func(a *attempt) bool { return a.kind == kind.kind }) {
 			ways = append(ways, kind.hint)
@@ -154,7 +156,7 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 	}
 	refused := ""
 	if errors.Is(e, syscall.ECONNREFUSED) {
-		refused = "A refused connection can also mean that the instance is stopped or restarts: " + s.gcloud("describe", "--format='value(state,settings.activationPolicy)'") + "."
+		refused = "A refused connection can also mean that the instance is stopped or restarting: " + s.gcloud("describe", "--format='value(state,settings.activationPolicy)'") + "."
 	}
 	return joinHints(strings.Join(ways, "; ")+".", refused, others)
 }
@@ -173,11 +175,11 @@ func (s subject) unverifiedHint(fake *tlsverify.Error, err error) string {
 	}
 	switch {
 	case expired(err):
-		return cmp.Or(clockHint(offset, theAPI), "Look whether this machine's clock is right; if so, the instance needs a new server certificate: "+s.newCertificate(fake.CAMode)+".")
+		return cmp.Or(clockHint(offset, theAPI), "Check this machine's clock; if it is right, the instance needs a new server certificate: "+s.newCertificate(fake.CAMode)+".")
 	case fake.SHA1:
 		return fmt.Sprintf("What answers at %s has a certificate with the instance's name, signed with SHA-1, as those made before 2018 are; replace the instance's: %s.", addr, s.newCertificate(fake.CAMode))
 	}
-	return fmt.Sprintf("Another server than the instance answers at %s: compare the address with %s, and look for a proxy, a NAT rule or a DNS record that leads elsewhere.",
+	return fmt.Sprintf("A server other than the instance answers at %s: compare the address with %s, and look for a proxy, a NAT rule or a DNS record that leads elsewhere.",
 		addr, s.gcloud("describe", "--format='value(ipAddresses)'"))
 }
 

@@ -48,7 +48,7 @@ func (s subject) callHint(call *admin.CallError, err error) string {
 	case api.Code == http.StatusForbidden:
 		return s.forbiddenHint(call, api)
 	case api.Code == http.StatusNotFound && call.Call == "resolveConnectSettings":
-		return "No instance has this DNS name; one that exists is shown by `gcloud sql instances describe INSTANCE --format='value(dnsName)'`."
+		return "No instance has this DNS name; `gcloud sql instances describe INSTANCE --format='value(dnsName)'` shows the one of an instance."
 	case api.Code == http.StatusNotFound:
 		return s.namesHint()
 	}
@@ -71,7 +71,7 @@ func (s subject) transportHint(call *admin.CallError) string {
 		return s.impostorHint()
 	}
 	if expired(call) {
-		return "By this machine's clock the Admin API's certificate is not valid: set the clock."
+		return "According to this machine's clock, the Admin API's certificate is not valid: set the clock."
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](call); ok {
 		return "This machine does not trust the Admin API's certificate: install the root certificates (package ca-certificates), or trust the CA of the proxy that inspects TLS."
@@ -112,7 +112,7 @@ func unauthorizedHint(call *admin.CallError, api *googleapi.Error) string {
 	if slices.Contains(reasons, "CREDENTIALS_MISSING") || slices.Contains(reasons, "required") {
 		return "No token arrived: an HTTP client that was passed to WithHTTPClient has to add one, unless another option sets credentials; or a proxy takes the header Authorization away."
 	}
-	return joinHints(clockHint(call.ClockOffset, theAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or look whether the service account and its key still exist.")
+	return joinHints(clockHint(call.ClockOffset, theAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or check whether the service account and its key still exist.")
 }
 
 // quotaHint tells how long to wait. The error may be remembered from before.
@@ -123,9 +123,9 @@ func (s subject) quotaHint(call *admin.CallError, err error) string {
 	}
 	next := ""
 	if wait := admin.RetryAfter(call, time.Now().Add(-age)) - age; wait > 0 {
-		next = fmt.Sprintf(" The next call comes in %d s at the earliest.", (wait+time.Second-1)/time.Second)
+		next = fmt.Sprintf(" The next call will be made in %d s at the earliest.", (wait+time.Second-1)/time.Second)
 	}
-	return "The quota of Admin API calls, so many a minute for each caller, is used up: share one Dialer in the whole process, or ask for more at https://console.cloud.google.com/apis/api/sqladmin.googleapis.com/quotas." + next
+	return "The quota of Admin API calls, which is per minute and caller, is used up: share one Dialer across the whole process, or request more at https://console.cloud.google.com/apis/api/sqladmin.googleapis.com/quotas." + next
 }
 
 // forbiddenHint tells the meanings of 403 apart, by the reasons in the answer.

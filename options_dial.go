@@ -55,13 +55,16 @@ func (d *dialConfig) open(ctx context.Context, addr string) (net.Conn, error) {
 	return d.openTCP(ctx, "tcp", addr)
 }
 
+// errNoConn is for a function of the program's that breaks its contract.
+var errNoConn = errors.New("the function of WithDialFunc returned neither a connection nor an error")
+
 func (d *dialConfig) openTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := d.dialFunc(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	if conn == nil {
-		return nil, errors.New("the function of WithDialFunc returned neither a connection nor an error")
+		return nil, errNoConn
 	}
 	netdial.KeepAlive(conn, d.keepAlive)
 	return conn, nil

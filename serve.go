@@ -59,14 +59,15 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 	})
 }
 
-// Serve is a local door to an instance, for programs that cannot use a Dialer:
-// it connects what comes in at l, TCP or unix, to the instance. Whoever reaches
-// l is in as far as IAM is concerned; with IAM login no password is needed
-// either. Listen on loopback or on a unix socket that only the right people
-// can open.
+// Serve listens on a local port, or a unix socket, for programs that cannot use a
+// Dialer: it connects every client of l to the instance. Whoever can reach l is
+// authorised as far as IAM is concerned; with IAM login no password is needed
+// either. Listen on loopback, or on a unix socket that only the right people can
+// open.
 //
-// A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
+// A client that cannot be connected is told why, in the protocol of PostgreSQL or
+// MySQL; a MySQL client is also told when the database behind the instance is
+// silent. Half-closes are propagated independently in each direction.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // l fails, which is its error. Open connections then have the drain timeout to
@@ -100,7 +101,7 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 	return s.serve(ctx, l, cfg.drain)
 }
 
-// door is a listener that leads to an instance.
+// door is a listener whose clients are connected to an instance.
 type door struct {
 	dialer   *Dialer
 	name     string
@@ -171,7 +172,7 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 	}
 	defer s.open.Add(-1)
 	if n := s.open.Add(1); s.maxConns > 0 && n > s.maxConns {
-		s.refuse(ctx, client, &Error{Op: opDial, Instance: s.name, Err: fmt.Errorf("%d connections are open, and no more are allowed", s.maxConns)})
+		s.refuse(ctx, client, &Error{Op: opDial, Instance: s.name, Err: limitReached(s.maxConns)})
 		return
 	}
 	server, err := s.dialer.Dial(ctx, s.name, s.opts...)
@@ -184,6 +185,15 @@ func (s *door) connect(ctx context.Context, client net.Conn) {
 		return
 	}
 	join(client, server, func(err error) { s.unanswered(ctx, client, server, err) })
+}
+
+// limitReached says that there are as many connections as there may be.
+func limitReached(limit int64) error {
+	unit := "connections"
+	if limit == 1 {
+		unit = "connection"
+	}
+	return fmt.Errorf("limit of %d %s reached", limit, unit)
 }
 
 // unanswered tells a client whose connection the server has ended, with err,

@@ -53,7 +53,7 @@ type route struct {
 
 // errNoToken is for SQL Data without a source of tokens.
 var errNoToken = &admin.ConfigError{
-	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient has it to itself",
+	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient keeps its own to itself",
 	Hint:    "Say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use, with an HTTP client that adds none.",
 }
 

@@ -61,9 +61,9 @@ func report(ctx context.Context, name string, opts []cloudsqlconn.Option) (*clou
 func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
-	iam := fs.Bool("iam", false, "log in with IAM: ask for a certificate with a login token in it")
-	dns := fs.Bool("dns", false, "take DNS names too, and look them up")
-	fs.Func("ip-types", "`types` of address to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
+	iam := fs.Bool("iam", false, "log in to the database with IAM")
+	dns := fs.Bool("dns", false, "accept DNS names as well, and look them up")
+	fs.Func("ip-types", "address `types` to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
 		types, err := cloudsqlconn.ParseIPTypes(s)
 		add(cloudsqlconn.WithIPTypes(types...))
 		return err
@@ -76,7 +76,7 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		add(cloudsqlconn.WithImpersonation(s))
 		return nil
 	})
-	fs.Func("quota-project", "`project` that calls of the Admin API count for", func(s string) error {
+	fs.Func("quota-project", "`project` that Admin API calls are counted for", func(s string) error {
 		add(cloudsqlconn.WithQuotaProject(s))
 		return nil
 	})
@@ -84,7 +84,7 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		add(cloudsqlconn.WithAdminAPIEndpoint(s))
 		return nil
 	})
-	fs.Func("sql-data", "`mode`: whether to go by SQL Data, without a network path: never, prefer (by an address where that does not serve the instance) or only (default never)", func(s string) error {
+	fs.Func("sql-data", "`mode`: whether to connect through SQL Data, which needs no network path: never, prefer (by an address if SQL Data does not serve the instance) or only (default never)", func(s string) error {
 		mode, err := cloudsqlconn.ParseSQLDataMode(s)
 		add(cloudsqlconn.WithSQLData(mode))
 		return err
@@ -93,8 +93,8 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		add(cloudsqlconn.WithSQLDataEndpoint(s))
 		return nil
 	})
-	token := fs.String("token", "", "access `token` for the Admin API, in place of credentials; others on this machine can see it")
-	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default that of -token)")
+	token := fs.String("token", "", "access `token` for the Admin API, instead of credentials; other users of this machine can see it")
+	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default the one of -token)")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
 	return func() []cloudsqlconn.Option {
 		*iam = *iam || *login != ""

@@ -2,14 +2,14 @@
 //
 //	cloudsqlconn check my-project:europe-west1:my-db
 //
-// walks all the way to the database, short of a login, and prints each hop with
-// its time, its result and what to do about it. It exits with 0 if all is well,
-// 1 if a hop failed, and 2 if it was called wrongly.
+// tests every hop to the database, short of a login, and prints each with its
+// time, its result and what to do about it. The exit status is 0 if all is well, 1
+// if a hop failed, and 2 if the arguments are wrong.
 //
 //	cloudsqlconn proxy -listen 127.0.0.1:5432 my-project:europe-west1:my-db
 //
-// is a local door to the database for programs that cannot use the package, such
-// as psql. It ends with the signals INT and TERM.
+// listens on a local port and connects its clients to the database, for programs
+// that cannot use the package, such as psql. It ends with the signals INT and TERM.
 package main
 
 import (
@@ -55,8 +55,8 @@ type command struct {
 }
 
 var commands = []command{
-	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", (*program).check},
-	{"proxy", "[flags] INSTANCE", "lead local connections to a database, for programs without a Dialer", (*program).proxy},
+	{"check", "[flags] INSTANCE", "test every hop to a database and report on each", (*program).check},
+	{"proxy", "[flags] INSTANCE", "listen on a local port and connect its clients to a database", (*program).proxy},
 }
 
 // run returns the exit status.

@@ -185,7 +185,7 @@ func TestErrorsAndHintsNameFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]string{"help": "  check   walk", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
+	for args, want := range map[string]string{"help": "  check   test", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
 		code, stdout, stderr := cli(t, newServer(t), strings.Fields(args)...)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("%q: exit status %d, %q, %q", args, code, stdout, stderr)

@@ -13,10 +13,10 @@ import (
 )
 
 func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
-	listen := fs.String("listen", "", "`address` to listen at, host:port or the path of a unix socket (default the engine's own port on 127.0.0.1)")
-	remote := fs.Bool("allow-remote", false, "allow an address that other machines can reach: whoever can connects as you")
-	most := fs.Int("max-connections", 0, "`number` of connections that may be open at once (default no bound)")
-	drain := fs.Duration("drain", 30*time.Second, "how long connections may stay open when the program is to end")
+	listen := fs.String("listen", "", "`address` to listen on, host:port or the path of a unix socket (default the engine's own port on 127.0.0.1)")
+	remote := fs.Bool("allow-remote", false, "allow an address that other machines can reach; everyone who reaches it connects as you")
+	most := fs.Int("max-connections", 0, "`number` of connections that may be open at once (default no limit)")
+	drain := fs.Duration("drain", 30*time.Second, "how long open connections have to end when the program is stopped")
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
@@ -53,7 +53,7 @@ func (p *program) serve(ctx context.Context, instance, address string, remote bo
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "%s (%s) is at %s\n", instance, engine, l.Addr())
+	fmt.Fprintf(p.stderr, "%s (%s): listening on %s\n", instance, engine, l.Addr())
 	return d.Serve(ctx, l, instance, serve...)
 }
 

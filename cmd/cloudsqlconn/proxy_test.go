@@ -36,7 +36,7 @@ func TestProxyLeadsToTheInstance(t *testing.T) {
 			done <- (&program{io.Discard, said, s.Options()}).run(ctx, []string{"proxy", "-listen", listen, instance})
 		}()
 		line := <-said
-		name, addr, ok := strings.Cut(strings.TrimSpace(line), " (POSTGRES_16) is at ")
+		name, addr, ok := strings.Cut(strings.TrimSpace(line), " (POSTGRES_16): listening on ")
 		if name != instance || !ok {
 			t.Fatalf("the program said %q", line)
 		}

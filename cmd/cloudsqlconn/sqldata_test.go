@@ -57,7 +57,7 @@ func TestProxyThroughSQLData(t *testing.T) {
 		done <- (&program{io.Discard, said, s.Options()}).run(ctx, []string{"proxy", "-sql-data", "only", "-listen", "127.0.0.1:0", instance})
 	}()
 	line := <-said
-	_, addr, ok := strings.Cut(strings.TrimSpace(line), " (PostgreSQL) is at ")
+	_, addr, ok := strings.Cut(strings.TrimSpace(line), " (PostgreSQL): listening on ")
 	if !ok {
 		t.Fatalf("the program said %q", line)
 	}

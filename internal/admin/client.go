@@ -204,7 +204,7 @@ func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *c
 func (c *Client) clockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
 // errNoLogin is for IAM login without a source of login tokens.
-var errNoLogin = &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
+var errNoLogin = &ConfigError{Problem: "IAM login needs a token with the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
 
 // slot waits for the turn of a refresh. The caller releases it.
 func (c *Client) slot(ctx context.Context) (release func(), err error) {
@@ -227,7 +227,7 @@ func checkIAM(databaseVersion string) error {
 		strings.HasPrefix(databaseVersion, "POSTGRES"), strings.HasPrefix(databaseVersion, "MYSQL"):
 		return nil
 	}
-	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL, the instance runs %s", databaseVersion)}
+	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL; the instance runs %s", databaseVersion)}
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {

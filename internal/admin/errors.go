@@ -60,7 +60,7 @@ type ExpiredError struct {
 
 // Error tells when it expired.
 func (e *ExpiredError) Error() string {
-	return fmt.Sprintf("the client certificate that the Admin API has just made expired at %s, and by this machine's clock it is %s",
+	return fmt.Sprintf("the client certificate that the Admin API has just issued expired at %s; by this machine's clock it is %s",
 		e.NotAfter.UTC().Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
 }
 

@@ -162,7 +162,7 @@ func TestSQLServerHasNoIAMLogin(t *testing.T) {
 	t.Parallel()
 	a := settings(object{"databaseVersion": "SQLSERVER_2022_STANDARD"})
 	err := fetchError(t.Context(), t, newClient(t, a), true)
-	if want := "IAM login needs PostgreSQL or MySQL, the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
+	if want := "IAM login needs PostgreSQL or MySQL; the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
 		t.Errorf("error is %q, want %q", err, want)
 	}
 	var cfg *admin.ConfigError

@@ -33,22 +33,22 @@ var otherReasons = []struct {
 	hint    func(r *Refusal) string
 }{
 	{[]string{"accessNotConfigured", "SERVICE_DISABLED"}, func(r *Refusal) string {
-		return fmt.Sprintf("Enable the Admin API in the project that the error names, which is the one that the calls count for: `gcloud services enable sqladmin.googleapis.com --project=%s`; it takes a few minutes.", r.consumer("PROJECT"))
+		return fmt.Sprintf("Enable the Admin API in the project that the calls are counted for, which the error names: `gcloud services enable sqladmin.googleapis.com --project=%s`; this takes a few minutes.", r.consumer("PROJECT"))
 	}},
 	{[]string{"ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"}, func(*Refusal) string {
 		return "The access token lacks a scope: on Compute Engine and GKE give the machine the access scope cloud-platform (`gcloud compute instances set-service-account VM --scopes=cloud-platform`), with a login of your own run `gcloud auth application-default login` without --scopes, and have a token source ask for https://www.googleapis.com/auth/sqlservice.admin."
 	}},
 	{[]string{"USER_PROJECT_DENIED"}, func(r *Refusal) string {
-		return fmt.Sprintf("The calls are to count for the project %s: grant %s the role roles/serviceusage.serviceUsageConsumer there, or %s.", r.consumer("PROJECT"), r.who(), otherProject)
+		return fmt.Sprintf("The calls are to be counted for the project %s: grant the role roles/serviceusage.serviceUsageConsumer there to %s, or %s.", r.consumer("PROJECT"), r.who(), otherProject)
 	}},
 	{[]string{"BILLING_DISABLED"}, func(r *Refusal) string {
-		return fmt.Sprintf("Billing is off in the project that the calls count for: `gcloud billing projects link %s --billing-account=ACCOUNT` turns it on, which takes a few minutes; or %s.", r.consumer("PROJECT"), otherProject)
+		return fmt.Sprintf("Billing is disabled in the project that the calls are counted for: `gcloud billing projects link %s --billing-account=ACCOUNT` enables it, which takes a few minutes; or %s.", r.consumer("PROJECT"), otherProject)
 	}},
 	{[]string{"CONSUMER_SUSPENDED"}, func(r *Refusal) string {
-		return fmt.Sprintf("Google has suspended the project %s, which the calls count for: its owners have been told why, and can appeal in the Google Cloud console. The calls can also count for another: %s.", r.consumer("that the error names"), otherProject)
+		return fmt.Sprintf("Google has suspended the project %s, which the calls are counted for: its owners have been told why, and can appeal in the Google Cloud console; or %s.", r.consumer("that the error names"), otherProject)
 	}},
 	{[]string{"CONSUMER_INVALID"}, func(r *Refusal) string {
-		return fmt.Sprintf("The project %s, which the calls are to count for, does not exist or has been deleted: %s.", r.consumer("that the error names"), otherProject)
+		return fmt.Sprintf("The project %s, which the calls are to be counted for, does not exist or has been deleted: %s.", r.consumer("that the error names"), otherProject)
 	}},
 	{[]string{"ORG_RESTRICTION_VIOLATION"}, func(*Refusal) string {
 		return "An organization restriction on this network, the header X-Goog-Allowed-Resources that an egress proxy adds, keeps the calls from that organization's resources: ask the administrators of the network to allow it."
@@ -57,7 +57,7 @@ var otherReasons = []struct {
 		return "A policy of the organization restricts locations (constraints/gcp.resourceLocations): ask its administrators to allow the instance's region."
 	}},
 	{[]string{"SECURITY_POLICY_VIOLATED"}, func(r *Refusal) string {
-		return fmt.Sprintf("A VPC Service Controls perimeter keeps this machine or %s from the project %s: ask the organization's administrators, with the identifier in the error.", r.who(), r.Project)
+		return fmt.Sprintf("A VPC Service Controls perimeter keeps this machine or %s out of the project %s: ask the organization's administrators, with the identifier in the error.", r.who(), r.Project)
 	}},
 }
 
@@ -77,7 +77,7 @@ func (r *Refusal) Hint() string {
 		}
 	}
 	if len(r.Reasons) == 0 {
-		return "No reason is given. If a role is missing: " + r.grant()
+		return "No reason was given. If a role is missing, " + r.grant()
 	}
 	grant := r.grant()
 	return strings.ToUpper(grant[:1]) + grant[1:]
@@ -92,7 +92,7 @@ func unknownReason(reason string) string {
 	if !reasonForm.MatchString(reason) {
 		return ""
 	}
-	return fmt.Sprintf("The reason that is given, %s, is not one that this library knows: the text of the error has to say what to do.", reason)
+	return fmt.Sprintf("This library does not know the reason that was given, %s; only the message can say what to do.", reason)
 }
 
 // grant is a sentence on the role that is missing, which can follow a colon.
@@ -109,7 +109,7 @@ func (r *Refusal) grant() string {
 	if permission != "" {
 		needs = "the permission " + permission
 	}
-	return fmt.Sprintf("grant %s the role Cloud SQL Client, for %s: `gcloud projects add-iam-policy-binding %s --member=%s --role=roles/cloudsql.client`%s; or correct the project's name, since a wrong one is refused in the same way.",
+	return fmt.Sprintf("grant the role Cloud SQL Client to %s, for %s: `gcloud projects add-iam-policy-binding %s --member=%s --role=roles/cloudsql.client`%s; or correct the project's name: a wrong one is refused in the same way.",
 		r.who(), needs, r.Project, member, orElse)
 }
 

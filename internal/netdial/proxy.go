@@ -169,7 +169,7 @@ func (p *Proxy) Dial(ctx context.Context, dial Func, addr string) (net.Conn, err
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, &Error{p, fmt.Errorf("no way to %s: %w", addr, err)}
+		return nil, &Error{p, fmt.Errorf("cannot reach %s: %w", addr, err)}
 	}
 	return tunnel, nil
 }

@@ -72,7 +72,7 @@ func (e *Error) Error() string {
 		problem = "is not acceptable: " + e.Err.Error()
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](e.Err); ok {
-		problem = "does not lead to the instance's server CA: " + e.Err.Error()
+		problem = "does not chain to the instance's server CA: " + e.Err.Error()
 	}
 	if e.SHA1 {
 		problem = "is signed with SHA-1, which proves nothing any more: " + e.Err.Error()
