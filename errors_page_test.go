@@ -57,7 +57,7 @@ func pageEntry(text string) string {
 	message := strings.TrimPrefix(lines[1], "error: ")
 	remedy := strings.TrimSpace(strings.TrimPrefix(lines[2], "hint:"))
 	if remedy == "" {
-		remedy = "The message says it."
+		remedy = "There is nothing to add to the message."
 	}
 	is := strings.TrimPrefix(lines[3], "is:    ")
 	found := "`" + strings.ReplaceAll(is, ", ", "`, `") + "`"

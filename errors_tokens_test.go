@@ -92,13 +92,13 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		refused("a login that has expired", grant, login(s)),
 		refused("a key that was deleted", signature, accountKey(s)),
 		refused("a key, and a clock that is behind", late, accountKey(s)),
-		refused("an impersonation that is not allowed", denied, impersonation...),
-		refused("an impersonation of nobody", missing, impersonation...),
+		refused("impersonation that is not allowed", denied, impersonation...),
+		refused("impersonation of an account that does not exist", missing, impersonation...),
 		refused("an external identity that is refused", answers{code: 400, body: `{"error":"invalid_grant","error_description":"The audience in ID Token does not match."}`},
 			cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
 		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
-		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
-		{name: "a token server that is out of order, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
+		refused("a token server that is unavailable", answers{code: 503, body: "try again"}, login(s)),
+		{name: "a token server that is unavailable, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
 		{name: "a login without the scope for IAM login", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
 			only(w, answers{code: 400, body: `{"error":"invalid_scope","error_description":"Bad Request"}`}, login(s))
 		}},
@@ -109,7 +109,7 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "GKE, without a binding", outside: gke(403)},
 		{name: "GKE, and a service account that does not exist", outside: gke(404)},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
-		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
+		refused("a token server's certificate, and a wrong clock", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
 		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
 		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
 		{name: "a login token that has expired", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {

@@ -93,7 +93,7 @@ func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	if good {
 		return resp, nil
 	}
-	w.refusal = &RefusedError{Step: step, Host: req.URL.Host, Target: target, Code: resp.StatusCode, Header: resp.Header}
+	w.refusal = &RefusedError{Step: step, Host: req.URL.Hostname(), Target: target, Code: resp.StatusCode, Header: resp.Header}
 	if !answer.IsRefusal(body) {
 		w.refusal.Stranger = step != SubjectToken // anybody's server can give that
 		w.refusal.Err = errors.New(answer.Summary(resp.StatusCode, resp.Header, body))

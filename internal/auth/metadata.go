@@ -150,7 +150,7 @@ func (l *lastAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.host, l.code, l.header, l.body = req.URL.Host, resp.StatusCode, resp.Header, string(body)
+	l.host, l.code, l.header, l.body = req.URL.Hostname(), resp.StatusCode, resp.Header, string(body)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
