@@ -19,20 +19,20 @@ import (
 
 // Check tests every hop that a Dial with the same options takes, up to the first
 // byte of the database, and reports on each of them. Nothing that is
-// remembered of the instance is used or changed: metadata and certificate are
-// asked for anew, and every address of the wanted types is tried. With
-// [WithSQLData] the way is a stream, and addresses come after it only if SQL Data
-// does not serve the instance and SQLDataPrefer is set.
+// cached about the instance is used or changed: metadata and certificate are fetched
+// anew, and every address of the wanted types is tried. With [WithSQLData] it tests
+// a stream, and addresses only if SQL Data does not serve the instance and
+// SQLDataPrefer is set.
 //
-// What fails is in the Report; the hops behind it are taken as far as they make
-// sense. The error is for options that are wrong (ErrConfig), a Dialer that is
-// closed and a ctx that has ended already. The dial timeout bounds all hops
-// together.
+// Failures are in the Report; the hops after one are tested as far as that makes
+// sense. The error is for wrong options (ErrConfig), a closed Dialer and a ctx that
+// has already ended. The dial timeout bounds all hops together.
 //
-// The database gets no login. It may note a connection that ended before one;
-// MySQL counts that as a connection error of the host, which it blocks in the end
-// (max_connect_errors). Once it has answered, the handshakes at other addresses of
-// the instance, or of the same node of a read pool, do not lead on to it.
+// Check does not log in to the database, so a database that is full can pass. The
+// database may log a connection that ended before a login; MySQL counts it as a
+// connection error of the host, which it eventually blocks (max_connect_errors).
+// Once MySQL has answered, handshakes at other addresses of the instance, or of the
+// same node of a read pool, end before they reach it.
 func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*Report, error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {

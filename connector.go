@@ -22,22 +22,22 @@
 // # What to rely on
 //
 // A cached certificate is used until it expires, whatever happens to the Admin API.
-// Transient failures are waited for while the caller's context lasts, and a call
-// that is not answered for longer than usual (1.5 s at first) is made a second time, over another
-// connection; refusals are remembered and told at once. When an instance cannot be reached or
-// verified, Dial asks for fresh metadata and tries again. Every error is an
-// [*Error] that says which step failed and, where there is a next step, what
-// to do.
+// A Dial waits through transient failures for as long as its context lasts, and a
+// call that goes unanswered for longer than usual (1.5 s at first) is made a second
+// time, over another connection. Refusals are remembered and returned at once. When
+// an instance cannot be reached or verified, Dial asks for fresh metadata and tries
+// again. Every error is an [*Error] that says which step failed and, where there is
+// a next step, what to do; ERRORS.md in the repository lists them all.
 //
-// There is no goroutine per connection, but for those of [WithSQLData], and none
+// There is no goroutine per connection, except for those of [WithSQLData], and none
 // at all between refreshes.
 //
 // # What it does not do
 //
-// It does not pool connections: database/sql and pgxpool do. It looks up DNS
-// names only when it is told to: see [WithDNSResolver]. It logs nothing without
-// [WithLogger]; spans and metrics go to OpenTelemetry's global providers, which
-// drop them until the program sets others: see [WithTracerProvider].
+// It does not pool connections: database/sql and pgxpool do. It looks up DNS names
+// only if told to: see [WithDNSResolver]. It logs nothing without [WithLogger].
+// Spans and metrics go to OpenTelemetry's global providers, which drop them until
+// the program sets others: see [WithTracerProvider].
 //
 // Package cloudsqltest emulates the cloud side for tests. Exported names and
 // documented behaviour follow semantic versioning; texts of errors and hints

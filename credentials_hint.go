@@ -90,7 +90,7 @@ func strangerHint(refused *auth.RefusedError) string {
 func metadataHint(refused *auth.RefusedError) string {
 	switch refused.Code {
 	case http.StatusForbidden:
-		return "On GKE, let the Kubernetes service account act as the IAM service account: `gcloud iam service-accounts add-iam-policy-binding EMAIL --role=roles/iam.workloadIdentityUser --member='serviceAccount:PROJECT.svc.id.goog[NAMESPACE/ACCOUNT]'`. Elsewhere, look whether the service account is enabled: `gcloud iam service-accounts describe EMAIL`."
+		return "On GKE, let the Kubernetes service account act as the IAM service account: `gcloud iam service-accounts add-iam-policy-binding EMAIL --role=roles/iam.workloadIdentityUser --member='serviceAccount:PROJECT.svc.id.goog[NAMESPACE/ACCOUNT]'`. Elsewhere, check whether the service account is enabled: `gcloud iam service-accounts describe EMAIL`."
 	case http.StatusNotFound:
 		return "The service account does not exist: on GKE compare the annotation iam.gke.io/gcp-service-account of the Kubernetes service account with `gcloud iam service-accounts list`; elsewhere attach one that exists."
 	}

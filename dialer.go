@@ -112,10 +112,11 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // connection is encrypted, and the server has proved to be that instance; the
 // database protocol starts with the first byte.
 //
-// Dial returns when the connection is made, ctx ends or the dial timeout is
-// over ([WithDialTimeout]). It waits through transient failures of the Admin
-// API, and when the instance cannot be reached it tries again with fresh
-// metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
+// Dial returns when the connection is made, ctx ends or the dial timeout expires
+// ([WithDialTimeout]). It waits through transient failures of the Admin API, and for
+// an instance that is starting; if the API asks to be left alone for longer than ctx
+// lasts, as when a quota is used up, it fails at once. When the instance cannot be
+// reached, it tries again with fresh metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
 // errors are an [*Error]. The caller closes the connection; closing the Dialer
 // does not.
 //

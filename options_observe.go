@@ -18,17 +18,18 @@ type observeConfig struct {
 
 // WithLogger sets the log. Default: none.
 //
-// Each instance has a logger of its own, with the attribute instance. Routine
-// is logged at Debug: Dials and refreshes. Changes of state are at Info: other
-// addresses, another server CA, an address that does not answer while another one
-// does, a DNS name that leads to another instance, an instance that SQL Data does not serve, a recovery. Failures that will be tried again are at Warn: of a refresh while the
-// old certificate still serves, of a Dial before its next try, of SQL Data when it is exhausted, of a background
-// look-up. What a method returns as its error is not logged. No token, key or
-// password is logged. The texts and attributes of the records can change at any
-// time.
+// Each instance has a logger of its own, with the attribute instance. Routine is
+// logged at Debug: Dials and refreshes. Changes of state are logged at Info: new
+// addresses, a new server CA, an address that does not answer while another one
+// does, a DNS name that now leads to another instance, an instance that SQL Data
+// does not serve, a recovery. Failures that will be retried are logged at Warn: of a
+// refresh while the old certificate is still valid, of a Dial before its next try,
+// of SQL Data when it is exhausted, of a background look-up. Errors that a method
+// returns are not logged. No token, key or password is logged. The texts and
+// attributes of the records can change at any time.
 //
-// The handler is called from many goroutines, and holds up Dials and
-// refreshes while it works.
+// The handler is called from many goroutines, and holds up Dials and refreshes
+// while it runs.
 func WithLogger(l *slog.Logger) Option {
 	return option(func(c *config) {
 		c.observe.log = l

@@ -37,8 +37,8 @@ func (o dialOption) applyServe(c *serveConfig) { c.dial = append(c.dial, o) }
 
 const defaultDrainTimeout = 30 * time.Second
 
-// WithMaxConnections bounds how many connections Serve has open at once. Those
-// above are refused. Default: no bound but the instance's.
+// WithMaxConnections limits how many connections Serve has open at once; more are
+// refused. Default: no limit but the instance's.
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
@@ -48,8 +48,8 @@ func WithMaxConnections(n int) ServeOption {
 	})
 }
 
-// WithDrainTimeout sets how long Serve waits for its connections to end when it
-// is to return; what is left then is cut. Default: 30 s. 0: it cuts at once.
+// WithDrainTimeout sets how long Serve waits for its connections to end before it
+// returns; what is left then is closed. Default: 30 s. 0: it closes them at once.
 func WithDrainTimeout(d time.Duration) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.drain = d
@@ -69,8 +69,8 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // MySQL; a MySQL client is also told when the database behind the instance is
 // silent. Half-closes are propagated independently in each direction.
 //
-// Serve closes l and returns when ctx has ended, the Dialer has been closed, or
-// l fails, which is its error. Open connections then have the drain timeout to
+// Serve closes l and returns when ctx has ended, the Dialer has been closed, or l
+// fails, whose error it then returns. Open connections have the drain timeout to
 // end.
 func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ...ServeOption) error {
 	cfg := serveConfig{drain: defaultDrainTimeout}
