@@ -21,7 +21,7 @@ import (
 )
 
 // hint says what to do about the failure of a step.
-func (who subject) hint(op string, err error) string {
+func (s subject) hint(op string, err error) string {
 	var (
 		token   *admin.TokenError
 		call    *admin.CallError
@@ -40,11 +40,11 @@ func (who subject) hint(op string, err error) string {
 	case errors.As(err, &token):
 		return tokenHint(err)
 	case errors.As(err, &call):
-		return who.callHint(call, err)
+		return s.callHint(call, err)
 	case errors.As(err, &reply):
-		return who.impostorHint()
+		return s.impostorHint()
 	case errors.As(err, &unready):
-		return "Wait until the instance is RUNNABLE: " + who.gcloud("describe", "--format='value(state)'") + "."
+		return "Wait until the instance is RUNNABLE: " + s.gcloud("describe", "--format='value(state)'") + "."
 	case errors.As(err, &aged):
 		return cmp.Or(clockHint(aged.ClockOffset, theAPI), "A new certificate is valid for an hour: check this machine's clock and its time zone.")
 	case errors.Is(err, refresh.ErrExpired):
@@ -54,27 +54,27 @@ func (who subject) hint(op string, err error) string {
 	case errors.Is(err, ErrBadName):
 		return "Copy the connection name from `gcloud sql instances describe INSTANCE --format='value(connectionName)'`; DNS names need the option WithDNSResolver."
 	case errors.As(err, &addr):
-		return who.addressHint(addr)
+		return s.addressHint(addr)
 	case errors.As(err, &config):
 		return config.Hint
 	case errors.As(err, &way):
-		return way.hint(who, err)
+		return way.hint(s, err)
 	case op == opStream && errors.Is(err, context.DeadlineExceeded):
-		return "Check that this machine can reach SQL Data (" + at(who.stream) + ", through HTTPS_PROXY if that is set), and give the Dial more time."
+		return "Check that this machine can reach SQL Data (" + at(s.stream) + ", through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
 	case errors.As(err, &fake):
-		return who.unverifiedHint(fake, err)
+		return s.unverifiedHint(fake, err)
 	case errors.As(err, &proxy):
 		return fmt.Sprintf("Check that this machine can reach the proxy %v, that the credentials in its URL are right, and that the proxy may connect to the instance's address on TCP port 3307.", proxy.Proxy)
 	case errors.Is(err, errNoConn):
 		return "Fix the function that was passed to WithDialFunc: without a connection, it must return an error."
 	case errors.As(err, &failed):
-		return who.unreachableHint(op, failed)
+		return s.unreachableHint(op, failed)
 	case op == opDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
 	case op == opRefresh:
-		return "Check that this machine can reach the Admin API (" + at(who.api) + ", through HTTPS_PROXY if that is set), and try again."
+		return "Check that this machine can reach the Admin API (" + at(s.api) + ", through HTTPS_PROXY if that is set), and try again."
 	}
 	return ""
 }
