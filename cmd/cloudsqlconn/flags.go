@@ -79,7 +79,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		*iam = *iam || *login != ""
 		switch {
 		case *login != "" && *token == "":
-			return nil, errors.New("-login-token: want -token as well, for the Admin API")
+			return nil, errors.New("-login-token: want -token too, for the Admin API")
 		case *iam && *token != "":
 			add(cloudsqlconn.WithIAMAuthNTokenSources(bare(*token), bare(cmp.Or(*login, *token))))
 		case *token != "":
