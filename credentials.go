@@ -68,8 +68,9 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		}
 	}
 	for _, account := range append([]string{c.target}, c.delegates...) {
-		if strings.ContainsFunc(account, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
-			fault("WithImpersonation: want e-mails of service accounts, got %s", quote(account))
+		odd := func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }
+		if i := strings.IndexFunc(account, odd); i >= 0 {
+			fault("WithImpersonation: want e-mails of service accounts, got a text of %d bytes with %q in it", len(account), account[i])
 		}
 	}
 	if slices.Contains(c.delegates, "") {

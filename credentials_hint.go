@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 )
 
 // tokenHint is for an access token that could not be had.
@@ -50,13 +51,16 @@ func tokenHint(err error) string {
 }
 
 func refusedHint(refused *auth.RefusedError) string {
-	clock := clockHint(refused.ClockOffset, theTokenServer)
+	clock, target := clockHint(refused.ClockOffset, theTokenServer), refused.Target
+	if !hint.IsEmail(target) {
+		target = "EMAIL"
+	}
 	switch refused.Step {
 	case auth.Impersonation:
 		if refused.Code == http.StatusForbidden || refused.Code == http.StatusUnauthorized {
-			return "Grant roles/iam.serviceAccountTokenCreator on " + refused.Target + " to the caller (with delegates, to the last of them, and on each of them to the one before it), and enable iamcredentials.googleapis.com."
+			return "Grant roles/iam.serviceAccountTokenCreator on " + target + " to the caller (with delegates, to the last of them, and on each of them to the one before it), and enable iamcredentials.googleapis.com."
 		}
-		return "Check the service account's name: `gcloud iam service-accounts describe " + refused.Target + "`."
+		return "Check the service account's name: `gcloud iam service-accounts describe " + target + "`."
 	case auth.UserLogin:
 		if code := oauthCode(refused); code == "invalid_scope" {
 			return "The login lacks the scope sqlservice.login, which IAM login needs: run `gcloud auth application-default login` without --scopes, or with --scopes=openid,https://www.googleapis.com/auth/userinfo.email,https://www.googleapis.com/auth/cloud-platform,https://www.googleapis.com/auth/sqlservice.login."

@@ -116,9 +116,9 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // ([WithDialTimeout]). It waits through transient failures of the Admin API, and for
 // an instance that is starting; if the API asks to be left alone for longer than ctx
 // lasts, as when a quota is used up, it fails at once. When the instance cannot be
-// reached, it tries again with fresh metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
-// errors are an [*Error]. The caller closes the connection; closing the Dialer
-// does not.
+// reached, it tries again with fresh metadata. name can be a DNS name if the Dialer
+// has a [WithDNSResolver]. All errors are an [*Error]. The caller closes the
+// connection; closing the Dialer does not.
 //
 // No method of the connection waits for a Read or a Write in progress. Deadlines
 // work whatever [WithDialFunc] gives, and a Write can go on after its deadline.
