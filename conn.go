@@ -20,8 +20,10 @@ import (
 type conn struct {
 	tracked
 	tls      *tlsconn.Conn
-	info     *admin.Info // what it was made with
-	at       location
+	info     *admin.Info   // what it was made with
+	dialled  string        // the name that was passed to Dial
+	domain   string        // the DNS name that it was resolved by, or ""
+	host     string        // the address
 	exchange *mdx.Exchange // of metadata; nil: none
 
 	heard atomic.Bool // the first Read is over
@@ -40,7 +42,7 @@ type socketConn struct{ *conn }
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, at: at}
+	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
@@ -50,6 +52,8 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 	}
 	return conn
 }
+
+func (c *conn) addressType() string { return addressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.

@@ -24,7 +24,7 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	}
 	email, err := d.credentials.Email(ctx)
 	if err != nil {
-		return "", d.reason("", newError(opRefresh, "", &admin.TokenError{Err: err}))
+		return "", d.reason("", d.newError(opRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
 }

@@ -52,7 +52,7 @@ func (d *Dialer) target(ctx context.Context, name string, same *location) (targe
 	return target{name: same.name, dialled: same.dialled, only: same.host}, nil
 }
 
-func (c *conn) location() *location { return &c.at }
+func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host} }
 
 func (c *streamConn) location() *location { return nil }
 
@@ -61,7 +61,11 @@ func (c eitherConn) location() *location {
 }
 
 // Instance returns the instance that the connection leads to.
-func (c *conn) Instance() Name { return c.at.name }
+func (c *conn) Instance() Name {
+	n := c.connector.key.name
+	n.domain = c.domain
+	return n
+}
 
 // Instance returns the instance that the connection leads to.
 func (c *streamConn) Instance() Name { return c.connector.key.name }
@@ -105,5 +109,5 @@ func (c *connector) unknown(err error) error {
 	if err == nil {
 		return nil
 	}
-	return c.dialer.reason(c.String(), newError(opRefresh, c.String(), &admin.TokenError{Err: err}))
+	return c.dialer.reason(c.String(), c.dialer.newError(opRefresh, c.String(), &admin.TokenError{Err: err}))
 }

@@ -35,8 +35,8 @@ func (o dialOption) applyServe(c *serveConfig) { c.dial = append(c.dial, o) }
 
 const defaultDrainTimeout = 30 * time.Second
 
-// WithMaxConnections bounds how many connections Serve has open at once. Those
-// above are refused. Default: no bound but the instance's.
+// WithMaxConnections limits how many connections Serve has open at once; more are
+// refused. Default: no limit but the instance's.
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
@@ -59,13 +59,13 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 
 // Serve makes l a local port of an instance, for programs that cannot use a
 // Dialer: it connects each client of l, TCP or unix, to the instance. Whoever
-// reaches l is in as far as IAM is concerned; with IAM login no password is
-// needed either. Listen on loopback or on a unix socket that only the right
-// people can open.
+// reaches l is authorised as far as IAM is concerned; with IAM login no password is
+// needed either. Listen on loopback, or on a unix socket that only the right people
+// can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL,
 // MySQL or SQL Server, and one of MySQL also if the database behind the instance
-// is silent. Half-closes are propagated, each direction by itself; a client that
+// is silent. Half-closes are propagated independently in each direction; a client that
 // stays when the instance has ended the connection is cut after 2 s. With
 // [WithLogger] there is a record for each client that is connected, for each end,
 // with the bytes, both at Info, and for each failure, at Warn, with the hint.

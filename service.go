@@ -54,7 +54,7 @@ type route struct {
 
 // errNoToken is for SQL Data without a source of tokens.
 var errNoToken = &admin.ConfigError{
-	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient has it to itself",
+	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient keeps its own to itself",
 	Hint:    "Say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use, with an HTTP client that adds none.",
 }
 
@@ -150,6 +150,11 @@ func (c *config) serviceEndpoint() sqldata.Endpoint {
 	if c.sqlData.Host != "" {
 		return c.sqlData
 	}
+	return c.apiEndpoint()
+}
+
+// apiEndpoint is where the Admin API is.
+func (c *config) apiEndpoint() sqldata.Endpoint {
 	u, err := url.Parse(c.endpoint)
 	if err != nil { // it has been checked
 		return sqldata.Endpoint{}

@@ -21,9 +21,9 @@ import (
 func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
-	iam := fs.Bool("iam", false, "log in with IAM: ask for a certificate with a login token in it")
-	dns := fs.Bool("dns", false, "take DNS names too, and look them up")
-	fs.Func("ip-types", "`types` of address to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
+	iam := fs.Bool("iam", false, "log in to the database with IAM")
+	dns := fs.Bool("dns", false, "accept DNS names as well, and look them up")
+	fs.Func("ip-types", "address `types` to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
 		types, err := cloudsqlconn.ParseIPTypes(s)
 		add(cloudsqlconn.WithIPTypes(types...))
 		return err
@@ -32,18 +32,18 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		add(cloudsqlconn.WithCredentialsFile(s))
 		return nil
 	})
-	fs.Func("credentials-json", "the credentials themselves, `JSON`; better in the environment than among the flags, which others on this machine can see", func(s string) error {
+	fs.Func("credentials-json", "the credentials themselves, as `JSON`; better set in the environment than as a flag, which other users of this machine can see", func(s string) error {
 		add(cloudsqlconn.WithCredentialsJSON([]byte(s)))
 		return nil
 	})
-	fs.Func("impersonate", "e-mail of a service `account` to impersonate; after commas those by way of which, where the last one is impersonated first", func(s string) error {
+	fs.Func("impersonate", "e-mail of a service `account` to impersonate; after it, separated by commas, the delegates, of which the last one is impersonated first", func(s string) error {
 		chain := strings.Split(s, ",")
 		delegates := chain[1:]
 		slices.Reverse(delegates)
 		add(cloudsqlconn.WithImpersonation(chain[0], delegates...))
 		return nil
 	})
-	fs.Func("quota-project", "`project` that calls of the Admin API count for", func(s string) error {
+	fs.Func("quota-project", "`project` that Admin API calls are counted for", func(s string) error {
 		add(cloudsqlconn.WithQuotaProject(s))
 		return nil
 	})
@@ -55,7 +55,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		add(cloudsqlconn.WithProxy(s))
 		return nil
 	})
-	fs.Func("user-agent", "`name` to add to the User-Agent of calls of the Admin API", func(s string) error {
+	fs.Func("user-agent", "`name` to add to the User-Agent of Admin API calls", func(s string) error {
 		add(cloudsqlconn.WithUserAgent(s))
 		return nil
 	})
@@ -63,7 +63,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		add(cloudsqlconn.WithAdminAPIEndpoint(s))
 		return nil
 	})
-	fs.Func("sql-data", "`mode`: whether to go by SQL Data, without a network path: never, prefer (by an address where that does not serve the instance) or only (default never)", func(s string) error {
+	fs.Func("sql-data", "`mode`: whether to connect through SQL Data, which needs no network path: never, prefer (by an address if SQL Data does not serve the instance) or only (default never)", func(s string) error {
 		mode, err := cloudsqlconn.ParseSQLDataMode(s)
 		add(cloudsqlconn.WithSQLData(mode))
 		return err
@@ -72,14 +72,14 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		add(cloudsqlconn.WithSQLDataEndpoint(s))
 		return nil
 	})
-	token := fs.String("token", "", "access `token` for the Admin API, in place of credentials; others on this machine can see it")
-	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default that of -token)")
+	token := fs.String("token", "", "access `token` for the Admin API, instead of credentials; other users of this machine can see it")
+	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default the one of -token)")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
 	return func() ([]cloudsqlconn.Option, error) {
 		*iam = *iam || *login != ""
 		switch {
 		case *login != "" && *token == "":
-			return nil, errors.New("-login-token: want -token too, which the Admin API takes")
+			return nil, errors.New("-login-token: want -token too, for the Admin API")
 		case *iam && *token != "":
 			add(cloudsqlconn.WithIAMAuthNTokenSources(bare(*token), bare(cmp.Or(*login, *token))))
 		case *token != "":

@@ -143,6 +143,7 @@ func TestTokensOfTheFlags(t *testing.T) {
 		{[]string{"-token", s.Token()}, exitOK, "PostgreSQL answers"},
 		{[]string{"-token", s.Token(), "-login-token", s.LoginToken()}, exitOK, "login token"},
 		{[]string{"-token", s.Token(), "-iam"}, exitFailed, "Invalid value at 'access_token'"}, // the kit wants another one
+		{[]string{"-token", s.Token(), "-iam"}, exitFailed, "see -token and -login-token"},
 		{[]string{"-token", s.Token() + "x"}, exitFailed, "401"},
 		{[]string{"-login-token", s.LoginToken()}, exitUsage, "want -token too"},
 		{[]string{"-token", s.Token(), "-credentials", "key.json"}, exitUsage, "want one of them"},

@@ -28,7 +28,7 @@ const (
 
 // SilentHint is what to do about a database that ends a connection before it has
 // said anything.
-const SilentHint = "The way is good, but the database does not answer: look whether the instance is starting, out of memory or at its limit of connections, and into its log."
+const SilentHint = "The path to the database works, but the database does not answer: check whether the instance is starting, out of memory or at its connection limit, and look at its log."
 
 // Tell sends message, and hint if the protocol has a place for it, to a client
 // that has not been sent anything yet. engine is the database version that the
