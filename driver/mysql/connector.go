@@ -144,12 +144,18 @@ func (a *attempt) refusal() *mysql.MySQLError {
 
 // dial connects for go-sql-driver.
 func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	a := ctx.Value(attemptKey{}).(*attempt)
+	nobody := l.iam && a.cfg.User == ""
+	if nobody {
+		if err := sqldriver.CheckUser(ctx, l.dialer, l.instance); err != nil {
+			return nil, err
+		}
+	}
 	c, err := sqldriver.Dial(ctx, l.dialer, l.instance, sqldriver.MySQL, l.opts)
 	if err != nil {
 		return nil, err
 	}
-	a := ctx.Value(attemptKey{}).(*attempt)
-	if l.iam && a.cfg.User == "" {
+	if nobody {
 		if a.cfg.User, err = sqldriver.IAMUser(ctx, c, sqldriver.MySQL); err != nil {
 			_ = c.Close()
 			return nil, err

@@ -82,17 +82,15 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	random, err := configure(d, cfg, opts)
+	t, err := configure(d, cfg, opts)
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	with := []stdlib.OptionOpenDB{stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
-		return shouldPing(p.Conn, p.IdleDuration)
-	})}
-	if random {
-		with = append(with, stdlib.OptionBeforeConnect(stdlib.RandomizeHostOrderFunc))
-	}
-	return stdlib.GetConnector(*cfg, with...), nil
+	return stdlib.GetConnector(*cfg,
+		stdlib.OptionBeforeConnect(t.prepare),
+		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
+			return shouldPing(p.Conn, p.IdleDuration)
+		})), nil
 }
 
 // NewPool returns a pool that connects through d; ctx is what
@@ -108,13 +106,11 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	random, err := configure(d, cfg.ConnConfig, opts)
+	t, err := configure(d, cfg.ConnConfig, opts)
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	if random {
-		cfg.BeforeConnect = stdlib.RandomizeHostOrderFunc
-	}
+	cfg.BeforeConnect = t.prepare
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return shouldPing(p.Conn, p.IdleDuration)
 	}
@@ -132,40 +128,40 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 // one, requests to cancel a query can go to another node of a read pool, a refused
 // IAM login has no hint, and an IAM login needs a user (ErrConfig).
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
-	random, err := configure(d, cfg, opts)
-	if random {
+	t, err := configure(d, cfg, opts)
+	if err == nil && t.random {
 		err = errors.New("load_balance_hosts=random is for NewConnector, NewPool and RegisterDriver; with Configure, have stdlib.RandomizeHostOrderFunc run before each connect")
 	}
 	return sqldriver.ConfigError(err, form)
 }
 
-// configure is Configure. It reports whether the hosts are to be tried in random
-// order.
-func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (random bool, err error) {
+// configure is Configure.
+func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (*tunnel, error) {
 	instances, err := pgconfig.TakeHosts(cfg)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if opts, err = sqldriver.Options(cfg.RuntimeParams, opts); err != nil {
-		return false, err
+		return nil, err
 	}
 	iam := d.IAMAuthN(opts...)
 	if err := pgconfig.TakeSettings(cfg, iam); err != nil {
-		return false, err
+		return nil, err
 	}
-	if random, err = pgconfig.TakeBalancing(cfg); err != nil {
-		return false, err
+	random, err := pgconfig.TakeBalancing(cfg)
+	if err != nil {
+		return nil, err
 	}
 	if iam {
 		cfg.User = pgconfig.IAMUser(cfg)
 	}
 	t := &tunnel{
-		dialer: d, opts: opts, iam: iam, instances: instances, cfg: &cfg.Config,
+		dialer: d, opts: opts, iam: iam, instances: instances, random: random, cfg: &cfg.Config,
 		netConnected: cfg.AfterNetConnect, buildFrontend: cfg.BuildFrontend,
 	}
 	cfg.DialFunc, cfg.AfterNetConnect = t.dial, t.connected
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	return random, nil
+	return t, nil
 }
 
 // shouldPing reports whether an idle connection has to show that it lives:

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pglogin"
@@ -22,6 +24,7 @@ type tunnel struct {
 	opts      []cloudsqlconn.DialOption
 	iam       bool
 	instances []string
+	random    bool           // order of the instances
 	cfg       *pgconn.Config // the configured one itself: connections have copies
 
 	// The configuration's own.
@@ -33,6 +36,19 @@ type tunnel struct {
 func (t *tunnel) instance(addr string) (string, bool) {
 	host, _, err := net.SplitHostPort(addr)
 	return host, err == nil && slices.Contains(t.instances, host)
+}
+
+// prepare prepares cfg, a copy, for a connect of a pool.
+func (t *tunnel) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
+	if t.iam && cfg.User == "" {
+		if err := sqldriver.CheckUser(ctx, t.dialer, cfg.Host); err != nil {
+			return err
+		}
+	}
+	if t.random {
+		return stdlib.RandomizeHostOrderFunc(ctx, cfg)
+	}
+	return nil
 }
 
 // dial connects for pgx.

@@ -163,3 +163,28 @@ func TestConfigureKeepsTheProgramsUser(t *testing.T) {
 		t.Errorf("the user is %q, %v", cfg.User, err)
 	}
 }
+
+func TestAnIAMLoginOfNobodyDialsNothing(t *testing.T) {
+	t.Parallel()
+	s, p := kit(t, cloudsqltest.Instance{})
+	d := newDialer(t, s.Options()...)
+	const dsn = "cloudsql_iam_authn=true host=" + instance
+	c, err := postgres.NewConnector(d, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Connect(t.Context())
+	pool, poolErr := postgres.NewPool(t.Context(), d, dsn)
+	if poolErr != nil {
+		t.Fatal(poolErr)
+	}
+	defer pool.Close()
+	for _, err := range []error{err, pool.Ping(t.Context())} {
+		if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "add the user") || cloudsqlconn.Hint(err) == "" {
+			t.Errorf("got %v", err)
+		}
+	}
+	if p.Accepted() != 0 || len(s.Requests()) != 0 {
+		t.Errorf("%d connections, %d calls of the Admin API", p.Accepted(), len(s.Requests()))
+	}
+}

@@ -20,6 +20,16 @@ func IAMUser(ctx context.Context, c Conn, engine string) (string, error) {
 	return cloudsqlconn.FormatIAMUser(engine, principal), nil
 }
 
+// CheckUser fails, before anything is dialled, if the credentials of d do not tell
+// whose they are, for a data source name that has no user.
+func CheckUser(ctx context.Context, d *cloudsqlconn.Dialer, instance string) error {
+	principal, err := d.IAMPrincipal(ctx)
+	if err == nil && principal == "" {
+		err = NoUser(instance)
+	}
+	return err
+}
+
 // NoUser is the error of an IAM login of nobody.
 func NoUser(instance string) error {
 	return &cloudsqlconn.Error{
