@@ -82,6 +82,8 @@ func (e *streamError) hint(s subject, err error) string {
 		return "SQL Data is busy, or a quota is used up: keep fewer connections open (SetMaxOpenConns, MaxConns), and for longer." + againHint(err)
 	case codes.DeadlineExceeded:
 		return "The stream has reached its maximum lifetime: have the pool replace connections earlier, after 30 to 45 minutes (SetConnMaxLifetime, MaxConnLifetime)."
+	case codes.OutOfRange:
+		return "Connect again. If this persists, reach the instance by an address: WithSQLData(SQLDataNever)."
 	case codes.FailedPrecondition:
 		return "If the text means that SQL Data does not serve the instance, reach it by an address: WithSQLData(SQLDataNever)."
 	}
@@ -104,7 +106,7 @@ func (s subject) lostHint(status *sqldata.StatusError, err error) string {
 	case viaProxy:
 		return fmt.Sprintf("Check that this machine can reach the proxy %v, that the credentials in its URL are right, and that the proxy may connect to SQL Data (%s).", proxy.Proxy, at(s.stream))
 	case strings.Contains(status.Message, "x509: "):
-		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with a transport that trusts the CA of the proxy that inspects TLS."
+		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with an *http.Transport, not wrapped in another, that trusts the CA of the proxy that inspects TLS."
 	case middlebox(status):
 		return "The server that answers does not speak HTTP/2, which SQL Data needs: look for a proxy or firewall that inspects TLS between this machine and " + s.stream.Host + ", and have it leave that host alone, or " + orAddress + "."
 	case status.Reason == wire.ReconnectFailed:

@@ -10,7 +10,11 @@ const config = JSON.parse(process.argv[2]);
 const login = {user: config.user, password: config.password, database: config.database};
 
 // Credentials are Application Default Credentials.
-const connector = new Connector({sqlAdminAPIEndpoint: config.endpoint, sqlDataEndpoint: config.sqlData});
+const connector = new Connector({
+  sqlAdminAPIEndpoint: config.endpoint,
+  sqlDataEndpoint: config.sqlData,
+  sqlDataStreamTimeout: 2 * 3600 * 1000, // has no effect
+});
 
 const drivers = {
   async pg(opts) {
