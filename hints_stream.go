@@ -83,7 +83,7 @@ func (e *streamError) hint(s subject, err error) string {
 	case codes.DeadlineExceeded:
 		return "The stream has reached its maximum lifetime: have the pool replace connections earlier, after 30 to 45 minutes (SetConnMaxLifetime, MaxConnLifetime)."
 	case codes.OutOfRange:
-		return "Connect again. If it stays so, reach the instance by an address: WithSQLData(SQLDataNever)."
+		return "Connect again. If this persists, reach the instance by an address: WithSQLData(SQLDataNever)."
 	case codes.FailedPrecondition:
 		return "If the text means that SQL Data does not serve the instance, reach it by an address: WithSQLData(SQLDataNever)."
 	}
