@@ -1,31 +1,33 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 
 // TestMain is the program itself when a test runs it for one scenario. The
 // Dials get more time than in the table: tests measure nothing, and share the
 // machine with others.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == childCommand {
-		dialLimit = time.Minute
-		os.Exit(child(os.Args[2], os.Args[3]))
-	}
-	if len(os.Args) == 4 && os.Args[1] == streamCommand {
-		dialLimit = time.Minute
-		os.Exit(streamChild(os.Args[2], os.Args[3]))
-	}
+	dialLimit = time.Minute
+	serveJob(os.Args)
 	os.Exit(m.Run())
 }
 
 // In each scenario a program that goes on dialling is served in the end.
 func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 	t.Parallel()
-	rows, err := runAll(t.Context(), scenarios, subjects[:1], 1, 8, t.Output())
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has an address for each instance")
+	}
+	rows, err := runAll(t.Context(), scenarios, subjects[:1], database{}, 1, 8, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,12 +43,35 @@ func TestOurDialerComesThroughEveryStreamScenario(t *testing.T) {
 	for _, s := range streamScenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			text, err := runStream(t.Context(), s, subjects[0])
-			if err != nil || !strings.Contains(text, s.ours) {
+			var db database
+			if s.database {
+				db = testDatabase(t)
+			}
+			var text string
+			err := job{Scenario: s.name, Subject: subjects[0].name, Stream: true, Database: db}.do(t.Context(), &text)
+			if err != nil || !regexp.MustCompile(s.ours).MatchString(text) {
 				t.Errorf("%s, %v; want %s", text, err, s.ours)
 			}
 		})
 	}
+}
+
+// testDatabase starts a database for a test.
+func testDatabase(t *testing.T) database {
+	t.Helper()
+	db, server, err := startDatabase(t.Context())
+	if (errors.Is(err, dbserver.ErrNotInstalled) || errors.Is(err, errors.ErrUnsupported)) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
 }
 
 func TestTheTableHasEveryScenario(t *testing.T) {
