@@ -23,6 +23,7 @@ type job struct {
 	Scenario, Subject string
 	Stream            bool // of SQL Data
 	Database          database
+	Times             int // that the process repeats it
 }
 
 // do does the job in a process of its own, which prints what goes into result.
@@ -97,13 +98,13 @@ func doJob(arg string) (result any, err error) {
 		if err != nil {
 			return nil, err
 		}
-		return runStreamScenario(s, sub, j.Database), nil
+		return runStreamScenario(s, sub, j.Database)
 	}
 	s, err := named(j.Scenario, scenarios, func(s scenario) string { return s.name })
 	if err != nil {
 		return nil, err
 	}
-	return runScenario(s, sub, j.Database), nil
+	return runScenario(s, sub, j.Database, j.Times)
 }
 
 // named returns the one with that name.

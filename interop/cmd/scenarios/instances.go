@@ -78,6 +78,7 @@ var instanceScenarios = []scenario{
 	{
 		name: "instance moved, old address swallows SYNs",
 		what: "Before, one Dial works. Then the instance has another address, and the old one does not answer.",
+		idle: true,
 		run: func(w *world) {
 			w.warm()
 			for _, host := range w.move() {
@@ -121,6 +122,7 @@ var instanceScenarios = []scenario{
 		name:     "intermediate in the handshake only",
 		what:     "A new client, and its first Dial. connectSettings knows the root CA; the intermediate CA comes with the server's certificate.",
 		instance: cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, RootAnchorOnly: true},
+		idle:     true,
 		run:      cold,
 	},
 	{
@@ -142,6 +144,7 @@ var instanceScenarios = []scenario{
 		name:     "DNS name turned to another instance",
 		what:     "With `WithDNSResolver`, and a TXT record with the instance's name. Before, one Dial works. Then the record names another instance, and a Dial works if it reaches that one. The old instance is still there.",
 		settings: settings{dns: true},
+		idle:     true,
 		run: func(w *world) {
 			other := w.add(newInstance, cloudsqltest.Instance{})
 			dns := cloudsqltest.NewDNS()

@@ -20,41 +20,60 @@ type row struct {
 // quick is how long a scenario takes that is run several times.
 const quick = 2 * time.Second
 
-// runAll runs scenarios with subjects, a few at a time, and reports on log how
-// far it is. Quick ones are run so many times, and the median counts.
+// runAll runs scenarios with subjects, so many at a time, and reports on log how
+// far it is. Quick ones are run so many times, and the median counts. Those that
+// are idle come last, and all subjects have them at once.
 func runAll(ctx context.Context, chosen []scenario, with []subject, db database, times, atOnce int, log io.Writer) ([]row, error) {
 	rows := make([]row, len(chosen))
-	slots := make(chan struct{}, atOnce)
+	for i, s := range chosen {
+		rows[i] = row{s, make([]result, len(with))}
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards failure and log
 	var failure error
-	for i, s := range chosen {
-		rows[i] = row{s, make([]result, len(with))}
-		for j, sub := range with {
-			if why := sub.lacks(s.settings); why != "" {
-				rows[i].results[j].Lacks = why
-				continue
-			}
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				r, err := median(times, func() (r result, err error) {
-					err = job{Scenario: s.name, Subject: sub.name, Database: db}.do(ctx, &r)
-					return r, err
-				})
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					failure = errors.Join(failure, fmt.Errorf("%s, %s: %w", s.name, sub.name, err))
-					return
+	run := func(idle bool, atOnce int) {
+		slots := make(chan struct{}, atOnce)
+		for i, s := range chosen {
+			for j, sub := range with {
+				if s.idle != idle {
+					continue
 				}
-				rows[i].results[j] = r
-				fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, r.outcome())
-			})
+				if rows[i].results[j].Lacks = sub.lacks(s.settings); rows[i].results[j].Lacks != "" {
+					continue
+				}
+				slots <- struct{}{}
+				wg.Go(func() {
+					defer func() { <-slots }()
+					r, err := repeat(ctx, s, sub, db, times)
+					mu.Lock()
+					defer mu.Unlock()
+					if err != nil {
+						failure = errors.Join(failure, fmt.Errorf("%s, %s: %w", s.name, sub.name, err))
+						return
+					}
+					rows[i].results[j] = r
+					fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, r.outcome())
+				})
+			}
 		}
+		wg.Wait()
 	}
-	wg.Wait()
+	run(false, atOnce)
+	run(true, max(atOnce, len(with)))
 	return rows, failure
+}
+
+// repeat runs a scenario several times, in as many processes, or in one if the
+// subject needs an interpreter.
+func repeat(ctx context.Context, s scenario, sub subject, db database, times int) (r result, err error) {
+	j := job{Scenario: s.name, Subject: sub.name, Database: db, Times: 1}
+	if sub.peer != nil {
+		j.Times, times = times, 1
+	}
+	return median(times, func() (r result, err error) {
+		err = j.do(ctx, &r)
+		return r, err
+	})
 }
 
 // median runs something so many times, or once if that is not quick, and

@@ -101,7 +101,7 @@ func (w *streamWorld) tokens() oauth2.TokenSource {
 type proxyStreams struct{ *clients.AuthProxy }
 
 func openProxyStreams(ctx context.Context, w *streamWorld) (streamClient, error) {
-	p, err := clients.StartAuthProxy(ctx, w.target, "", "--token", w.kit.Token())
+	p, err := clients.StartAuthProxy(ctx, w.target, "")
 	return proxyStreams{p}, err
 }
 

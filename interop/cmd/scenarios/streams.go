@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -110,18 +111,32 @@ func withStreams() (list []subject) {
 	return list
 }
 
-// runStreams runs all stream scenarios, one process after the other.
+// runStreams runs all stream scenarios, one process after the other; those that
+// are idle with all subjects at once.
 func runStreams(ctx context.Context, db database, log io.Writer) ([]streamRow, error) {
 	var rows []streamRow
 	for _, s := range streamScenarios {
-		row := streamRow{scenario: s}
-		for _, sub := range withStreams() {
-			var text string
-			if err := (job{Scenario: s.name, Subject: sub.name, Stream: true, Database: db}).do(ctx, &text); err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", s.name, sub.name, err)
+		with := withStreams()
+		row := streamRow{s, make([]string, len(with))}
+		errs := make([]error, len(with))
+		var wg sync.WaitGroup
+		for i, sub := range with {
+			wg.Go(func() {
+				j := job{Scenario: s.name, Subject: sub.name, Stream: true, Database: db}
+				if errs[i] = j.do(ctx, &row.results[i]); errs[i] != nil {
+					errs[i] = fmt.Errorf("%s, %s: %w", s.name, sub.name, errs[i])
+				}
+			})
+			if !s.idle {
+				wg.Wait()
 			}
-			row.results = append(row.results, text)
-			fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, text)
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		for i, sub := range with {
+			fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, row.results[i])
 		}
 		rows = append(rows, row)
 	}
@@ -130,12 +145,12 @@ func runStreams(ctx context.Context, db database, log io.Writer) ([]streamRow, e
 
 // runStreamScenario runs one with one subject. It does not tidy up: the process
 // ends.
-func runStreamScenario(s streamScenario, sub subject, db database) string {
+func runStreamScenario(s streamScenario, sub subject, db database) (string, error) {
 	w, err := openStreams(context.Background(), sub, s, db)
 	if err != nil {
-		panic(arrangement + err.Error())
+		return "", err
 	}
-	return s.run(w)
+	return s.run(w), nil
 }
 
 // streamsTitle begins the section of INTEROP.md.

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -20,6 +20,7 @@ type streamScenario struct {
 	instance   cloudsqltest.Instance
 	unserved   bool // SQL Data does not serve the instance
 	database   bool // the instance is a PostgreSQL
+	idle       bool // has subjects wait for most of the time
 	maxStreams int
 	run        func(*streamWorld) string
 	ours       string // a pattern that our result matches
@@ -40,6 +41,7 @@ var streamScenarios = []streamScenario{
 		name:     "a query of 6 s with a context of 1 s",
 		what:     "`pg_sleep(6)` on a PostgreSQL, with pgx, which sets a deadline when the query's context ends; in Node with pg and its `query_timeout`. When the program is told.",
 		database: true,
+		idle:     true,
 		run:      sleepTooLong,
 		ours:     `^after 1\.\d s: .*deadline exceeded`,
 	},
@@ -53,12 +55,14 @@ var streamScenarios = []streamScenario{
 	{
 		name: "20 connections refused at once",
 		what: "RESOURCE_EXHAUSTED for the first 20, which begin at the same time; the next ones would be good. How long it takes until a connection works, with Dials of 60 s.",
+		idle: true,
 		run:  refusedAtOnce,
 		ours: "^works after",
 	},
 	{
 		name: "a network that goes silent",
 		what: "Both directions of the TCP connection swallow everything. How soon a Read that waits is told, within 75 s.",
+		idle: true,
 		run:  silentNetwork,
 		ours: "keepalive ping failed",
 	},
@@ -134,9 +138,9 @@ func works(c io.ReadWriteCloser, limit time.Duration) error {
 func manyConnections(w *streamWorld) string {
 	var (
 		wg   sync.WaitGroup
-		good atomic.Int64
-		once sync.Once
+		mu   sync.Mutex // guards why and open
 		why  error
+		open []io.Closer
 	)
 	for range 150 {
 		wg.Go(func() {
@@ -144,18 +148,23 @@ func manyConnections(w *streamWorld) string {
 			if err == nil {
 				err = works(c, dialLimit/2)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if err != nil {
-				once.Do(func() { why = err })
+				why = cmp.Or(why, err)
 				return
 			}
-			good.Add(1)
+			open = append(open, c)
 		})
 	}
 	wg.Wait()
-	if why != nil {
-		return fmt.Sprintf("%d work; `%v`", good.Load(), why)
+	for _, c := range open {
+		_ = c.Close()
 	}
-	return fmt.Sprintf("%d work", good.Load())
+	if why != nil {
+		return fmt.Sprintf("%d work; `%v`", len(open), why)
+	}
+	return fmt.Sprintf("%d work", len(open))
 }
 
 func refusedAtOnce(w *streamWorld) string {

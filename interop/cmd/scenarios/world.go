@@ -60,26 +60,41 @@ type world struct {
 	addrs []string   // that were dialled over the emulated network
 }
 
-// runScenario runs a scenario with a subject. It does not tidy up: the process
-// ends. Before, the client has connected to another instance, so that nothing is
-// measured that a program does once.
-func runScenario(s scenario, sub subject, db database) result {
+// runScenario runs a scenario with a subject, so many times if that is quick. An
+// interpreter has connected to another instance before, so that nothing is
+// measured that it does once.
+func runScenario(s scenario, sub subject, db database, times int) (result, error) {
 	var peer *clients.Peer
 	if sub.peer != nil {
 		var err error
 		if peer, err = sub.peer(); err != nil {
-			panic(arrangement + err.Error())
+			return result{}, err
+		}
+		first := newWorld(sub, settings{}, cloudsqltest.Instance{}, db, peer)
+		first.warm()
+		if err := first.close(); err != nil {
+			return result{}, err
 		}
 	}
-	first := newWorld(sub, settings{}, cloudsqltest.Instance{}, db, peer)
-	first.warm()
-	if err := first.client.Close(); err != nil {
-		panic(arrangement + err.Error())
-	}
-	first.kit.Close()
-	w := newWorld(sub, s.settings, s.instance, db, peer)
-	s.run(w)
-	return w.result
+	var last *world
+	return median(times, func() (result, error) {
+		if last != nil {
+			if err := last.close(); err != nil {
+				return result{}, err
+			}
+		}
+		last = newWorld(sub, s.settings, s.instance, db, peer)
+		s.run(last)
+		return last.result, nil
+	})
+}
+
+// close closes the client and the kit. After the last run the end of the process
+// does that.
+func (w *world) close() error {
+	err := w.client.Close()
+	w.kit.Close()
+	return err
 }
 
 func newWorld(sub subject, set settings, cfg cloudsqltest.Instance, db database, peer *clients.Peer) *world {
