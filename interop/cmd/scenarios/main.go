@@ -1,12 +1,14 @@
-// Command scenarios puts the Dialer of this module and that of
-// cloud.google.com/go/cloudsqlconn through the same faults, in front of the same
-// emulated instances, and writes what came of it as a table:
+// Command scenarios puts the Dialer of this module and Google's five clients for
+// Cloud SQL through the same faults, in front of the same emulated instances, and
+// writes what came of it as tables:
 //
 //	go run -C interop ./cmd/scenarios
 //
-// Each scenario runs with each Dialer in a process of its own. All of them take
-// four minutes, and those about SQL Data four more. With -only, a part of a name, fewer are run, and the table goes
-// to the standard output unless -o names a file.
+// Each scenario runs with each client in a process of its own. All of them take
+// about a quarter of an hour, and those about SQL Data four minutes more. With
+// -only, a part of a name, fewer are run, and the table goes to the standard
+// output unless -o names a file. It needs Linux, what the tests of the clients
+// need, and a PostgreSQL.
 package main
 
 import (

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -72,6 +77,66 @@ func testDatabase(t *testing.T) database {
 		}
 	})
 	return db
+}
+
+// A process that has lost its starter ends, whatever it waits for.
+func TestAJobEndsWithItsStandardInput(t *testing.T) {
+	t.Parallel()
+	arg, err := json.Marshal(job{Scenario: "a network that goes silent", Subject: subjects[0].name, Stream: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, childCommand, string(arg))
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	var output bytes.Buffer // a result, or why there is none
+	cmd.Stdout, cmd.Stderr = &output, &output
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || output.Len() != 0 {
+		t.Errorf("it ended by itself, with %v: %s", err, &output)
+	}
+}
+
+// Not even one that is killed.
+func TestAJobLeavesNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	made := func() bool {
+		found, err := filepath.Glob(filepath.Join(dir, "*", "streams-*"))
+		return err == nil && len(found) > 0
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		var text string
+		done <- job{Scenario: "a network that goes silent", Subject: subjects[0].name, Stream: true}.do(ctx, &text)
+	}()
+	for tick := time.NewTicker(time.Millisecond); !made(); {
+		select {
+		case <-tick.C:
+		case err := <-done:
+			t.Fatalf("the job ended before it had a folder: %v", err)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
 }
 
 func TestTheTableHasEveryScenario(t *testing.T) {

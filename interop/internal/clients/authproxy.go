@@ -83,17 +83,20 @@ func (t Target) authProxyArgs() []string {
 		"--sqladmin-api-endpoint", t.Endpoint,
 		"--enable-builtin-metrics=false", // they go to Google
 	}
-	for flag, set := range map[string]bool{
-		"--auto-iam-authn":                    t.IAM,
-		"--private-ip":                        t.Private,
-		"--lazy-refresh":                      t.Lazy,
-		"--credentials-file=" + t.Credentials: t.Credentials != "",
-		"--sqldata-api-endpoint=" + t.SQLData: t.SQLData != "",
-		"--sql-data":                          t.SQLData != "",
-	} {
-		if set {
-			args = append(args, flag)
-		}
+	if t.Credentials != "" {
+		args = append(args, "--credentials-file", t.Credentials)
+	}
+	if t.IAM {
+		args = append(args, "--auto-iam-authn")
+	}
+	if t.Private {
+		args = append(args, "--private-ip")
+	}
+	if t.Lazy {
+		args = append(args, "--lazy-refresh")
+	}
+	if t.SQLData != "" {
+		args = append(args, "--sql-data", "--sqldata-api-endpoint", t.SQLData)
 	}
 	return args
 }
