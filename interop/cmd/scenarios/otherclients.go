@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -37,7 +36,10 @@ func (p *authProxy) Connect(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if err = exchange(ctx, conn); err != nil {
+	if err = exchange(ctx, conn); ctx.Err() != nil {
+		return errors.New("no answer, and no end of the connection")
+	}
+	if err != nil {
 		p.explain.Do(func() {
 			if text := p.waitForFailure(); text != "" {
 				err = errors.New(text)
@@ -96,7 +98,7 @@ func (c peerClient) Connect(ctx context.Context) error {
 	}
 	err := c.ask(ctx, clients.DoConnect)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer within %s", inWords(limit.Round(time.Millisecond)))
+		err = errors.New("no answer, and no error")
 	}
 	return err
 }

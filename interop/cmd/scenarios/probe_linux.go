@@ -39,7 +39,7 @@ func swallow(host string) error {
 	for range 10 {
 		c, err := dialFor(time.Second, net.JoinHostPort(host, "3307"))
 		switch {
-		case errors.Is(err, context.DeadlineExceeded):
+		case isTimeout(err):
 			return nil
 		case err != nil:
 			return err
@@ -56,4 +56,9 @@ func dialFor(limit time.Duration, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return new(net.Dialer).DialContext(ctx, "tcp", addr)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

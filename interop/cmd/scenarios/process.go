@@ -22,7 +22,7 @@ const quick = 2 * time.Second
 
 // runAll runs scenarios with subjects, so many at a time, and reports on log how
 // far it is. Quick ones are run so many times, and the median counts. Those that
-// are idle come last, and all subjects have them at once.
+// are idle come last, with all subjects at once.
 func runAll(ctx context.Context, chosen []scenario, with []subject, db database, times, atOnce int, log io.Writer) ([]row, error) {
 	rows := make([]row, len(chosen))
 	for i, s := range chosen {
@@ -56,10 +56,13 @@ func runAll(ctx context.Context, chosen []scenario, with []subject, db database,
 				})
 			}
 		}
-		wg.Wait()
 	}
 	run(false, atOnce)
+	if atOnce == 1 {
+		wg.Wait() // what is measured is not disturbed
+	}
 	run(true, max(atOnce, len(with)))
+	wg.Wait()
 	return rows, failure
 }
 

@@ -63,13 +63,13 @@ var scenarios = append([]scenario{
 	},
 	{
 		name: "API hangs while the certificate is good",
-		what: "The certificate lives for 52 s, so that both connectors want another one within the measured time. From the first Dial on, the API accepts requests and never answers. A Dial every 500 ms for 45 s, each with 5 s.",
+		what: "The certificate lives for 52 s, so that all clients want another one within the measured time. From the first Dial on, the API accepts requests and never answers. A Dial every 500 ms for 45 s, each with 5 s.",
 		idle: true,
 		run:  hangs,
 	},
 	{
 		name:     "API hangs while the certificate is good, lazy refresh",
-		what:     "The same, with `WithLazyRefresh`. (With a certificate of an hour, this state begins when it is due for renewal: in its last four minutes with Google's.)",
+		what:     "The same, with lazy refresh. (With a certificate of an hour, this state begins when it is due for renewal: in its last four minutes with Google's.)",
 		settings: settings{lazy: true},
 		idle:     true,
 		run:      hangs,
@@ -117,7 +117,7 @@ var scenarios = append([]scenario{
 	},
 	{
 		name:     "the first of two waiting callers gives up, lazy refresh",
-		what:     "The same, with `WithLazyRefresh`.",
+		what:     "The same, with lazy refresh.",
 		settings: settings{lazy: true},
 		run:      firstGivesUp,
 	},
@@ -135,7 +135,7 @@ var scenarios = append([]scenario{
 	},
 	{
 		name:     "IAM login with tokens without expiry",
-		what:     "Both token sources return tokens that do not say when they expire, as `oauth2.StaticTokenSource` does with a bare token. Five Dials, one after the other.",
+		what:     "The tokens do not say when they expire: those of an `oauth2.StaticTokenSource` with a bare token; of `--token` and `--login-token`; of an `OAuth2Client` with an access token alone; in Python and Java of credentials that set no expiry. Five Dials, one after the other.",
 		settings: settings{iam: true, noExpiry: true},
 		run: func(w *world) {
 			w.begin()

@@ -45,12 +45,12 @@ goes on without them. After one that fails, the next begins %[3]s after the one 
 for %[4]s.
 
 Time and API calls are counted from the fault, or from the making of the client when nothing was dialled before, until the
-end of the first Dial that works, or of the last. Before, each process has connected to another instance: the start of an
-interpreter or of a JVM, and what they load at first use, is not in it. The start of the Auth Proxy's process is, since
-that is how its client is made; and each new client makes an RSA key, but for those with lazy refresh, before its first
-Dial can work: that takes between 50 ms and half a second, by chance. What took less than %[5]s ran %[6]d times, and the cell is the
-run with the median time; the rest ran once. The emulator shared the machine with the client: a difference of some ten
-milliseconds means nothing.
+end of the first Dial that works, or of the last. The processes of Node, Python and Java have connected to another instance
+before: the start of an interpreter or of a JVM, and what it loads at first use, is not in it. The start of the Auth Proxy's
+process is, since that is how its client is made; so is the RSA key of a new client, which takes between 50 ms and half a
+second, by chance, unless its process has one already. What took less than %[5]s ran %[6]d times, and the cell is the run with
+the median time; the rest ran once. Scenarios in which clients do little but wait ran with all of them at once, the others one
+client after the other. The emulator shared the machine with them: a difference of some ten milliseconds means nothing.
 
 %[7]s
 
