@@ -74,11 +74,13 @@ func startPeer(cmd *exec.Cmd) (*Peer, error) {
 	started := make(chan struct{})
 	defer close(started)
 	var err error
-	p.program, err = start(cmd, func(line string) {
+	if p.program, err = start(cmd, func(line string) {
 		<-started
 		p.take(line)
-	})
-	return p, err
+	}); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // take gives an answer to who waits for it.
@@ -111,6 +113,7 @@ func (p *Peer) Ask(ctx context.Context, r Request) (result string, err error) {
 	}
 	p.mu.Unlock()
 	if err != nil {
+		p.forget(r)
 		return "", fmt.Errorf("%w: %s", err, &p.log)
 	}
 	select {
@@ -122,17 +125,23 @@ func (p *Peer) Ask(ctx context.Context, r Request) (result string, err error) {
 	case <-p.ended:
 		return "", p.hasEnded()
 	case <-ctx.Done():
-		p.mu.Lock()
-		delete(p.waiting, r.ID)
-		p.mu.Unlock()
+		p.forget(r)
 		return "", ctx.Err()
 	}
+}
+
+// forget is for a request that nobody waits for any more.
+func (p *Peer) forget(r Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, r.ID)
 }
 
 // Close ends the program.
 func (p *Peer) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	_ = p.stdin.Close() // between two requests
+	p.mu.Unlock()
 	return p.close()
 }
 
