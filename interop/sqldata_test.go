@@ -38,6 +38,7 @@ func TestSQLDataOfGooglesClients(t *testing.T) {
 		{"go-pgx", func(w *world) clients.Open { return clients.GoSQLData(w.kit.Token()) }},
 		{"proxy-psql", func(*world) clients.Open { return clients.Psql }},
 		{"node-pg", func(*world) clients.Open { return clients.Node("pg") }},
+		{"python-pg8000", func(w *world) clients.Open { return clients.PythonSQLData("pg8000", w.kit.Token()) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -163,7 +163,8 @@ func streamSection(rows []streamRow) string {
 
 Written by %[2]sgo run -C interop ./cmd/scenarios -streams%[2]s on %[3]s: each client in a process of its own, with SQL Data
 and a fall-back to an address, in front of the service that %[2]scloudsqltest%[2]s emulates, over TLS. With the Auth Proxy a
-connection is one to the proxy, and in Node it is the socket of %[2]sgetOptions%[2]s.
+connection is one to the proxy, and in Node it is the socket of %[2]sgetOptions%[2]s. Python's connector has SQL Data too, but gives out no
+connection but a driver's, and is not in this table.
 
 `, streamsTitle, "`", time.Now().UTC().Format(time.DateOnly))
 	b.WriteString("| scenario |")

@@ -66,7 +66,8 @@ var subjects = []subject{
 	},
 	{
 		name: "Python", product: "cloud-sql-python-connector", version: clients.PythonVersion(),
-		peer: clients.StartPython, open: openPeer("asyncpg"), database: true,
+		peer: func() (*clients.Peer, error) { return clients.StartPython("") },
+		open: openPeer("asyncpg"), database: true,
 		noPSC: unlike,
 	},
 	{

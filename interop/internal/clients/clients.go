@@ -5,7 +5,7 @@
 //     [GoMSSQL]; and [GoSQLData] in another one
 //   - the Cloud SQL Auth Proxy: [Psql], [MariaDB], and [StartAuthProxy] alone
 //   - programs in other languages, which do what a [Request] says: [Node],
-//     [Python], [Java]
+//     [Python], [PythonSQLData], [Java]
 //
 // The first use of a client installs it into the user's cache folder, which
 // takes minutes. What is missing for that is [exec.ErrNotFound], with what to

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -53,14 +54,36 @@ func pythonCommand() (*exec.Cmd, error) {
 	return exec.Command(interpreter, "-c", pythonProgram), nil
 }
 
-// StartPython starts a program of Python alone.
-func StartPython() (*Peer, error) {
+// Python returns how the client for Python is opened with one of its drivers:
+// pg8000, psycopg, asyncpg, pymysql, pytds. With "sqlalchemy-" before, the driver
+// is SQLAlchemy's.
+func Python(driver string) Open {
+	peer := shared[strings.TrimPrefix(driver, "sqlalchemy-")]
+	return func(_ context.Context, target Target) (*Session, error) { return peer.open(driver, target) }
+}
+
+// PythonSQLData returns how the client for Python is opened with SQL Data, in a
+// process of its own, with one of its drivers and a token: with the key of a
+// service account it would sign tokens itself.
+func PythonSQLData(driver, token string) Open {
+	return func(_ context.Context, target Target) (*Session, error) {
+		peer, err := StartPython(target.SQLDataCA)
+		if err != nil {
+			return nil, err
+		}
+		return peer.session(Request{Driver: driver, NoExpiry: token, Target: target}, true), nil
+	}
+}
+
+// StartPython starts a program of Python alone, which trusts SQL Data with the
+// CA in a file, if that is not empty.
+func StartPython(sqlDataCA string) (*Peer, error) {
 	cmd, err := pythonCommand()
 	if err != nil {
 		return nil, err
 	}
+	if sqlDataCA != "" {
+		cmd.Env = append(os.Environ(), "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH="+sqlDataCA)
+	}
 	return startPeer(cmd)
 }
-
-// trimSQLAlchemy returns the driver under SQLAlchemy's.
-func trimSQLAlchemy(driver string) string { return strings.TrimPrefix(driver, "sqlalchemy-") }

@@ -59,14 +59,6 @@ func (s *sharedPeer) close() error {
 	return s.peer.Close()
 }
 
-// Python returns how the client for Python is opened with one of its drivers:
-// pg8000, psycopg, asyncpg, pymysql, pytds. With "sqlalchemy-" before, the driver
-// is SQLAlchemy's.
-func Python(driver string) Open {
-	peer := shared[trimSQLAlchemy(driver)]
-	return func(_ context.Context, target Target) (*Session, error) { return peer.open(driver, target) }
-}
-
 // Java returns how the client for Java is opened with one of its drivers:
 // jdbc-postgres, jdbc-mysql, jdbc-sqlserver, r2dbc-postgres.
 func Java(driver string) Open {

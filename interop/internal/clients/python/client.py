@@ -78,7 +78,8 @@ class Client:
             "resolver": resolver(r),
             "sqladmin_api_endpoint": r["endpoint"],
             "enable_iam_auth": r["iam"],
-            "ip_type": "PRIVATE" if r["isPrivate"] else "PUBLIC",
+            "ip_type": "SQL_DATA" if r["sqlData"] else "PRIVATE" if r["isPrivate"] else "PUBLIC",
+            "sql_data_endpoint": r["sqlData"] or None,
             "refresh_strategy": "LAZY" if r["lazy"] else "BACKGROUND",
         }
         self.instance = r["instance"]
