@@ -51,7 +51,7 @@ func (j job) do(ctx context.Context, result any) error {
 	defer stdin.Close()
 	if dir, err := os.MkdirTemp("", "scenario-*"); err == nil { // all that it leaves
 		defer os.RemoveAll(dir)
-		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir, "TMP="+dir)
 	}
 	err = cmd.Run()
 	switch {

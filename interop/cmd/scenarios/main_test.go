@@ -113,6 +113,7 @@ func TestAJobEndsWithItsStandardInput(t *testing.T) {
 func TestAJobLeavesNoFolder(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
+	t.Setenv("TMP", dir) // on Windows
 	made := func() bool {
 		found, err := filepath.Glob(filepath.Join(dir, "*", "streams-*"))
 		return err == nil && len(found) > 0

@@ -36,10 +36,12 @@ func (p *authProxy) Connect(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if err = exchange(ctx, conn); ctx.Err() != nil {
-		return errors.New("no answer, and no end of the connection")
-	}
-	if err != nil {
+	err = exchange(ctx, conn)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		err = errors.New("no answer, and no end of the connection")
+	default:
 		p.explain.Do(func() {
 			if text := p.waitForFailure(); text != "" {
 				err = errors.New(text)
