@@ -11,13 +11,14 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
 func TestClientsConnectAndQuery(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
 		w.onlyAddress(cloudsqlconn.PublicIP)
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		wantLogin(t, w, s)
 		if n := w.proxy.Counts().Handshakes; n < 2 {
@@ -31,18 +32,18 @@ func TestClientsConnectToCASInstances(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			eachClient(t, func(t *testing.T, c client) {
 				w := newWorld(t, c.engine, cloudsqltest.Instance{CAMode: mode, DNSNames: []string{"12ab.34cd.europe-west1.sql.goog"}})
-				wantLogin(t, w, c.start(t, w))
+				wantLogin(t, w, w.start(t, c.open))
 			})
 		})
 	}
 }
 
 func TestClientsLogInWithIAM(t *testing.T) {
-	withIAM := slices.DeleteFunc(slices.Clone(clients), func(c client) bool { return c.engine.iamUser == "" })
+	withIAM := slices.DeleteFunc(slices.Clone(allClients), func(c client) bool { return c.engine.iamUser == "" })
 	each(t, withIAM, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
 		w.iam = true
-		wantLogin(t, w, c.start(t, w))
+		wantLogin(t, w, w.start(t, c.open))
 	})
 }
 
@@ -51,7 +52,7 @@ func TestClientsConnectToThePrivateAddress(t *testing.T) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
 		w.private = true
 		w.onlyAddress(cloudsqlconn.PrivateIP)
-		wantLogin(t, w, c.start(t, w))
+		wantLogin(t, w, w.start(t, c.open))
 	})
 }
 
@@ -65,7 +66,7 @@ func TestClientsOutliveAShortLivedCertificate(t *testing.T) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{AlterClientCert: func(cert *x509.Certificate) {
 			first.Do(func() { cert.NotAfter = time.Now().Add(shortLife) })
 		}})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		after(shortLife + time.Second)
 		wantRecovery(t, w, s)
@@ -82,7 +83,7 @@ func TestLazyClientsRefreshWhenSomebodyConnects(t *testing.T) {
 	each(t, which(lazy), func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{CertTTL: 4*time.Minute + shortLife})
 		w.lazy = true
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		before := w.calls(cloudsqltest.GenerateEphemeralCert)
 		after(shortLife + time.Second)
@@ -99,7 +100,7 @@ func TestLazyClientsRefreshWhenSomebodyConnects(t *testing.T) {
 func TestClientsSurviveAStoppedInstance(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		w.proxy.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -125,7 +126,7 @@ func TestClientsSurviveAStoppedInstance(t *testing.T) {
 func TestClientsSurviveAServerCARotation(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		before := w.calls(cloudsqltest.ConnectSettings)
 		w.proxy.RotateServerCA()
@@ -145,7 +146,7 @@ func TestClientsSurviveAServerCARotation(t *testing.T) {
 func TestClientsSurviveAClientCARotation(t *testing.T) {
 	eachClient(t, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		w.proxy.RotateClientCA()
 		if c.can&heedClientCA == 0 {
@@ -167,18 +168,18 @@ func after(d time.Duration) { <-time.After(d) }
 // eachClient runs a test for every client.
 func eachClient(t *testing.T, test func(*testing.T, client)) {
 	t.Helper()
-	each(t, clients, test)
+	each(t, allClients, test)
 }
 
 // which returns the clients that have all of these abilities.
 func which(can ability) []client {
-	return slices.DeleteFunc(slices.Clone(clients), func(c client) bool { return c.can&can != can })
+	return slices.DeleteFunc(slices.Clone(allClients), func(c client) bool { return c.can&can != can })
 }
 
-func each(t *testing.T, clients []client, test func(*testing.T, client)) {
+func each(t *testing.T, list []client, test func(*testing.T, client)) {
 	t.Helper()
 	t.Parallel()
-	for _, c := range clients {
+	for _, c := range list {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, c)
@@ -190,13 +191,13 @@ func each(t *testing.T, clients []client, test func(*testing.T, client)) {
 // itself.
 func TestSQLAlchemyConnectsAsTheReadmeShows(t *testing.T) {
 	each(t, []client{
-		{name: "pg8000", engine: postgresEngine, start: pg8000.client("sqlalchemy-pg8000")},
-		{name: "psycopg", engine: postgresEngine, start: psycopg.client("sqlalchemy-psycopg")},
-		{name: "asyncpg", engine: postgresEngine, start: asyncpg.client("sqlalchemy-asyncpg")},
-		{name: "pymysql", engine: mysqlEngine, start: pymysql.client("sqlalchemy-pymysql")},
+		{name: "pg8000", engine: postgresEngine, open: clients.Python("sqlalchemy-pg8000")},
+		{name: "psycopg", engine: postgresEngine, open: clients.Python("sqlalchemy-psycopg")},
+		{name: "asyncpg", engine: postgresEngine, open: clients.Python("sqlalchemy-asyncpg")},
+		{name: "pymysql", engine: mysqlEngine, open: clients.Python("sqlalchemy-pymysql")},
 	}, func(t *testing.T, c client) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		wantLogin(t, w, s)
 	})

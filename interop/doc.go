@@ -12,12 +12,12 @@
 //   - the Java connectors for JDBC, with the drivers of PostgreSQL, MySQL and SQL
 //     Server (the kit's), and for R2DBC with PostgreSQL
 //
-// The first run builds the proxy and the Java program, and installs the packages
-// that node/, python/ and java/ list; all are kept in the user's cache folder, and
-// the next runs take them from there. Without a program that a test needs, it is
-// skipped and says how to get that; with CI=true it fails.
+// The package internal/clients starts them. The first run builds the proxy and
+// the Java program, and installs the packages that its folders node, python and
+// java list; all are kept in the user's cache folder, and the next runs take them
+// from there. Without a program that a test needs, it is skipped and says how to
+// get that; with CI=true it fails.
 //
-// The command cmd/scenarios puts the Dialer of this module and the one of
-// cloud.google.com/go/cloudsqlconn through the same faults and writes the table
-// in INTEROP.md.
+// The command cmd/scenarios puts the Dialer of this module and these clients
+// through the same faults and writes the tables in INTEROP.md.
 package interop

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/emulator"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
 // The instances of the emulator, and who logs in at them.
@@ -104,14 +105,14 @@ class Fresh(google.auth.credentials.Credentials):
 
 func runPython(t *testing.T, text string) *exec.Cmd {
 	t.Helper()
-	interpreter, err := python()
+	interpreter, err := clients.PythonInterpreter()
 	wantInstalled(t, err)
 	return exec.CommandContext(t.Context(), interpreter, "-c", text)
 }
 
 func runJava(t *testing.T, text string) *exec.Cmd {
 	t.Helper()
-	path, err := classes()
+	path, err := clients.JavaClasses()
 	wantInstalled(t, err)
 	file := filepath.Join(t.TempDir(), "Printed.java")
 	wantNil(t, os.WriteFile(file, []byte(text), 0o600))

@@ -36,7 +36,7 @@ func TestClientsSayWhoTheyAre(t *testing.T) {
 			t.Fatal("nothing is known of it")
 		}
 		w := newWorld(t, c.engine, cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
-		wantLogin(t, w, c.start(t, w))
+		wantLogin(t, w, w.start(t, c.open))
 		for _, r := range w.kit.Requests() {
 			if agent := r.Header.Get("User-Agent"); !regexp.MustCompile(want.userAgent).MatchString(agent) {
 				t.Errorf("the user agent is %q, want %s", agent, want.userAgent)
@@ -67,7 +67,7 @@ func TestClientsThatCheckTheNameInTheServerCertificate(t *testing.T) {
 				c.DNSNames = []string{"56ef.34cd.europe-west1.sql.goog"}
 			},
 		})
-		s := c.start(t, w)
+		s := w.start(t, c.open)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		user, err := s(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
 const instanceName = "my-project:europe-west1:my-db"
@@ -19,9 +20,8 @@ const instanceName = "my-project:europe-west1:my-db"
 type client struct {
 	name   string
 	engine *engine
-	// start starts the client for a world. What it starts ends with the test.
-	start func(*testing.T, *world) session
-	can   ability
+	open   clients.Open
+	can    ability
 }
 
 // ability is what not every client does.
@@ -41,23 +41,23 @@ const (
 // call is a new connection.
 type session func(context.Context) (user string, err error)
 
-var clients = []client{
-	{"go-pgx", postgresEngine, startGoPgx, lazy | heedCAs | checkName},
-	{"go-mysql", mysqlEngine, startGoMySQL, lazy | heedCAs | checkName},
-	{"go-mssql", sqlServerEngine, startGoMSSQL, lazy | heedCAs | checkName},
-	{"proxy-psql", postgresEngine, startPsql, lazy | heedCAs | checkName},
-	{"proxy-mariadb", mysqlEngine, startMariaDB, lazy | heedCAs | checkName},
-	{"node-pg", postgresEngine, startNode, heedCAs | checkName | showOld},
-	{"node-mysql2", mysqlEngine, startNode, heedCAs | checkName | showOld},
-	{"python-pg8000", postgresEngine, pg8000.client("pg8000"), lazy | heedCAs | showOld},
-	{"python-psycopg", postgresEngine, psycopg.client("psycopg"), lazy | heedCAs | showOld},
-	{"python-asyncpg", postgresEngine, asyncpg.client("asyncpg"), lazy | heedCAs | showOld},
-	{"python-pymysql", mysqlEngine, pymysql.client("pymysql"), lazy | heedCAs | showOld},
-	{"python-pytds", sqlServerEngine, pytds.client("pytds"), lazy | heedCAs | showOld},
-	{"java-jdbc-postgres", postgresEngine, java.client("jdbc-postgres"), lazy | heedServerCA | checkName},
-	{"java-jdbc-mysql", mysqlEngine, java.client("jdbc-mysql"), lazy | heedServerCA | checkName},
-	{"java-jdbc-sqlserver", sqlServerEngine, java.client("jdbc-sqlserver"), lazy | heedServerCA | checkName},
-	{"java-r2dbc-postgres", postgresEngine, java.client("r2dbc-postgres"), lazy | checkName},
+var allClients = []client{
+	{"go-pgx", postgresEngine, clients.GoPgx, lazy | heedCAs | checkName},
+	{"go-mysql", mysqlEngine, clients.GoMySQL, lazy | heedCAs | checkName},
+	{"go-mssql", sqlServerEngine, clients.GoMSSQL, lazy | heedCAs | checkName},
+	{"proxy-psql", postgresEngine, clients.Psql, lazy | heedCAs | checkName},
+	{"proxy-mariadb", mysqlEngine, clients.MariaDB, lazy | heedCAs | checkName},
+	{"node-pg", postgresEngine, clients.Node("pg"), heedCAs | checkName | showOld},
+	{"node-mysql2", mysqlEngine, clients.Node("mysql2"), heedCAs | checkName | showOld},
+	{"python-pg8000", postgresEngine, clients.Python("pg8000"), lazy | heedCAs | showOld},
+	{"python-psycopg", postgresEngine, clients.Python("psycopg"), lazy | heedCAs | showOld},
+	{"python-asyncpg", postgresEngine, clients.Python("asyncpg"), lazy | heedCAs | showOld},
+	{"python-pymysql", mysqlEngine, clients.Python("pymysql"), lazy | heedCAs | showOld},
+	{"python-pytds", sqlServerEngine, clients.Python("pytds"), lazy | heedCAs | showOld},
+	{"java-jdbc-postgres", postgresEngine, clients.Java("jdbc-postgres"), lazy | heedServerCA | checkName},
+	{"java-jdbc-mysql", mysqlEngine, clients.Java("jdbc-mysql"), lazy | heedServerCA | checkName},
+	{"java-jdbc-sqlserver", sqlServerEngine, clients.Java("jdbc-sqlserver"), lazy | heedServerCA | checkName},
+	{"java-r2dbc-postgres", postgresEngine, clients.Java("r2dbc-postgres"), lazy | checkName},
 }
 
 // world is an emulated instance at addresses of its own, with a database
@@ -95,6 +95,42 @@ func newWorld(t *testing.T, e *engine, cfg cloudsqltest.Instance) *world {
 	wantNil(t, os.WriteFile(w.account, tokens.ServiceAccount(), 0o600))
 	w.proxy = kit.AddInstance(instanceName, cfg)
 	return w
+}
+
+// target is what a client is told of it.
+func (w *world) target() clients.Target {
+	return clients.Target{
+		Endpoint:    w.kit.URL(),
+		Instance:    instanceName,
+		Credentials: w.credentials,
+		Account:     w.account,
+		IAM:         w.iam,
+		Private:     w.private,
+		Lazy:        w.lazy,
+		User:        w.user(),
+		Password:    w.password(),
+		Database:    database,
+		SQLData:     w.sqlDataAddr(),
+		SQLDataCA:   w.sqlDataCA,
+	}
+}
+
+// start starts a client, which ends with the test.
+func (w *world) start(t *testing.T, open clients.Open) session {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s, err := open(ctx, w.target())
+	wantInstalled(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("closing the client: %v", err)
+		}
+		if log := s.Log(); t.Failed() && log != "" {
+			t.Logf("the client wrote: %s", log)
+		}
+	})
+	return s.Connect
 }
 
 // user is who a client is to log in as.

@@ -1,17 +1,20 @@
-// Command scenarios puts the Dialer of this module and that of
-// cloud.google.com/go/cloudsqlconn through the same faults, in front of the same
-// emulated instances, and writes what came of it as a table:
+// Command scenarios puts the Dialer of this module and Google's five clients for
+// Cloud SQL through the same faults, in front of the same emulated instances, and
+// writes what came of it as tables:
 //
 //	go run -C interop ./cmd/scenarios
 //
-// Each scenario runs with each Dialer in a process of its own. All of them take
-// four minutes, and those about SQL Data four more. With -only, a part of a name, fewer are run, and the table goes
-// to the standard output unless -o names a file.
+// Each scenario runs with each client in a process of its own. All of them take
+// about a quarter of an hour, and those about SQL Data four minutes more. With
+// -only, a part of a name, fewer are run, and the table goes to the standard
+// output unless -o names a file. It needs Linux, what the tests of the clients
+// need, and a PostgreSQL.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,12 +28,7 @@ import (
 const repeats = 5
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == childCommand {
-		os.Exit(child(os.Args[2], os.Args[3]))
-	}
-	if len(os.Args) == 4 && os.Args[1] == streamCommand {
-		os.Exit(streamChild(os.Args[2], os.Args[3]))
-	}
+	serveJob(os.Args)
 	only := flag.String("only", "", "run the scenarios with this in their `name`")
 	out := flag.String("o", "", "the `file` to write; default ../INTEROP.md, with -only the standard output")
 	atOnce := flag.Int("parallel", 1, "how many `processes` run at the same time; more than one disturb each other's times")
@@ -48,22 +46,29 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, only, out string, atOnce int) error {
+// run runs the scenarios with that in their name, and writes their table alone;
+// with "" it runs all, and writes the file.
+func run(ctx context.Context, only, out string, atOnce int) (err error) {
 	var chosen []scenario
 	for _, s := range scenarios {
 		if strings.Contains(s.name, only) {
 			chosen = append(chosen, s)
 		}
 	}
-	rows, err := runAll(ctx, chosen, subjects, repeats, atOnce, os.Stderr)
+	db, server, err := startDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	rows, err := runAll(ctx, chosen, subjects, db, repeats, atOnce, os.Stderr)
 	if err != nil {
 		return err
 	}
 	if only != "" && out == "" {
-		_, err = io.WriteString(os.Stdout, table(rows))
+		_, err = io.WriteString(os.Stdout, table(rows, subjects)+"\n"+details(rows, subjects))
 		return err
 	}
-	streams, err := runStreams(ctx, os.Stderr)
+	streams, err := runStreams(ctx, db, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -73,8 +78,13 @@ func run(ctx context.Context, only, out string, atOnce int) error {
 const theFile = "../INTEROP.md"
 
 // runSection writes the section about SQL Data, which is the last one.
-func runSection(ctx context.Context, out string) error {
-	rows, err := runStreams(ctx, os.Stderr)
+func runSection(ctx context.Context, out string) (err error) {
+	db, server, err := startDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	rows, err := runStreams(ctx, db, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -1,31 +1,38 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 
 // TestMain is the program itself when a test runs it for one scenario. The
 // Dials get more time than in the table: tests measure nothing, and share the
 // machine with others.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == childCommand {
-		dialLimit = time.Minute
-		os.Exit(child(os.Args[2], os.Args[3]))
-	}
-	if len(os.Args) == 4 && os.Args[1] == streamCommand {
-		dialLimit = time.Minute
-		os.Exit(streamChild(os.Args[2], os.Args[3]))
-	}
+	dialLimit = time.Minute
+	serveJob(os.Args)
 	os.Exit(m.Run())
 }
 
 // In each scenario a program that goes on dialling is served in the end.
 func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 	t.Parallel()
-	rows, err := runAll(t.Context(), scenarios, subjects[:1], 1, 8, t.Output())
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has an address for each instance")
+	}
+	rows, err := runAll(t.Context(), scenarios, subjects[:1], database{}, 1, 8, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +48,95 @@ func TestOurDialerComesThroughEveryStreamScenario(t *testing.T) {
 	for _, s := range streamScenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			text, err := runStream(t.Context(), s, subjects[0])
-			if err != nil || !strings.Contains(text, s.ours) {
+			var db database
+			if s.database {
+				db = testDatabase(t)
+			}
+			var text string
+			err := job{Scenario: s.name, Subject: subjects[0].name, Stream: true, Database: db}.do(t.Context(), &text)
+			if err != nil || !regexp.MustCompile(s.ours).MatchString(text) {
 				t.Errorf("%s, %v; want %s", text, err, s.ours)
 			}
 		})
+	}
+}
+
+// testDatabase starts a database for a test.
+func testDatabase(t *testing.T) database {
+	t.Helper()
+	db, server, err := startDatabase(t.Context())
+	if (errors.Is(err, dbserver.ErrNotInstalled) || errors.Is(err, errors.ErrUnsupported)) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// A process that has lost its starter ends, whatever it waits for.
+func TestAJobEndsWithItsStandardInput(t *testing.T) {
+	t.Parallel()
+	arg, err := json.Marshal(job{Scenario: "a network that goes silent", Subject: subjects[0].name, Stream: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, childCommand, string(arg))
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	var output bytes.Buffer // a result, or why there is none
+	cmd.Stdout, cmd.Stderr = &output, &output
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || output.Len() != 0 {
+		t.Errorf("it ended by itself, with %v: %s", err, &output)
+	}
+}
+
+// Not even one that is killed.
+func TestAJobLeavesNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	t.Setenv("TMP", dir) // on Windows
+	made := func() bool {
+		found, err := filepath.Glob(filepath.Join(dir, "*", "streams-*"))
+		return err == nil && len(found) > 0
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		var text string
+		done <- job{Scenario: "a network that goes silent", Subject: subjects[0].name, Stream: true}.do(ctx, &text)
+	}()
+	for tick := time.NewTicker(time.Millisecond); !made(); {
+		select {
+		case <-tick.C:
+		case err := <-done:
+			t.Fatalf("the job ended before it had a folder: %v", err)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

@@ -15,6 +15,7 @@ type result struct {
 	Time   time.Duration // from the fault until the end
 	Calls  int           // of the Admin API, in that time
 	Error  string        // of the first Dial that failed
+	Lacks  string        // why it could not be run
 }
 
 // outcome is the result in words.
@@ -38,11 +39,6 @@ func (r result) outcome() string {
 	return fmt.Sprintf("%d of %d Dials work", r.Dials-r.Failed, r.Dials)
 }
 
-// worked reports whether the subject has come through.
-func (r result) worked() bool {
-	return r.Failed == 0 || r.Until && r.Failed < r.Dials
-}
-
 // time is the time in the table.
 func (r result) time() string {
 	if r.Time < time.Second {
@@ -57,7 +53,28 @@ const longest = 300
 // port matches what is different in each run.
 var port = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 
-// error is the error in the table.
+// cell is all of it but the error.
+func (r result) cell() string {
+	if r.Lacks != "" {
+		return "–"
+	}
+	outcome := r.outcome()
+	if !r.worked() {
+		outcome = "**" + outcome + "**"
+	}
+	calls := fmt.Sprintf("%d calls", r.Calls)
+	if r.Calls == 1 {
+		calls = "1 call"
+	}
+	return fmt.Sprintf("%s<br>%s, %s", outcome, r.time(), calls)
+}
+
+// worked reports whether the subject has come through.
+func (r result) worked() bool {
+	return r.Failed == 0 || r.Until && r.Failed < r.Dials
+}
+
+// error is the error as text of a page, "" if there is none.
 func (r result) error() string {
 	if r.Error == "" {
 		return ""

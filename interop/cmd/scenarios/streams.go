@@ -1,89 +1,86 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
-	google "cloud.google.com/go/cloudsqlconn"
-	"golang.org/x/oauth2"
-
-	ours "github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
-
-// streamCommand is the first argument of a process that runs one stream scenario
-// with one subject, which the next two name.
-const streamCommand = "run-stream"
 
 // streamWorld is the emulated SQL Data service, and an instance behind it.
 type streamWorld struct {
-	kit     *cloudsqltest.Server
-	service *cloudsqltest.SQLData
-	proxy   *cloudsqltest.Proxy
-	dialer  dialer
+	kit      *cloudsqltest.Server
+	service  *cloudsqltest.SQLData
+	endpoint string // host:port of the service
+	proxy    *cloudsqltest.Proxy
+	target   clients.Target // for clients that are no Dialer
+	client   streamClient
 }
 
-// openStreams starts the service, and the subject's Dialer with SQL Data for all
-// Dials. The process trusts the service's CA from then on: neither Dialer needs
-// an option for that.
-func openStreams(ctx context.Context, subject string, s streamScenario) (*streamWorld, func(), error) {
+// openStreams starts the service, and the subject with SQL Data. The process
+// trusts the service's CA from then on: no Dialer needs an option for that.
+func openStreams(ctx context.Context, sub subject, s streamScenario, db database) (*streamWorld, error) {
 	w := &streamWorld{kit: cloudsqltest.NewServer()}
 	w.kit.Logger = slog.New(slog.DiscardHandler)
 	w.service = w.kit.ServeSQLData(cloudsqltest.SQLDataConfig{TLS: true, MaxStreams: s.maxStreams})
 	s.instance.SQLData = !s.unserved
+	s.instance.ListenOn3307 = sub.peer != nil || sub.name == "Auth Proxy" // they have no dial function
+	if s.database {
+		s.instance.DatabaseVersion, s.instance.Backend = "POSTGRES_15", db.TCP
+	}
 	w.proxy = w.kit.AddInstance(oldInstance, s.instance)
+	_, port, _ := net.SplitHostPort(w.service.Addr().String())
+	w.endpoint = "localhost:" + port // Node.js has no server name for an address
+	if err := w.setTarget(); err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("SSL_CERT_FILE", w.target.SQLDataCA); err != nil { // it is read at the first handshake
+		return nil, err
+	}
+	var err error
+	w.client, err = sub.streams(ctx, w)
+	return w, err
+}
+
+// setTarget tells clients that are no Dialer of the instance.
+func (w *streamWorld) setTarget() error {
 	dir, err := os.MkdirTemp("", "streams-*")
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, []byte(w.service.CA()), 0o600); err != nil {
-		return nil, nil, err
+	w.target = clients.Target{
+		Endpoint:  w.kit.URL(),
+		Instance:  oldInstance,
+		User:      databaseUser,
+		Password:  databasePassword,
+		Database:  databaseName,
+		SQLData:   w.endpoint,
+		SQLDataCA: filepath.Join(dir, "ca.pem"),
 	}
-	if err := os.Setenv("SSL_CERT_FILE", ca); err != nil { // it is read at the first handshake
-		return nil, nil, err
-	}
-	_, port, _ := net.SplitHostPort(w.service.Addr().String())
-	endpoint := "localhost:" + port
-	token := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: w.kit.Token(), Expiry: time.Now().Add(time.Hour)})
-	if subject == subjects[0].name {
-		var d *ours.Dialer
-		d, err = ours.NewDialer(ctx,
-			ours.WithAdminAPIEndpoint(w.kit.URL()), ours.WithSQLDataEndpoint(endpoint), ours.WithTokenSource(token),
-			ours.WithDialFunc(w.kit.DialContext), ours.WithSQLData(ours.SQLDataPrefer))
-		w.dialer = oursDialer{d}
-	} else {
-		var d *google.Dialer
-		d, err = google.NewDialer(ctx,
-			google.WithAdminAPIEndpoint(w.kit.URL()), google.WithSQLDataEndpoint(endpoint), google.WithTokenSource(token),
-			google.WithDialFunc(w.kit.DialContext), google.WithDefaultDialOptions(google.WithSQLData()), google.WithBuiltInMetrics(false))
-		w.dialer = googleDialer{d}
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return w, func() {
-		_ = w.dialer.Close()
-		w.kit.Close()
-		_ = os.RemoveAll(dir)
-	}, nil
+	w.target.Credentials = filepath.Join(dir, "credentials.json")
+	tokens := authtest.NewServer(w.kit.Token(), w.kit.LoginToken())
+	return errors.Join(
+		os.WriteFile(w.target.SQLDataCA, []byte(w.service.CA()), 0o600),
+		os.WriteFile(w.target.Credentials, tokens.ExternalAccount(""), 0o600),
+	)
 }
 
 // dial dials, for no longer than a while.
-func (w *streamWorld) dial(limit time.Duration) (net.Conn, error) {
+func (w *streamWorld) dial(limit time.Duration) (io.ReadWriteCloser, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return w.dialer.Dial(ctx, oldInstance)
+	return w.client.Dial(ctx)
 }
 
 // within waits for f for a while, and tells how it ended.
@@ -104,61 +101,56 @@ type streamRow struct {
 	results  []string
 }
 
-// runStreams runs all stream scenarios, one process after the other.
-func runStreams(ctx context.Context, log io.Writer) ([]streamRow, error) {
+// withStreams are the subjects that have SQL Data.
+func withStreams() (list []subject) {
+	for _, s := range subjects {
+		if s.streams != nil {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// runStreams runs all stream scenarios, one process after the other; those that
+// are idle with all subjects at once.
+func runStreams(ctx context.Context, db database, log io.Writer) ([]streamRow, error) {
 	var rows []streamRow
 	for _, s := range streamScenarios {
-		row := streamRow{scenario: s}
-		for _, sub := range subjects {
-			text, err := runStream(ctx, s, sub)
-			if err != nil {
-				return nil, err
+		with := withStreams()
+		row := streamRow{s, make([]string, len(with))}
+		errs := make([]error, len(with))
+		var wg sync.WaitGroup
+		for i, sub := range with {
+			wg.Go(func() {
+				j := job{Scenario: s.name, Subject: sub.name, Stream: true, Database: db}
+				if errs[i] = j.do(ctx, &row.results[i]); errs[i] != nil {
+					errs[i] = fmt.Errorf("%s, %s: %w", s.name, sub.name, errs[i])
+				}
+			})
+			if !s.idle {
+				wg.Wait()
 			}
-			row.results = append(row.results, text)
-			fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, text)
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		for i, sub := range with {
+			fmt.Fprintf(log, "%s, %s: %s\n", s.name, sub.name, row.results[i])
 		}
 		rows = append(rows, row)
 	}
 	return rows, nil
 }
 
-// runStream runs one stream scenario in a process of its own.
-func runStream(ctx context.Context, s streamScenario, sub subject) (text string, err error) {
-	program, err := os.Executable()
+// runStreamScenario runs one with one subject. It does not tidy up: the process
+// ends.
+func runStreamScenario(s streamScenario, sub subject, db database) (string, error) {
+	w, err := openStreams(context.Background(), sub, s, db)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, childTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, streamCommand, s.name, sub.name)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s, %s: %w\n%s", s.name, sub.name, err, stderr.String())
-	}
-	return text, json.Unmarshal(stdout.Bytes(), &text)
-}
-
-// streamChild runs one stream scenario with one subject and prints the result.
-func streamChild(scenarioName, subjectName string) (exitCode int) {
-	for _, s := range streamScenarios {
-		if s.name != scenarioName {
-			continue
-		}
-		w, end, err := openStreams(context.Background(), subjectName, s)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		text := s.run(w)
-		_ = json.NewEncoder(os.Stdout).Encode(text)
-		if !strings.HasPrefix(text, "nothing for") { // what hangs is left to the end of the process
-			end()
-		}
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "no such scenario")
-	return 2
+	return s.run(w), nil
 }
 
 // streamsTitle begins the section of INTEROP.md.
@@ -169,14 +161,23 @@ func streamSection(rows []streamRow) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `%s
 
-Written by %[2]sgo run -C interop ./cmd/scenarios -streams%[2]s on %[3]s: both connectors in processes of their own, with SQL Data
-and a fall-back to an address, in front of the service that %[2]scloudsqltest%[2]s emulates, over TLS.
+Written by %[2]sgo run -C interop ./cmd/scenarios -streams%[2]s on %[3]s: each client in a process of its own, with SQL Data
+and a fall-back to an address, in front of the service that %[2]scloudsqltest%[2]s emulates, over TLS. With the Auth Proxy a
+connection is one to the proxy, and in Node it is the socket of %[2]sgetOptions%[2]s. Python's connector has SQL Data too, but gives out no
+connection but a driver's, and is not in this table.
 
-| scenario | ours | Google's |
-|---|---|---|
 `, streamsTitle, "`", time.Now().UTC().Format(time.DateOnly))
+	b.WriteString("| scenario |")
+	for _, s := range withStreams() {
+		fmt.Fprintf(&b, " %s |", s.name)
+	}
+	fmt.Fprintf(&b, "\n|---|%s\n", strings.Repeat("---|", len(withStreams())))
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.scenario.name, cell(r.results[0]), cell(r.results[1]))
+		fmt.Fprintf(&b, "| %s |", r.scenario.name)
+		for _, text := range r.results {
+			fmt.Fprintf(&b, " %s |", cell(text))
+		}
+		b.WriteString("\n")
 	}
 	b.WriteString("\n")
 	for _, r := range rows {

@@ -2,125 +2,103 @@ package main
 
 import (
 	"context"
-	"net"
 	"runtime/debug"
-	"time"
 
-	google "cloud.google.com/go/cloudsqlconn"
-	"golang.org/x/oauth2"
-
-	ours "github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
-// dialer is what the Dialers have in common.
-type dialer interface {
-	Dial(ctx context.Context, instance string) (net.Conn, error)
-	Close() error
-}
-
-// settings are options that both Dialers have. The zero value takes the
-// defaults.
+// settings are options that the clients have, but not all of them all. The zero
+// value takes the defaults.
 type settings struct {
 	lazy     bool
-	psc      bool
-	dns      bool // names are looked up with net.DefaultResolver
+	psc      bool // over the emulated network
+	dns      bool // names are looked up with the kit's DNS
 	iam      bool
 	noExpiry bool // tokens do not say when they expire
 }
 
-// subject is a Dialer under test.
+// subject is a client under test.
 type subject struct {
-	name   string // its import path
-	module string
-	open   func(context.Context, *world) (dialer, error)
+	name    string
+	product string // what it is called where it is published
+	version string
+
+	// peer starts the program that open needs; nil: none.
+	peer    func() (*clients.Peer, error)
+	open    func(context.Context, *world) (client, error)
+	streams func(context.Context, *streamWorld) (streamClient, error) // nil: no SQL Data
+	// database says that the client gives out no connection but a driver's: a
+	// PostgreSQL has to stand behind the instance.
+	database bool
+
+	noLazy, noPSC, noDNS string // why the client cannot have the setting
 }
+
+// client is a connector. Its methods are safe for concurrent use.
+type client interface {
+	// Connect makes a new connection, and has the instance answer on it.
+	Connect(ctx context.Context) error
+	Close() error
+}
+
+// unlike is why a client cannot be given names that only a test knows.
+const unlike = "it takes addresses of names from the system, which no program can be given for a test"
 
 var subjects = []subject{
-	{"ours", "github.com/cloudsqlconn/cloudsqlconn", openOurs},
-	{"Google's", "cloud.google.com/go/cloudsqlconn", openGoogle},
+	{
+		name: "ours", product: "github.com/cloudsqlconn/cloudsqlconn", version: "of this repository",
+		open: openOurs, streams: openOurStreams,
+	},
+	{
+		name: "Go", product: googleModule, version: moduleVersion(googleModule),
+		open: openGoogle, streams: openGoogleStreams,
+	},
+	{
+		name: "Auth Proxy", product: "Cloud SQL Auth Proxy", version: clients.AuthProxyVersion,
+		open: openAuthProxy, streams: openProxyStreams,
+		noPSC: unlike, noDNS: "it asks the system's DNS server, which no program can be given for a test",
+	},
+	{
+		name: "Node", product: "@google-cloud/cloud-sql-connector", version: clients.NodeVersion(),
+		peer: func() (*clients.Peer, error) { return clients.StartNode("") },
+		open: openPeer(clients.Bare), streams: openNodeStreams,
+		noLazy: "it has no lazy refresh", noPSC: unlike,
+	},
+	{
+		name: "Python", product: "cloud-sql-python-connector", version: clients.PythonVersion(),
+		peer: func() (*clients.Peer, error) { return clients.StartPython("") },
+		open: openPeer("asyncpg"), database: true,
+		noPSC: unlike,
+	},
+	{
+		name: "Java", product: "com.google.cloud.sql:postgres-socket-factory", version: clients.JavaVersion(),
+		peer: clients.StartJava, open: openPeer(clients.Bare),
+		noPSC: unlike, noDNS: "it asks the system's DNS server, which no program can be given for a test",
+	},
 }
 
-// version returns the version of the subject's module in this program.
-func (s subject) version() string {
+const googleModule = "cloud.google.com/go/cloudsqlconn"
+
+func moduleVersion(module string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
-			if m.Path == s.module && m.Replace == nil && m.Version != "(devel)" {
+			if m.Path == module {
 				return m.Version
 			}
 		}
 	}
-	return "of this repository"
+	return ""
 }
 
-// tokens are the tokens for the API and for logins.
-func (w *world) tokens() (api, login oauth2.TokenSource) {
-	var expiry time.Time
-	if !w.settings.noExpiry {
-		expiry = time.Now().Add(time.Hour)
+// lacks returns why the client cannot have all these settings, or "".
+func (s subject) lacks(want settings) string {
+	switch {
+	case want.lazy && s.noLazy != "":
+		return s.noLazy
+	case want.psc && s.noPSC != "":
+		return s.noPSC
+	case want.dns:
+		return s.noDNS
 	}
-	source := func(text string) oauth2.TokenSource {
-		return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: text, Expiry: expiry})
-	}
-	return source(w.kit.Token()), source(w.kit.LoginToken())
-}
-
-type oursDialer struct{ *ours.Dialer }
-
-// Dial calls Dial without options.
-func (d oursDialer) Dial(ctx context.Context, instance string) (net.Conn, error) {
-	return d.Dialer.Dial(ctx, instance)
-}
-
-func openOurs(ctx context.Context, w *world) (dialer, error) {
-	api, login := w.tokens()
-	opts := []ours.Option{ours.WithAdminAPIEndpoint(w.kit.URL()), ours.WithDialFunc(w.dial), ours.WithPrivateKey(w.key)}
-	if w.settings.iam {
-		opts = append(opts, ours.WithIAMAuthN(), ours.WithIAMAuthNTokenSources(api, login))
-	} else {
-		opts = append(opts, ours.WithTokenSource(api))
-	}
-	if w.settings.lazy {
-		opts = append(opts, ours.WithLazyRefresh())
-	}
-	if w.settings.psc {
-		opts = append(opts, ours.WithPSC())
-	}
-	if w.settings.dns {
-		opts = append(opts, ours.WithDNSResolver(net.DefaultResolver))
-	}
-	d, err := ours.NewDialer(ctx, opts...)
-	return oursDialer{d}, err
-}
-
-type googleDialer struct{ *google.Dialer }
-
-// Dial calls Dial without options.
-func (d googleDialer) Dial(ctx context.Context, instance string) (net.Conn, error) {
-	return d.Dialer.Dial(ctx, instance)
-}
-
-func openGoogle(ctx context.Context, w *world) (dialer, error) {
-	api, login := w.tokens()
-	opts := []google.Option{
-		google.WithAdminAPIEndpoint(w.kit.URL()),
-		google.WithDialFunc(w.dial),
-		google.WithRSAKey(w.key),
-		google.WithBuiltInMetrics(false), // they would go to Google
-	}
-	if w.settings.iam {
-		opts = append(opts, google.WithIAMAuthN(), google.WithIAMAuthNTokenSources(api, login))
-	} else {
-		opts = append(opts, google.WithTokenSource(api))
-	}
-	if w.settings.lazy {
-		opts = append(opts, google.WithLazyRefresh())
-	}
-	if w.settings.psc {
-		opts = append(opts, google.WithDefaultDialOptions(google.WithPSC()))
-	}
-	if w.settings.dns {
-		opts = append(opts, google.WithDNSResolver())
-	}
-	d, err := google.NewDialer(ctx, opts...)
-	return googleDialer{d}, err
+	return ""
 }

@@ -2,26 +2,30 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
 const (
 	oldInstance = "my-project:europe-west1:my-db"
 	newInstance = "my-project:europe-west1:my-other-db"
 
-	pause    = 100 * time.Millisecond // between the beginnings of two Dials
-	patience = 45 * time.Second       // for a working Dial
-	overdue  = 5 * time.Second        // after which a Dial whose context has ended is given up
+	pause     = 100 * time.Millisecond // between the beginnings of two Dials
+	patience  = 45 * time.Second       // for a working Dial
+	warmLimit = time.Minute            // for the connection before
+	overdue   = 5 * time.Second        // after which a Dial whose context has ended is given up
 )
 
 // dialLimit is for one Dial.
@@ -31,16 +35,21 @@ var dialLimit = 10 * time.Second
 // not what it tests.
 const arrangement = "scenario: "
 
-// world is an emulated instance and a Dialer that is to reach it. A connection
+// world is an emulated instance and a client that is to reach it. A connection
 // counts if the instance answers on it.
 type world struct {
 	subject  subject
 	settings settings
 	kit      *cloudsqltest.Server
 	proxy    *cloudsqltest.Proxy
-	key      *rsa.PrivateKey // of the client
-	name     string          // to dial
-	dialer   dialer
+	goal     *cloudsqltest.Proxy // the instance that is to answer
+	name     string              // to dial
+	database database
+	peer     *clients.Peer  // that the client runs in, or nil
+	target   clients.Target // for clients that are no Dialer
+	resolver string         // the DNS server for those, or ""
+	client   client
+	claims   []net.PacketConn // of addresses that it has left
 	fault    atomic.Pointer[func(*http.Request) *cloudsqltest.Fault]
 
 	began  time.Time
@@ -48,30 +57,102 @@ type world struct {
 	result result
 
 	mu    sync.Mutex // guards addrs
-	addrs []string   // that were dialled
+	addrs []string   // that were dialled over the emulated network
 }
 
-// runScenario runs a scenario with a subject. It does not tidy up: the process
-// ends.
-func runScenario(s scenario, sub subject) result {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(arrangement + err.Error())
+// runScenario runs a scenario with a subject, so many times if that is quick. An
+// interpreter has connected to another instance before, so that nothing is
+// measured that it does once.
+func runScenario(s scenario, sub subject, db database, times int) (result, error) {
+	var peer *clients.Peer
+	if sub.peer != nil {
+		var err error
+		if peer, err = sub.peer(); err != nil {
+			return result{}, err
+		}
+		first := newWorld(sub, settings{}, cloudsqltest.Instance{}, db, peer)
+		first.warm()
+		if err := first.close(); err != nil {
+			return result{}, err
+		}
 	}
-	w := &world{subject: sub, settings: s.settings, kit: cloudsqltest.NewServer(), key: key, name: oldInstance}
+	var last *world
+	return median(times, func() (result, error) {
+		if last != nil {
+			if err := last.close(); err != nil {
+				return result{}, err
+			}
+		}
+		last = newWorld(sub, s.settings, s.instance, db, peer)
+		s.run(last)
+		return last.result, nil
+	})
+}
+
+// close closes the client and the kit. After the last run the end of the process
+// does that.
+func (w *world) close() error {
+	err := w.client.Close()
+	w.kit.Close()
+	return err
+}
+
+func newWorld(sub subject, set settings, cfg cloudsqltest.Instance, db database, peer *clients.Peer) *world {
+	w := &world{subject: sub, settings: set, kit: cloudsqltest.NewServer(), name: oldInstance, database: db, peer: peer}
 	w.kit.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
 		if f := w.fault.Load(); f != nil {
 			return (*f)(r)
 		}
 		return nil
 	}
-	w.proxy = w.add(oldInstance, s.instance)
-	s.run(w)
-	return w.result
+	if set.noExpiry { // one token for everything is what credentials in other languages have
+		w.kit.SetTokens(w.kit.Token(), w.kit.Token())
+	}
+	w.proxy = w.add(oldInstance, cfg)
+	w.goal = w.proxy
+	if err := w.setTarget(); err != nil {
+		panic(arrangement + err.Error())
+	}
+	return w
 }
 
-// add adds an instance that answers each byte with its name and a newline.
+// setTarget tells clients that are no Dialer of the instance. They get their
+// tokens from servers that their credentials name.
+func (w *world) setTarget() error {
+	tokens := authtest.NewServer(w.kit.Token(), w.kit.LoginToken())
+	tokens.Tokens[authtest.AdminScope+" "+authtest.CloudScope] = w.kit.Token() // what Java asks for
+	dir, err := os.MkdirTemp("", "scenario-*")
+	if err != nil {
+		return err
+	}
+	w.target = clients.Target{
+		Endpoint:    w.kit.URL(),
+		Instance:    w.name,
+		Credentials: filepath.Join(dir, "credentials.json"),
+		Account:     filepath.Join(dir, "account.json"),
+		IAM:         w.settings.iam,
+		Lazy:        w.settings.lazy,
+		User:        databaseUser,
+		Password:    databasePassword,
+		Database:    databaseName,
+	}
+	if w.settings.iam {
+		w.target.User, w.target.Password = databaseIAMUser, ""
+	}
+	return errors.Join(
+		os.WriteFile(w.target.Credentials, tokens.ExternalAccount(""), 0o600),
+		os.WriteFile(w.target.Account, tokens.ServiceAccount(), 0o600),
+	)
+}
+
+// add adds an instance. It answers each byte with its name and a newline, or
+// is a database.
 func (w *world) add(name string, cfg cloudsqltest.Instance) *cloudsqltest.Proxy {
+	cfg.ListenOn3307 = !w.settings.psc // not all clients have a dial function
+	if w.subject.database {
+		cfg.DatabaseVersion, cfg.Backend, cfg.IAMBackend = "POSTGRES_15", w.database.TCP, w.database.Socket
+		return w.kit.AddInstance(name, cfg)
+	}
 	cfg.Handler = func(c net.Conn) {
 		var b [1]byte
 		for {
@@ -86,16 +167,16 @@ func (w *world) add(name string, cfg cloudsqltest.Instance) *cloudsqltest.Proxy 
 	return w.kit.AddInstance(name, cfg)
 }
 
-// open makes the Dialer.
+// open makes the client.
 func (w *world) open() {
-	d, err := w.subject.open(context.Background(), w)
+	c, err := w.subject.open(context.Background(), w)
 	if err != nil {
-		panic(arrangement + "NewDialer: " + err.Error())
+		panic(arrangement + "the client cannot be made: " + err.Error())
 	}
-	w.dialer = d
+	w.client = c
 }
 
-// dial is the network.
+// dial is the emulated network.
 func (w *world) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	w.mu.Lock()
 	w.addrs = append(w.addrs, addr)
@@ -115,12 +196,12 @@ func (w *world) dialled(host string) bool {
 	return false
 }
 
-// warm makes the Dialer, if that is to do, and a connection with it.
+// warm makes the client, if that is to do, and a connection with it.
 func (w *world) warm() {
-	if w.dialer == nil {
+	if w.client == nil {
 		w.open()
 	}
-	if _, err := w.connect(dialLimit); err != nil {
+	if err := w.connect(warmLimit); err != nil {
 		panic(arrangement + "before the fault: " + err.Error())
 	}
 }
@@ -159,51 +240,27 @@ func (w *world) must(what string, happened func() bool) {
 	}
 }
 
-// connect dials, has the instance answer, and returns its name.
-func (w *world) connect(limit time.Duration) (instance string, err error) {
+// connect makes a connection that the right instance answers on.
+func (w *world) connect(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return w.connectWith(ctx)
-}
-
-func (w *world) connectWith(ctx context.Context) (instance string, err error) {
-	type answer struct {
-		instance string
-		err      error
-	}
-	answered := make(chan answer, 1)
-	go func() { // may never end, if Dial does not; the process will
-		instance, err := w.exchange(ctx)
-		answered <- answer{instance, err}
-	}()
+	before := w.goal.Counts().Handshakes
+	answered := make(chan error, 1)
+	go func() { answered <- w.client.Connect(ctx) }() // may never end; the process will
+	var err error
 	select {
-	case a := <-answered:
-		return a.instance, a.err
+	case err = <-answered:
 	case <-ctx.Done():
+		select {
+		case err = <-answered:
+		case <-time.After(overdue):
+			return fmt.Errorf("no answer within %s, and no error %v later", inWords(limit), overdue)
+		}
 	}
-	select {
-	case a := <-answered:
-		return a.instance, a.err
-	case <-time.After(overdue):
-		return "", fmt.Errorf("Dial has not returned %v after its context ended", overdue)
+	if err == nil && w.goal.Counts().Handshakes == before {
+		return errors.New("connected to the old instance")
 	}
-}
-
-func (w *world) exchange(ctx context.Context) (instance string, err error) {
-	c, err := w.dialer.Dial(ctx, w.name)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	if err := c.SetDeadline(deadline); err != nil {
-		return "", err
-	}
-	if _, err := c.Write([]byte{'?'}); err != nil {
-		return "", err
-	}
-	_, err = fmt.Fscanln(c, &instance)
-	return instance, err
+	return err
 }
 
 // count adds the outcome of a Dial to the result.
@@ -217,20 +274,17 @@ func (w *world) count(err error) {
 	}
 }
 
-// recover dials, a new Dial every pause, until one reaches the instance.
-func (w *world) recover(instance string) { w.recoverWithin(instance, dialLimit) }
+// recover connects, anew every pause, until the instance answers.
+func (w *world) recover() { w.recoverWithin(dialLimit) }
 
-// recoverWithin gives each Dial that time.
-func (w *world) recoverWithin(instance string, limit time.Duration) {
+// recoverWithin gives each attempt that time.
+func (w *world) recoverWithin(limit time.Duration) {
 	w.result.Until = true
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	deadline := time.Now().Add(patience)
 	for {
-		got, err := w.connect(limit)
-		if err == nil && got != instance {
-			err = fmt.Errorf("connected to %s", got)
-		}
+		err := w.connect(limit)
 		w.count(err)
 		w.end()
 		if err == nil || time.Now().After(deadline) {
@@ -240,13 +294,12 @@ func (w *world) recoverWithin(instance string, limit time.Duration) {
 	}
 }
 
-// series dials n times, a new Dial every interval or when the one before ends.
+// series connects n times, anew every interval or when the attempt before ends.
 func (w *world) series(n int, interval, limit time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for range n {
-		_, err := w.connect(limit)
-		w.count(err)
+		w.count(w.connect(limit))
 		<-tick.C
 	}
 }

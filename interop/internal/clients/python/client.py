@@ -1,6 +1,6 @@
 """Connects with Google's connector. Each line of the standard input is a request,
-which a thread of its own answers with a line: see the struct request in
-../helper_test.go."""
+which a thread of its own answers with a line: see the type Request in
+../peer.go."""
 
 import asyncio
 import json
@@ -8,8 +8,11 @@ import sys
 import threading
 
 import google.auth
+import google.auth.credentials
 import sqlalchemy
 from google.cloud.sql.connector import Connector
+from google.cloud.sql.connector import DefaultResolver
+from google.cloud.sql.connector import DnsResolver
 from google.cloud.sql.connector import create_async_connector
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -29,6 +32,40 @@ URLS = {
 }
 
 
+class NoExpiry(google.auth.credentials.Credentials):
+    """Credentials of a token that does not say when it expires."""
+
+    def __init__(self, token):
+        super().__init__()
+        self.given = token
+
+    def refresh(self, request):
+        self.token = self.given
+
+
+def credentials(r):
+    if r["noExpiry"]:
+        return NoExpiry(r["noExpiry"])
+    found, _ = google.auth.load_credentials_from_file(
+        r["account"], scopes=["https://www.googleapis.com/auth/sqlservice.admin"]
+    )
+    return found
+
+
+def resolver(r):
+    if not r["resolver"]:
+        return DefaultResolver
+    host, port = r["resolver"].rsplit(":", 1)
+
+    class Resolver(DnsResolver):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, configure=False, **kwargs)
+            self.nameservers = [host]
+            self.port = int(port)
+
+    return Resolver
+
+
 class Client:
     """A Connector, and how to connect with it to one instance."""
 
@@ -36,21 +73,21 @@ class Client:
         self.driver = r["driver"].removeprefix("sqlalchemy-")
         self.query = QUERIES[self.driver]
         pooled = r["driver"] != self.driver
-        credentials, _ = google.auth.load_credentials_from_file(
-            r["credentials"], scopes=["https://www.googleapis.com/auth/sqlservice.admin"]
-        )
         options = {
-            "credentials": credentials,
+            "credentials": credentials(r),
+            "resolver": resolver(r),
             "sqladmin_api_endpoint": r["endpoint"],
             "enable_iam_auth": r["iam"],
-            "ip_type": "PRIVATE" if r["isPrivate"] else "PUBLIC",
+            "ip_type": "SQL_DATA" if r["sqlData"] else "PRIVATE" if r["isPrivate"] else "PUBLIC",
+            "sql_data_endpoint": r["sqlData"] or None,
             "refresh_strategy": "LAZY" if r["lazy"] else "BACKGROUND",
         }
         self.instance = r["instance"]
         self.login = {"user": r["user"], "password": r["password"], "db": r["database"]}
         if self.driver != "asyncpg":
             self.connector = Connector(**options)
-            self.answer = self.with_engine if pooled else self.plain
+            work = self.with_engine if pooled else self.plain
+            self.answer = lambda limit: work()
             if pooled:
                 self.engine = sqlalchemy.create_engine(URLS[self.driver], creator=self.connect, poolclass=sqlalchemy.NullPool)
             return
@@ -58,7 +95,7 @@ class Client:
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.connector = self.wait(create_async_connector(**options))
         work = self.with_async_engine if pooled else self.plain_async
-        self.answer = lambda: self.wait(work())
+        self.answer = lambda limit: self.wait(asyncio.wait_for(work(), limit or None))
         if pooled:
             self.engine = create_async_engine(URLS[self.driver], async_creator=self.connect_async, poolclass=sqlalchemy.NullPool)
 
@@ -101,7 +138,7 @@ lock = threading.Lock()  # guards clients, and lines of the standard output
 
 
 def answer(r):
-    if r["close"]:
+    if r["do"] == "close":
         with lock:
             client = clients.pop(r["connector"], None)
         if client:
@@ -111,14 +148,14 @@ def answer(r):
         if r["connector"] not in clients:
             clients[r["connector"]] = Client(r)
         client = clients[r["connector"]]
-    return client.answer()
+    return client.answer(r["limit"]) if r["do"] == "connect" else ""
 
 
 def serve(line):
     r = json.loads(line)
     reply = {"id": r["id"]}
     try:
-        reply["user"] = answer(r)
+        reply["result"] = answer(r)
     except BaseException as e:
         reply["error"] = f"{type(e).__name__}: {e}"
     with lock:

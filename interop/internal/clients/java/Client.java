@@ -1,22 +1,28 @@
 // Client connects with Google's connectors for JDBC and R2DBC. Each line of the
 // standard input is a request, which a thread of its own answers with a line:
-// see the struct request in ../helper_test.go.
+// see the type Request in ../peer.go.
 
+import com.google.auth.oauth2.AccessToken;
+import com.google.auth.oauth2.GoogleCredentials;
 import com.google.cloud.sql.ConnectorConfig;
 import com.google.cloud.sql.ConnectorRegistry;
 import com.google.cloud.sql.RefreshStrategy;
 import com.google.cloud.sql.core.GcpConnectionFactoryProvider;
+import com.google.cloud.sql.postgres.SocketFactory;
 import com.google.gson.Gson;
+import com.google.gson.annotations.SerializedName;
 import io.r2dbc.spi.ConnectionFactories;
 import io.r2dbc.spi.ConnectionFactory;
 import io.r2dbc.spi.ConnectionFactoryOptions;
 import java.io.BufferedReader;
+import java.io.EOFException;
 import java.io.InputStreamReader;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.sql.DriverManager;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Properties;
 import java.util.StringJoiner;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
@@ -28,14 +34,16 @@ public final class Client {
   static final class Request {
     long id;
     String connector;
-    boolean close;
+    @SerializedName("do")
+    String action;
     String driver;
     String endpoint;
-    String credentials;
+    String account;
     String instance;
     boolean iam;
     boolean isPrivate;
     boolean lazy;
+    String noExpiry;
     String user;
     String password;
     String database;
@@ -45,7 +53,7 @@ public final class Client {
     }
   }
 
-  record Answer(long id, String user, String error) {}
+  record Answer(long id, String result, String error) {}
 
   /** By connector, since each has a lock of its own for the options. */
   static final Map<String, ConnectionFactory> r2dbc = new ConcurrentHashMap<>();
@@ -90,7 +98,7 @@ public final class Client {
   }
 
   static String answer(Request r) throws Exception {
-    if (r.close) {
+    if (r.action.equals("close")) {
       r2dbc.remove(r.connector);
       if (registered.remove(r.connector) != null) {
         ConnectorRegistry.close(r.connector);
@@ -103,29 +111,75 @@ public final class Client {
           ConnectorRegistry.register(name, config(r));
           return true;
         });
+    if (r.action.equals("make")) {
+      return "";
+    }
+    if (r.driver.equals("bare")) {
+      return bare(r);
+    }
     return r.driver.startsWith("r2dbc-") ? overR2dbc(r) : overJdbc(r);
   }
 
   static ConnectorConfig config(Request r) {
     ConnectorConfig.Builder b =
-        new ConnectorConfig.Builder()
-            .withAdminRootUrl(r.endpoint + "/")
-            .withGoogleCredentialsPath(r.credentials);
+        new ConnectorConfig.Builder().withAdminRootUrl(r.endpoint + "/");
+    if (r.noExpiry.isEmpty()) {
+      b.withGoogleCredentialsPath(r.account);
+    } else {
+      b.withGoogleCredentials(new NoExpiry(r.noExpiry));
+    }
     if (r.lazy) {
       b.withRefreshStrategy(RefreshStrategy.LAZY);
     }
     return b.build();
   }
 
-  static String overJdbc(Request r) throws Exception {
-    String url;
-    String query;
+  /** Credentials of a token that does not say when it expires. */
+  static final class NoExpiry extends GoogleCredentials {
+    private final String token;
+
+    NoExpiry(String token) {
+      this.token = token;
+    }
+
+    @Override
+    public AccessToken refreshAccessToken() {
+      return new AccessToken(token, null);
+    }
+  }
+
+  /** What the driver for PostgreSQL calls to connect. */
+  static String bare(Request r) throws Exception {
+    Properties properties = new Properties();
+    properties.putAll(properties(r));
+    properties.put("cloudSqlInstance", r.instance);
+    try (var socket = new SocketFactory(properties).createSocket()) {
+      socket.getOutputStream().write('?');
+      String line =
+          new BufferedReader(
+                  new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8))
+              .readLine();
+      if (line == null) {
+        throw new EOFException("the connection has ended");
+      }
+      return line;
+    }
+  }
+
+  static Map<String, String> properties(Request r) {
     Map<String, String> properties = new HashMap<>();
     properties.put("cloudSqlNamedConnector", r.connector);
     properties.put("ipTypes", r.ipTypes());
     if (r.iam) {
       properties.put("enableIamAuth", "true");
     }
+    return properties;
+  }
+
+  static String overJdbc(Request r) throws Exception {
+    String url;
+    String query;
+    Map<String, String> properties = properties(r);
     switch (r.driver) {
       case "jdbc-postgres":
         properties.put("socketFactory", "com.google.cloud.sql.postgres.SocketFactory");
