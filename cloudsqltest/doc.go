@@ -222,21 +222,21 @@
 //     cloud-platform together. They refuse a workload identity whose tokens come
 //     from loopback by HTTP; Python asks Google for the project of one.
 //
-// Of these, Go, the proxy and Node speak SQL Data:
+// Of these, Go, the proxy, Node and Python speak SQL Data:
 //
 //   - They ask for no certificate.
 //   - None can resume a session: there is no session_id, no ack, and
 //     first_byte_offset is 0 always.
 //   - None asks for an IAM login: authentication_type is 0, and the database wants a
 //     password.
-//   - Go and the proxy give a stream two hours, Node 30 s, whatever its
+//   - Go, the proxy and Python give a stream two hours, Node 30 s, whatever its
 //     sqlDataStreamTimeout says: its connections end then.
-//   - In x-goog-request-params, Go and the proxy have location_id first, Node
-//     instance_id.
-//   - Their user agents end in grpc-go and its version; Node says grpc-node-js and
-//     its version, and nothing else.
-//   - With [EditionRefusal] all three take an address; with another text and
-//     FAILED_PRECONDITION, as [TunnelRefusal], Node alone does.
+//   - In x-goog-request-params, Go and the proxy have location_id first, Node and
+//     Python instance_id.
+//   - The user agents of Go and the proxy end in grpc-go and its version; those of
+//     Node and Python begin with grpc-node-js and grpc-python and their versions.
+//   - With [EditionRefusal] all take an address; with another text and
+//     FAILED_PRECONDITION, as [TunnelRefusal], Node and Python alone do.
 //   - Go loses what was written right before Close, knows no deadlines, waits in Dial
 //     at the limit of streams, notices no dead network, and leaves an instance alone
 //     for longer with each connection of a burst that is refused: INTEROP.md has
