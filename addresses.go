@@ -15,12 +15,15 @@ import (
 // the addresses of the DNS name that was dialled, a read pool's nodes, each Dial
 // beginning with another one, and the instance's own addresses. Those that have
 // led nowhere lately come last: all but so many as are fresh.
-func (c *connector) candidates(info *admin.Info, named []string, types []IPType) (list []string, fresh int) {
+func (c *connector) candidates(info *admin.Info, t target, types []IPType) (list []string, fresh int) {
+	if t.only != "" {
+		return []string{t.only}, 1
+	}
 	list = hosts(info.Addrs, types)
-	if len(named) == 0 && len(info.Nodes) == 0 {
+	if len(t.hosts) == 0 && len(info.Nodes) == 0 {
 		return c.memory.Order(list)
 	}
-	all := slices.Clip(named)
+	all := slices.Clip(t.hosts)
 	if n := len(info.Nodes); n > 0 {
 		turn := int(c.turns.Add(1) % uint32(n))
 		for i := range n {

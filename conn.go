@@ -20,8 +20,8 @@ import (
 type conn struct {
 	tracked
 	tls      *tlsconn.Conn
-	info     *admin.Info   // what it was made with
-	address  string        // the type of the address that it leads to; see telemetry.AddressTypes
+	info     *admin.Info // what it was made with
+	at       location
 	exchange *mdx.Exchange // of metadata; nil: none
 
 	heard atomic.Bool // the first Read is over
@@ -39,19 +39,20 @@ type socketConn struct{ *conn }
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, host string, n Name, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, address: addressType(host, info)}
+func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
+	conn := &conn{tls: tc, info: info, at: at}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
-	conn.track(c, conn, n)
+	conn.track(c, conn, at.name)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
 	return conn
 }
 
-func (c *conn) addressType() string { return c.address }
+// addressType is the type of the address that it leads to, for metrics.
+func (c *conn) addressType() string { return addressType(c.at.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.

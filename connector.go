@@ -224,7 +224,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 // connect opens a connection by the first address that leads to the instance.
 // Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	hosts, fresh := c.candidates(info, t.hosts, dc.types)
+	hosts, fresh := c.candidates(info, t, dc.types)
 	if len(hosts) == 0 {
 		return nil, c.dialer.newError(opDial, c.String(), noAddress(info, dc.types))
 	}
@@ -240,7 +240,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		step := stepTCP
 		if try.Err == nil {
 			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
-				return c.secure(ctx, try, info, t.name, dc)
+				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host}, dc)
 			})
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
@@ -275,9 +275,9 @@ func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (n
 }
 
 // secure makes the connection of a try a verified one, or closes it.
-func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
+func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
 	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
-	conn, err := c.handshake(ctx, try, info, n, dc)
+	conn, err := c.handshake(ctx, try.Conn, info, at, dc)
 	span.End(err)
 	return conn, err
 }
@@ -293,11 +293,11 @@ func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContex
 	return err
 }
 
-// handshake makes the connection of a try a verified one, or closes it.
-func (c *connector) handshake(ctx context.Context, try reach.Try, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(try.Conn, info.TLS(n.domain))
+// handshake makes raw a verified connection, or closes it.
+func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
+	tc := tlsconn.Client(raw, info.TLS(at.name.domain))
 	if err := c.dialer.shakeHands(ctx, tc); err != nil {
-		_ = try.Conn.Close()
+		_ = raw.Close()
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the other side ended the connection: %w", err)
 		}
@@ -306,7 +306,7 @@ func (c *connector) handshake(ctx context.Context, try reach.Try, info *admin.In
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info, try.Host, n, dc), nil
+	return newConn(tc, c, info, at, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made

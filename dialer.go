@@ -160,7 +160,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	}
 	g := d.begin(ctx, dc.timeout)
 	defer g.end()
-	t, err := d.resolve(g.ctx, name)
+	t, err := d.target(g.ctx, name, dc.same)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -169,7 +169,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 		return nil, seen, err
 	}
 	var conn net.Conn
-	if dc.way != nil {
+	if dc.way != nil && dc.same == nil {
 		conn, err = dc.way.dial(c, g, t, &dc)
 	} else {
 		conn, err = c.dial(g, t, &dc)

@@ -55,7 +55,8 @@ type Error struct {
 	// Op is the step that failed: configure (options), resolve (the name),
 	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data; its
 	// connections have no other in the errors of Read and Write). The packages
-	// under driver/ have one more, login (the database).
+	// under driver/ have one more, login (the database). The constants OpConfig to
+	// OpLogin are these.
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string

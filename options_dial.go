@@ -17,7 +17,8 @@ type dialConfig struct {
 	iam       bool
 	types     []IPType
 	sqlData   SQLDataMode
-	way       way // nil: by an address
+	way       way       // nil: by an address
+	same      *location // where to go; nil: anywhere
 	dialFunc  DialFunc
 	foreign   bool           // dialFunc is the program's own
 	dialID    *DialFunc      // tells the options WithDialFunc apart; nil: there was none

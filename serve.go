@@ -70,6 +70,10 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // [WithLogger] there is a record for each client that is connected, for each end,
 // with the bytes, both at Info, and for each failure, at Warn, with the hint.
 //
+// A client's request to cancel a query of PostgreSQL goes to every node of a read
+// pool that a connection of this Serve is on: which one the query runs on is not
+// known.
+//
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
 // somebody else has closed l, which is its error, [net.ErrClosed]. Other failures
 // of l may pass, and l is asked again after a pause of up to 1 s. Open
@@ -104,7 +108,7 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 	defer context.AfterFunc(d.ctx, cancel)()
 	s := &served{d, name, cfg.dial}
 	return (&door.Door{
-		Dial:     s.dial,
+		Dial:     (&requests{dialer: d, name: name, opts: cfg.dial}).dial,
 		Refuse:   s.refuse,
 		Silent:   s.silent,
 		Describe: hintAttr,
@@ -119,10 +123,6 @@ type served struct {
 	dialer *Dialer
 	name   string
 	opts   []DialOption
-}
-
-func (s *served) dial(ctx context.Context) (net.Conn, error) {
-	return s.dialer.Dial(ctx, s.name, s.opts...)
 }
 
 // silent tells a client why the server has ended its connection, with err, before
