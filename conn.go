@@ -53,6 +53,7 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 	return conn
 }
 
+// addressType is the type of the address that it leads to, for metrics.
 func (c *conn) addressType() string { return addressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses

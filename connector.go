@@ -277,7 +277,7 @@ func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (n
 // secure makes the connection of a try a verified one, or closes it.
 func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
 	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
-	conn, err := c.handshake(ctx, try, info, at, dc)
+	conn, err := c.handshake(ctx, try.Conn, info, at, dc)
 	span.End(err)
 	return conn, err
 }
@@ -293,11 +293,11 @@ func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContex
 	return err
 }
 
-// handshake makes the connection of a try a verified one, or closes it.
-func (c *connector) handshake(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(try.Conn, info.TLS(at.name.domain))
+// handshake makes raw a verified connection, or closes it.
+func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
+	tc := tlsconn.Client(raw, info.TLS(at.name.domain))
 	if err := c.dialer.shakeHands(ctx, tc); err != nil {
-		_ = try.Conn.Close()
+		_ = raw.Close()
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the other side ended the connection: %w", err)
 		}
