@@ -29,6 +29,7 @@ type Proxy struct {
 	pool   *Proxy   // if this is a node: what has the certificates
 	node   string   // its name
 
+	echoes   sync.Once  // tells that it does
 	entering sync.Mutex // held while the state changes; comes before all others
 
 	mu          sync.Mutex                     // guards everything below; a node's comes before its pool's
@@ -62,10 +63,14 @@ type run struct {
 }
 
 func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
+	cfg = cfg.withDefaults(n.Region())
+	if err := cfg.check(); err != nil {
+		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): %v", n, err))
+	}
 	p := &Proxy{
 		server:      s,
 		name:        n,
-		cfg:         cfg.withDefaults(n.Region()),
+		cfg:         cfg,
 		state:       Runnable,
 		certTTL:     cfg.CertTTL,
 		alterServer: cfg.AlterServerCert,
