@@ -393,7 +393,7 @@ var readFailures = []failure{
 		w.instance.RotateClientCA()
 		return w.dial(ample)
 	}},
-	{name: "metadata exchange that is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
+	{name: "metadata exchange that is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}, opts: []cloudsqlconn.Option{cloudsqlconn.WithMetadataExchange(true)}},
 	{name: "DNS name that has moved to another instance", fail: func(w *world) error {
 		dns := cloudsqltest.NewDNS()
 		dns.SetTXT("db.example.com", testInstance)

@@ -60,6 +60,8 @@ func hint(op, instance string, err error) string {
 		return "Check that this machine can reach SQL Data (sqladmin.googleapis.com, TCP port 443, through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
+	case errors.As(err, &fake) && fake.Unlisted:
+		return unlistedHint
 	case errors.As(err, &fake):
 		return who.unverifiedHint(err)
 	case errors.As(err, &proxy):
@@ -138,6 +140,9 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 	}
 	return joinHints(strings.Join(ways, "; ")+".", refused, others)
 }
+
+// unlistedHint is for a DNS name that the instance's certificate does not have.
+const unlistedHint = "Add the DNS name to the instance's custom subject alternative names, which instances with a customer-managed CA can have; or use the instance's connection name, or its own DNS name; or pass WithUnlistedDomain(true), if whoever can change the DNS record may choose the instance."
 
 // unverifiedHint is for a server that could not prove to be the instance.
 func (s subject) unverifiedHint(err error) string {

@@ -63,6 +63,7 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
 	iam := fs.Bool("iam", false, "log in with IAM: ask for a certificate with a login token in it")
 	dns := fs.Bool("dns", false, "take DNS names too, and look them up")
+	unlisted := fs.Bool("unlisted-domain", false, "with -dns, connect although the DNS name is not in the server's certificate, if another name of the instance is")
 	fs.Func("ip-types", "`types` of address to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
 		types, err := cloudsqlconn.ParseIPTypes(s)
 		add(cloudsqlconn.WithIPTypes(types...))
@@ -107,7 +108,7 @@ func dialerFlags(fs *flag.FlagSet) func() []cloudsqlconn.Option {
 		if *dns {
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
-		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam))
+		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam))
 	}
 }
 

@@ -23,6 +23,7 @@ var flagNames = strings.NewReplacer(
 	"WithSQLData(SQLDataNever)", "-sql-data never",
 	"WithSQLData", "-sql-data",
 	"WithTokenSource", "-token",
+	"WithUnlistedDomain(true)", "-unlisted-domain",
 )
 
 // translated is a Writer of texts, each written at once.
