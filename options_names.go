@@ -13,7 +13,7 @@ type nameConfig struct {
 	resolver       Resolver // nil: instance connection names only
 	dns            DNS      // nil: none
 	failoverPeriod time.Duration
-	unlisted       bool     // domains need not be in certificates
+	unlisted       bool    // domains need not be in certificates
 	errs           []error // about options that cannot even be stored
 }
 
