@@ -39,6 +39,7 @@ var proofs = map[string][]string{
 	"read pools":                                                    {"readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
 	"Close":                                                         {"faults_close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
 	"connections":                                                   {"faults_close_test.go TestOpenConnectionsCostNoGoroutines", "faults_network_test.go TestAConnectionIsCountedAndClosedOnce"},
+	"managed connection pooling with IAM login":                     {"cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
 	"a DNS name that is not in the server's certificate":            {"faults_identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
 	"verification of the server":                                    {"faults_identity_test.go TestNamesMatchAsTheyShould", "faults_identity_test.go TestConnectionsAreTLS13AndResumed"},
 	"a client certificate that is refused":                          {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},
