@@ -70,12 +70,12 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 		return
 	}
 	for i, p := range list {
-		c.address(ctx, p, len(list)-i, t.name.domain, m, info)
+		c.address(ctx, p, len(list)-i, t, m, info)
 	}
 }
 
 // address takes them for one address, of so many that are left.
-func (c *check) address(ctx context.Context, p place, left int, domain string, m *admin.Metadata, info *admin.Info) {
+func (c *check) address(ctx context.Context, p place, left int, t target, m *admin.Metadata, info *admin.Info) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), reach.MaxShare), reach.ErrShareUsed)
@@ -112,7 +112,7 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 		c.skip(HopDatabase, "no TLS session")
 		return
 	}
-	config, verified := info.TLS(domain), new(tls.ConnectionState)
+	config, verified := info.TLS(t.name.domain, t.own || c.d.cfg.names.unlisted), new(tls.ConnectionState)
 	if c.answered[p.node] {
 		config, verified = verifyOnly(config)
 	}

@@ -25,7 +25,9 @@ type conn struct {
 	domain   string        // the DNS name that it was resolved by, or ""
 	host     string        // the address
 	exchange *mdx.Exchange // of metadata; nil: none
+	offer    *mdx.Exchange // that a driver package can ask for; nil: none
 
+	own   bool        // domain is a DNS name of Cloud SQL's own, or an alias of one
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
 }
@@ -42,9 +44,12 @@ type socketConn struct{ *conn }
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host}
-	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
-		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
+	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host, own: at.own}
+	if dc.exchange != exchangeNever && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
+		conn.offer = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
+	}
+	if dc.exchange == exchangeAlways {
+		conn.exchange = conn.offer
 	}
 	conn.track(c, conn, at.name)
 	if tc.HasSocket() {
@@ -152,10 +157,17 @@ func (c *conn) cut(reason error) bool {
 	return first
 }
 
-// MetadataExchange reports whether the server is told that the client's
-// protocol type is TLS. MySQL holds such a connection for secure, so that
-// driver/mysql must send passwords as over MySQL's own TLS.
-func (c *conn) MetadataExchange() bool { return c.exchange != nil }
+// ExchangeMetadata makes the first Write tell the server that the client's
+// protocol type is TLS, where the server takes that and WithMetadataExchange
+// does not forbid it. It reports whether that is so: MySQL then holds the
+// connection for secure, and driver/mysql, which calls this before the first
+// Read, must send passwords as over MySQL's own TLS.
+func (c *conn) ExchangeMetadata() bool {
+	if c.exchange == nil && c.offer != nil {
+		c.exchange = c.offer
+	}
+	return c.exchange != nil
+}
 
 // EngineVersion returns the instance's database engine and version, as
 // [Dialer.EngineVersion] does. Driver packages look at it before they send

@@ -110,7 +110,7 @@ func (c eitherConn) stream() {}
 
 func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) net.Conn {
 	by := *dc
-	by.exchange = false // the driver has been told that there is none
+	by.exchange = exchangeNever // the driver has been told that there is none
 	var refusal atomic.Pointer[error]
 	return eitherConn{secondway.New(stream, secondway.Way{
 		Refused: func(err error) bool {

@@ -44,7 +44,7 @@ func newPatient(t *testing.T, s *cloudsqltest.Server, cfg cloudsqltest.Instance)
 	var err error
 	p.dialer, err = cloudsqlconn.NewDialer(context.Background(), append(s.Options(), cloudsqlconn.WithResolver(p.names))...)
 	if err == nil {
-		p.conn, err = p.dialer.Dial(t.Context(), testDomain)
+		p.conn, err = p.dialer.Dial(t.Context(), testDomain, cloudsqlconn.WithMetadataExchange(true))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -97,14 +97,14 @@ func (p *patient) steps() []methodCall {
 		ConnectionState() tls.ConnectionState
 		NetConn() net.Conn
 		EngineVersion() string
-		MetadataExchange() bool
+		ExchangeMetadata() bool
 	})
 	later := time.Now().Add(time.Hour)
 	steps := []methodCall{
 		{"LocalAddr", func() { c.LocalAddr() }},
 		{"RemoteAddr", func() { c.RemoteAddr() }},
 		{"EngineVersion", func() { c.EngineVersion() }},
-		{"MetadataExchange", func() { c.MetadataExchange() }},
+		{"ExchangeMetadata", func() { c.ExchangeMetadata() }},
 		{"ConnectionState", func() { c.ConnectionState() }},
 		{"NetConn", func() { c.NetConn() }},
 		{"SetDeadline", func() { _ = c.SetDeadline(later) }},

@@ -240,7 +240,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		step := stepTCP
 		if try.Err == nil {
 			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
-				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host}, dc)
+				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host, t.own}, dc)
 			})
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
@@ -295,7 +295,7 @@ func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContex
 
 // handshake makes raw a verified connection, or closes it.
 func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(raw, info.TLS(at.name.domain))
+	tc := tlsconn.Client(raw, info.TLS(at.name.domain, at.own || c.dialer.cfg.names.unlisted))
 	if err := c.dialer.shakeHands(ctx, tc); err != nil {
 		_ = raw.Close()
 		if errors.Is(err, io.EOF) {

@@ -51,7 +51,7 @@ func TestNamesOfAllKindsShareOneRefreshCache(t *testing.T) {
 		if calls[cloudsqltest.ConnectSettings] != 1 || calls[cloudsqltest.GenerateEphemeralCert] != 1 || calls[cloudsqltest.ResolveConnectSettings] != 1 {
 			t.Errorf("calls: %v, want one of each", calls)
 		}
-	})
+	}, cloudsqlconn.WithUnlistedDomain(true))
 }
 
 func TestNamesThatLeadNowhere(t *testing.T) {

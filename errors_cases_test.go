@@ -418,7 +418,7 @@ var readFailures = []failure{
 		w.instance.RotateClientCA()
 		return w.dial(ample)
 	}},
-	{name: "the metadata exchange is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
+	{name: "the metadata exchange is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}, opts: []cloudsqlconn.Option{cloudsqlconn.WithMetadataExchange(true)}},
 	{name: "the DNS name has moved to another instance", fail: func(w *world) error {
 		dns := cloudsqltest.NewDNS()
 		dns.SetTXT("db.example.com", testInstance)

@@ -112,6 +112,55 @@ func TestNamesMatchAsTheyShould(t *testing.T) {
 	}
 }
 
+// A TXT record that somebody has changed leads to an instance whose certificate
+// does not have the name: no password goes there.
+func TestADomainThatIsNotInTheCertificateIsRefused(t *testing.T) {
+	const own = "42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"
+	listed := func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, testDomain) }
+	for name, tt := range map[string]struct {
+		cfg     cloudsqltest.Instance
+		dialled string
+		opts    []cloudsqlconn.Option
+		good    bool
+	}{
+		"not in it, shared CA":           {cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS}, testDomain, nil, false},
+		"not in it, customer-managed CA": {cloudsqltest.Instance{CAMode: cloudsqltest.CustomerCAS}, testDomain, nil, false},
+		"not in it, and that is enough":  {cloudsqltest.Instance{CAMode: cloudsqltest.CustomerCAS}, testDomain, []cloudsqlconn.Option{cloudsqlconn.WithUnlistedDomain(true)}, true},
+		"in it":                          {cloudsqltest.Instance{CAMode: cloudsqltest.CustomerCAS, AlterServerCert: listed}, testDomain, nil, true},
+		"common name of the instance":    {cloudsqltest.Instance{}, testDomain, nil, true},
+		"instance connection name":       {cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS}, testInstance, nil, true},
+		"Cloud SQL's own name":           {cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{own + "."}}, own, nil, true},
+		"an alias of it":                 {cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{own + "."}}, "alias.example.com", nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorldWithNames(t, tt.cfg, func(t *testing.T, w *world, dns *cloudsqltest.DNS) {
+				dns.SetCNAME("alias.example.com", own)
+				c, err := w.dialer.Dial(t.Context(), tt.dialled)
+				if tt.good {
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					if err := echo(c); err != nil {
+						t.Error(err)
+					}
+				} else if !errors.Is(err, cloudsqlconn.ErrUnverified) || !strings.Contains(err.Error(), "not for the DNS name that was dialled") || !strings.Contains(cloudsqlconn.Hint(err), "WithUnlistedDomain") {
+					t.Errorf("got %v, with the hint %q", err, cloudsqlconn.Hint(err))
+				}
+				report, _ := w.dialer.Check(t.Context(), tt.dialled) // the database is none
+				for _, step := range report.Steps {
+					if step.Hop == cloudsqlconn.HopTLS && (step.Err == nil) != tt.good {
+						t.Errorf("Check: %v", step.Err)
+					}
+				}
+				if refused := w.instance.Counts().Distrusted > 0; refused == tt.good {
+					t.Errorf("a server was distrusted: %t", refused)
+				}
+			}, tt.opts...)
+		})
+	}
+}
+
 // F24
 func TestAnotherServerIsRefused(t *testing.T) {
 	for _, tt := range []struct {

@@ -157,7 +157,7 @@ func bareConfig(t *testing.T, to cloud, token oauth2.TokenSource) *tls.Config {
 	if !roots.AppendCertsFromPEM([]byte(settings.ServerCaCert.Cert)) {
 		t.Fatal("no CA in the metadata")
 	}
-	cfg := info.TLS("").Clone()
+	cfg := info.TLS("", false).Clone()
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
 		_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots}) // which sign it directly
 		return err

@@ -63,6 +63,8 @@ func (s subject) hint(op string, err error) string {
 		return "Check that this machine can reach SQL Data (" + at(s.stream) + ", through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
+	case errors.As(err, &fake) && fake.Unlisted:
+		return unlistedHint
 	case errors.As(err, &fake):
 		return s.unverifiedHint(fake, err)
 	case errors.As(err, &proxy):
@@ -160,6 +162,9 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 	}
 	return joinHints(strings.Join(ways, "; ")+".", refused, others)
 }
+
+// unlistedHint is for a DNS name that the instance's certificate does not have.
+const unlistedHint = "Add the DNS name to the instance's custom subject alternative names, which instances with a customer-managed CA can have; or use the instance's connection name, or its own DNS name; or pass WithUnlistedDomain(true), if whoever can change the DNS record may choose the instance."
 
 // unverifiedHint is for a server that could not prove to be the instance.
 func (s subject) unverifiedHint(fake *tlsverify.Error, err error) string {

@@ -72,7 +72,7 @@ func newConfig(opts []Option) (config, error) {
 			sqlData:   SQLDataNever,
 			dialFunc:  (&reach.Dialer{Dialer: net.Dialer{KeepAlive: -1}}).DialContext, // netdial.KeepAlive comes after it
 			keepAlive: defaultKeepAlive,
-			exchange:  true,
+			exchange:  exchangeByDrivers,
 			protocol:  mdx.TLS,
 			timeout:   defaultDialTimeout,
 		},

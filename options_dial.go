@@ -26,7 +26,7 @@ type dialConfig struct {
 	proxyFrom string         // the option that has set proxy, of those that are being applied together
 	proxyID   string         // tells proxies apart
 	keepAlive time.Duration
-	exchange  bool                   // metadata, with instances that want it
+	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
 	errs      []error // about options that cannot even be stored
@@ -202,13 +202,28 @@ func WithTCPKeepAlive(d time.Duration) DialOption {
 }
 
 // WithMetadataExchange says whether to tell a MySQL instance that understands
-// it that the connection is encrypted up to the client, which lets
-// caching_sha2_password send passwords as over MySQL's own TLS. Nothing is sent
-// before the first Write. Default: true. Programs that pass connections on for
-// others set it to false; [Dialer.Serve] tells what its listener is.
+// it that the connection is encrypted up to the client. It then takes the
+// password of caching_sha2_password as over MySQL's own TLS, and hands out no RSA
+// key: set it to true only for a client of MySQL that knows that it is believed
+// to be encrypted. Nothing is sent before the first Write. Default: the
+// connections of driver/mysql and of [Dialer.Serve] tell, others do not. Serve
+// tells what its listener is.
 func WithMetadataExchange(on bool) DialOption {
-	return dialOption(func(d *dialConfig) { d.exchange = on })
+	mode := exchangeNever
+	if on {
+		mode = exchangeAlways
+	}
+	return dialOption(func(d *dialConfig) { d.exchange = mode })
 }
+
+// exchange says which connections tell the instance about the client.
+type exchange int
+
+const (
+	exchangeByDrivers exchange = iota // those of a driver package that asks for it
+	exchangeNever
+	exchangeAlways
+)
 
 // WithDialTimeout bounds a whole Dial, all hops together. A deadline of the
 // caller's context that is sooner wins. Default: 30 s.

@@ -13,6 +13,7 @@ type nameConfig struct {
 	resolver       Resolver // nil: instance connection names only
 	dns            DNS      // nil: none
 	failoverPeriod time.Duration
+	unlisted       bool    // domains need not be in certificates
 	errs           []error // about options that cannot even be stored
 }
 
@@ -45,8 +46,9 @@ func WithResolver(r Resolver) Option {
 // A name of Cloud SQL's own, such as 42cf.2imj.us-west1.sql.goog, is resolved
 // by the Admin API. Any other has a TXT record with the instance's connection
 // name, or is an alias (CNAME) of one that has. If it has addresses (A, AAAA)
-// too, they are tried before those of the instance. The name may stand in the
-// server's certificate.
+// too, they are tried before those of the instance. The server's certificate
+// must be for the name, unless it has the instance's connection name (see
+// [WithUnlistedDomain]).
 //
 // DNS is asked at every Dial, so that a changed record counts at once. When it
 // gives no answer, the last one serves. See also [WithFailoverPeriod]. Use a
@@ -58,6 +60,20 @@ func WithDNSResolver(dns DNS) Option {
 			c.names.errs = append(c.names.errs, errors.New("WithDNSResolver: the resolver is nil; pass net.DefaultResolver for the system's"))
 		}
 	})
+}
+
+// WithUnlistedDomain says whether the server's certificate may be without the DNS
+// name that was dialled, if it has one that the instance's metadata names.
+// Certificates of Google's shared CA and of customer-managed CAs have DNS names
+// alone; of the latter, those that the instance was given as custom subject
+// alternative names. With true, who can change the name's TXT record can lead
+// the program, and its password, to any instance that it may connect to. Default:
+// false, the server is refused with ErrUnverified.
+//
+// It concerns neither certificates whose common name is project:instance, as
+// those of an instance's own CA, nor Cloud SQL's own DNS names and their aliases.
+func WithUnlistedDomain(on bool) Option {
+	return option(func(c *config) { c.names.unlisted = on })
 }
 
 // WithFailoverPeriod sets how often a DNS name with open connections is looked

@@ -25,6 +25,7 @@ type Resolver interface {
 type target struct {
 	name    Name
 	dialled string   // that name
+	own     bool     // it is a DNS name of Cloud SQL's own, or an alias of one
 	hosts   []string // the addresses of the DNS name itself, if it has any
 	only    string   // the one host to dial; "": any that the instance has
 }
@@ -93,7 +94,7 @@ func (r dnsResolver) resolve(ctx context.Context, name string) (target, error) {
 		return target{}, err
 	}
 	n, err := ParseName(answer.Instance)
-	return target{name: n.WithDomain(name), hosts: answer.Hosts}, err
+	return target{name: n.WithDomain(name), hosts: answer.Hosts, own: answer.OfCloudSQL}, err
 }
 
 func (r dnsResolver) close() { r.dns.Close() }

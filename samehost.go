@@ -15,6 +15,7 @@ type location struct {
 	dialled string // the name that was passed to Dial
 	name    Name
 	host    string // an address of the instance, or of a node of a read pool
+	own     bool   // the name is a DNS name of Cloud SQL's own, or an alias of one
 }
 
 // WithSameHost dials the host that conn is on, a connection of the same Dialer:
@@ -49,10 +50,10 @@ func (d *Dialer) target(ctx context.Context, name string, same *location) (targe
 	case name != same.dialled && name != same.name.String():
 		return target{}, asConfigError([]error{errors.New("WithSameHost: the connection was dialled with another name")})
 	}
-	return target{name: same.name, dialled: same.dialled, only: same.host}, nil
+	return target{name: same.name, dialled: same.dialled, only: same.host, own: same.own}, nil
 }
 
-func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host} }
+func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host, c.own} }
 
 func (c *streamConn) location() *location { return nil }
 

@@ -98,7 +98,12 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 	if l.Addr().Network() == "unix" {
 		protocol = mdx.UDS
 	}
-	cfg.dial = append(cfg.dial, dialOption(func(d *dialConfig) { d.protocol = protocol }))
+	cfg.dial = append(cfg.dial, dialOption(func(d *dialConfig) {
+		d.protocol = protocol
+		if d.exchange == exchangeByDrivers {
+			d.exchange = exchangeAlways
+		}
+	}))
 	if d.ctx.Err() != nil {
 		_ = l.Close()
 		return d.reason(name, ErrDialerClosed)

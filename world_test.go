@@ -59,6 +59,9 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 			}
 			return f
 		}
+		if cfg.Backend == "" && cfg.Handler == nil {
+			cfg.Handler = cloudsqltest.Echo
+		}
 		w.instance = w.AddInstance(testInstance, cfg)
 		w.dialer = w.newDialer(opts...)
 		defer func() { _ = w.dialer.Close() }() // the test may have replaced it

@@ -17,6 +17,14 @@
 // panics on mistakes in the test's own arrangement, and Close waits for
 // everything it started and names what does not end.
 //
+// # Databases
+//
+// The package dbtest starts a private PostgreSQL, MariaDB or MySQL of those that
+// are installed, without a container, and its Instance goes to
+// [Server.AddInstance]. A machine that has none can have a database in the test's
+// own process: the module embedded has pgsqlite, which is SQLite behind
+// PostgreSQL's protocol, and mysqlmemory, MySQL in pure Go; both are a Handler.
+//
 // # Real and fake time
 //
 // [NewServer] listens on loopback. [NewMemoryServer] has a network in memory:

@@ -12,7 +12,7 @@ import (
 // has. The error is that of connecting.
 func (p *Proxy) forward(ctx context.Context, c net.Conn, addr string) error {
 	network := "tcp"
-	if strings.ContainsAny(addr, `/\`) {
+	if isSocket(addr) {
 		network = "unix"
 	}
 	socket, err := new(net.Dialer).DialContext(ctx, network, addr)

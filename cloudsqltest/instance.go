@@ -3,10 +3,13 @@ package cloudsqltest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -15,7 +18,8 @@ import (
 // Instance describes an emulated instance. The zero value is a PostgreSQL
 // instance with a public and a private address that echoes what it receives.
 type Instance struct {
-	// DatabaseVersion is what the Admin API reports. Default: POSTGRES_16.
+	// DatabaseVersion is what the Admin API reports, such as MYSQL_8_4 or
+	// SQLSERVER_2022_STANDARD. Default: POSTGRES_16.
 	DatabaseVersion string
 
 	// Backend is the database server behind the instance: host:port, or the
@@ -52,7 +56,7 @@ type Instance struct {
 	// its own. Its argument is a [*Conn], decrypted, or a [*StreamConn] if the
 	// client has come through SQL Data. It is closed when Handler returns.
 	// It must return when the connection has ended. A panic in it is
-	// not recovered. Default: echo.
+	// not recovered. Default: [Echo], and a line in the log at the first connection.
 	Handler func(net.Conn)
 
 	// Addrs are the instance's addresses: IP addresses, for PSC a DNS name. An
@@ -157,15 +161,34 @@ func (cfg Instance) withDefaults(region string) Instance {
 	if cfg.CAMode.isCAS() && cfg.DNSNames == nil {
 		cfg.DNSNames = []string{randomHex(6) + "." + randomHex(6) + "." + region + ".sql.goog."}
 	}
-	if cfg.Handler == nil {
-		cfg.Handler = echo
-	}
 	cfg.Addrs, cfg.DNSNames, cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), slices.Clone(cfg.Nodes)
 	cfg.IAMUsers = slices.Clone(cfg.IAMUsers)
 	return cfg
 }
 
-// echo is the default handler.
-func echo(c net.Conn) {
+// Echo is a Handler that sends back what the client sends.
+func Echo(c net.Conn) {
 	_, _ = io.Copy(c, c)
 }
+
+// check returns what in cfg cannot be meant.
+func (cfg Instance) check() error {
+	if !databaseVersion.MatchString(cfg.DatabaseVersion) {
+		return fmt.Errorf("DatabaseVersion is %q; want the Admin API's name of a version, such as POSTGRES_16, MYSQL_8_4 or SQLSERVER_2022_STANDARD", cfg.DatabaseVersion)
+	}
+	for field, addr := range map[string]string{"Backend": cfg.Backend, "IAMBackend": cfg.IAMBackend} {
+		if addr == "" || isSocket(addr) {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+			return fmt.Errorf("%s is %q; want host:port, such as 127.0.0.1:5432, or the path of a unix socket", field, addr)
+		}
+	}
+	return nil
+}
+
+// databaseVersion matches a known engine's, and those of engines to come.
+var databaseVersion = regexp.MustCompile(`^[A-Z]+_`)
+
+// isSocket reports whether a backend is the path of a unix socket.
+func isSocket(addr string) bool { return strings.ContainsAny(addr, `/\`) }

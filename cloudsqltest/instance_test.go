@@ -1,10 +1,13 @@
 package cloudsqltest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +49,49 @@ func TestBehavioursHappenAndAreCounted(t *testing.T) {
 				c.wantCounts(tt.want)
 			})
 		})
+	}
+}
+
+func TestInstancesThatCannotBeMeantPanic(t *testing.T) {
+	t.Parallel()
+	s := cloudsqltest.NewMemoryServer()
+	defer s.Close()
+	for want, cfg := range map[string]cloudsqltest.Instance{
+		`Backend is "5432"; want host:port, such as 127.0.0.1:5432`:                                    {Backend: "5432"},
+		`Backend is "localhost"; want host:port`:                                                       {Backend: "localhost"},
+		`Backend is "localhost:"; want host:port`:                                                      {Backend: "localhost:"},
+		`IAMBackend is "app@localhost"; want host:port, such as 127.0.0.1:5432, or the path of`:        {Backend: "127.0.0.1:5432", IAMBackend: "app@localhost"},
+		`DatabaseVersion is "postgres15"; want the Admin API's name of a version, such as POSTGRES_16`: {DatabaseVersion: "postgres15"},
+		`DatabaseVersion is "15"; want`:                                                                {DatabaseVersion: "15"},
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.Contains(text, want) || !strings.Contains(text, "AddInstance(") {
+					t.Errorf("panicked with %q, want %q", text, want)
+				}
+			}()
+			s.AddInstance(instanceName, cfg)
+		}()
+	}
+	s.AddInstance(instanceName, cloudsqltest.Instance{Backend: "/run/postgresql/.s.PGSQL.5432", DatabaseVersion: "POSTGRES_18"})
+}
+
+func TestAnInstanceWithoutADatabaseSaysOnceThatItEchoes(t *testing.T) {
+	for _, tt := range []struct {
+		handler func(net.Conn)
+		want    int
+	}{{nil, 1}, {cloudsqltest.Echo, 0}} {
+		var log bytes.Buffer // read when the server is closed
+		s := cloudsqltest.NewMemoryServer()
+		s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c := newClient(t, s, cloudsqltest.Instance{Handler: tt.handler})
+		for range 2 {
+			c.mustConnect(c.config()).Close()
+		}
+		s.Close()
+		if n := strings.Count(log.String(), "neither Backend nor Handler"); n != tt.want {
+			t.Errorf("it is said %d times, want %d: %s", n, tt.want, &log)
+		}
 	}
 }
 

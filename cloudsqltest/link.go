@@ -193,7 +193,7 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	}
 	if backend == "" {
 		p.now(l, "Handler has not returned")
-		p.cfg.Handler(c)
+		p.answer(c)
 		return true
 	}
 	p.now(l, "forwarding to "+backend)
@@ -208,6 +208,22 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	p.count(&p.counts.Unserved)
 	p.complain(l, "backend unreachable", err)
 	return false
+}
+
+// answer is the database of an instance without a backend.
+func (p *Proxy) answer(c net.Conn) {
+	if p.cfg.Handler != nil {
+		p.cfg.Handler(c)
+		return
+	}
+	p.echoes.Do(func() {
+		const about = "this instance has neither Backend nor Handler: clients get back what they send; set Handler to Echo if that is meant"
+		if p.server.Logger == nil {
+			log.Printf("cloudsqltest: %s: %s", p.name, about)
+		}
+		p.log(slog.LevelWarn, about, nil)
+	})
+	Echo(c)
 }
 
 // complain tells of what nobody may have wanted, even where nobody listens.

@@ -31,6 +31,7 @@ type Proxy struct {
 	node   string   // its name
 
 	serverCAs atomic.Int64 // how many there have been
+	echoes    sync.Once    // tells that it does
 
 	entering sync.Mutex // held while the state changes; comes before all others
 
@@ -65,10 +66,14 @@ type run struct {
 }
 
 func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
+	cfg = cfg.withDefaults(n.Region())
+	if err := cfg.check(); err != nil {
+		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): %v", n, err))
+	}
 	p := &Proxy{
 		server:      s,
 		name:        n,
-		cfg:         cfg.withDefaults(n.Region()),
+		cfg:         cfg,
 		state:       Runnable,
 		certTTL:     cfg.CertTTL,
 		alterServer: cfg.AlterServerCert,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -48,6 +49,27 @@ func TestRegisteredDriverWorksUntilCleanup(t *testing.T) {
 		_, err = db.Conn(t.Context())
 		wantError(t, err, cloudsqlconn.ErrDialerClosed)
 		wantNil(t, cleanup())
+	})
+}
+
+// As libraries open it that know nothing of the Dialer, GORM's dialector among
+// them.
+func TestTheDriverNamedMySQLConnectsByARegisteredName(t *testing.T) {
+	eachMySQL(t, func(t *testing.T, e *engine) {
+		i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
+		name, cleanup := registered(t, i)
+		db, err := sql.Open("mysql", fmt.Sprintf("app:secret@%s(%s)/%s", name, instanceName, i.database))
+		wantNil(t, err)
+		defer db.Close()
+		db.SetMaxIdleConns(-1)
+		wantAnswer(t, db)
+		if n := i.proxy.Accepted(); n != 1 {
+			t.Errorf("%d connections to the instance, want 1", n)
+		}
+		wantNil(t, cleanup())
+		if err := db.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "unknown network") {
+			t.Errorf("after cleanup: got %v", err)
+		}
 	})
 }
 

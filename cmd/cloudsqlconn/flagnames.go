@@ -28,6 +28,7 @@ var flagNames = strings.NewReplacer(
 	"WithTokenSource", "-token",
 	"WithUniverseDomain", "-universe",
 	"WithUserAgent", "-user-agent",
+	"WithUnlistedDomain(true)", "-unlisted-domain",
 )
 
 // translated is a Writer of texts, each written at once.

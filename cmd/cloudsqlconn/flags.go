@@ -23,6 +23,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
 	iam := fs.Bool("iam", false, "log in to the database with IAM")
 	dns := fs.Bool("dns", false, "accept DNS names as well, and look them up")
+	unlisted := fs.Bool("unlisted-domain", false, "with -dns, connect although the DNS name is not in the server's certificate, if another name of the instance is")
 	fs.Func("ip-types", "address `types` to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
 		types, err := cloudsqlconn.ParseIPTypes(s)
 		add(cloudsqlconn.WithIPTypes(types...))
@@ -88,7 +89,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		if *dns {
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
-		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam)), nil
+		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam)), nil
 	}
 }
 

@@ -161,7 +161,7 @@ func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	if c, ok := c.(interface{ MetadataExchange() bool }); ok && c.MetadataExchange() {
+	if c, ok := c.(interface{ ExchangeMetadata() bool }); ok && c.ExchangeMetadata() {
 		// The server holds the connection for secure, as it is, and does not
 		// hand out an RSA key to encrypt a password with. This is how
 		// go-sql-driver knows; the network's name means nothing else to it.

@@ -1,10 +1,15 @@
 package mysql_test
 
 import (
+	"context"
+	"database/sql"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -53,6 +58,44 @@ func TestLoginsAfterAMetadataExchange(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the Dialer has been told counts for the driver's connections, too.
+func TestADialerWithoutAMetadataExchangeTellsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata}, cloudsqlconn.WithMetadataExchange(false))
+		defer w.close()
+		db := w.open("app:secret@cloudsql-mysql(" + instance + ")/shop")
+		defer db.Close()
+		wantNil(t, db.PingContext(t.Context()))
+		w.wantPaths(mysqlserver.FullRSA)
+		if told := w.instance.MetadataExchanges(); len(told) != 0 {
+			t.Errorf("the instance was told %+v", told)
+		}
+	})
+}
+
+// go-sql-driver does not know what a bare Dial is believed to be: such a
+// connection tells nothing unless it is asked to.
+func TestABareDialForTheDriverTellsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
+		defer w.close()
+		cfg := gomysql.NewConfig()
+		cfg.User, cfg.Passwd, cfg.Net, cfg.Addr = "app", "secret", "cloudsql", instance
+		cfg.DialFunc = func(ctx context.Context, _, addr string) (net.Conn, error) { return w.dialer.Dial(ctx, addr) }
+		connector, err := gomysql.NewConnector(cfg)
+		wantNil(t, err)
+		db := sql.OpenDB(connector)
+		defer db.Close()
+		wantNil(t, db.PingContext(t.Context()))
+		w.wantPaths(mysqlserver.FullRSA)
+		if told := w.instance.MetadataExchanges(); len(told) != 0 {
+			t.Errorf("the instance was told %+v", told)
+		}
+	})
 }
 
 // A server that talks first has no use for an answer; it can refuse only a

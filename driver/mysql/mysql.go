@@ -19,6 +19,19 @@
 // password; without a user it is the service account that the Dialer's
 // credentials belong to. sql.Conn's Raw gives go-sql-driver's own connection.
 //
+// # The driver named mysql
+//
+// Programs and libraries that open the driver "mysql", as GORM's dialector does,
+// connect through the Dialer of [RegisterDriver] if the network is the registered
+// name, with go-sql-driver's own driver:
+//
+//	cleanup, err := mysql.RegisterDriver("cloudsql-mysql")
+//	db, err := sql.Open("mysql", "app:secret@cloudsql-mysql(project:region:instance)/shop")
+//
+// What is in the data source name is all go-sql-driver's then: the parameters
+// above are unknown, an IAM login needs the user in the engine's form and
+// allowCleartextPasswords=true, and errors have fewer hints.
+//
 // # Settings of a direct connection
 //
 // The connection runs inside the Dialer's TLS tunnel, which has proved who the
@@ -123,18 +136,12 @@ func instanceOf(cfg *mysql.Config) (string, error) {
 	if cfg.Net == "unix" {
 		return "", fmt.Errorf("%w: the address is unix(%s); want cloudsql-mysql(project:region:instance)", cloudsqlconn.ErrBadName, instance)
 	}
-	if err := sqldriver.CheckInstance(instance); err != nil {
-		return "", fmt.Errorf("the address: %w; give it as cloudsql-mysql(project:region:instance)", err)
-	}
-	return instance, nil
+	return instance, checkAddress(instance)
 }
 
-// RegisterDriver makes a driver for sql.Open that connects through a Dialer of
-// its own, made with opts. A taken name is an error. cleanup closes the
-// Dialer; the name stays taken. It is never nil. Nothing is kept of the data
-// source names.
-func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
-	return sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
-		return newConnector(d, dsn, nil)
-	})
+func checkAddress(addr string) error {
+	if err := sqldriver.CheckInstance(addr); err != nil {
+		return fmt.Errorf("the address: %w; give it as cloudsql-mysql(project:region:instance)", err)
+	}
+	return nil
 }

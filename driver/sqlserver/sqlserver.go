@@ -179,9 +179,10 @@ func takeTLS(cfg *msdsn.Config) (verify bool) {
 // its own, made with opts. A taken name is an error; go-mssqldb takes mssql and
 // sqlserver. cleanup closes the Dialer; the name stays taken. It is never nil.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
-	return sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
+	_, cleanup, err = sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
 		return newConnector(d, dsn, nil)
 	})
+	return cleanup, err
 }
 
 var _ mssql.HostDialer = (*attempt)(nil)

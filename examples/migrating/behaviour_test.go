@@ -39,6 +39,8 @@ var proofs = map[string][]string{
 	"read pools":                                                      {"readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
 	"Close":                                                           {"faults_close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
 	"connections":                                                     {"faults_close_test.go TestOpenConnectionsCostNoGoroutines", "faults_network_test.go TestAConnectionIsCountedAndClosedOnce"},
+	"managed connection pooling with IAM login":                       {"cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
+	"a DNS name that is not in the server's certificate":              {"faults_identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
 	"verification of the server":                                      {"faults_identity_test.go TestNamesMatchAsTheyShould", "faults_identity_test.go TestConnectionsAreTLS13AndResumed"},
 	"a client certificate that is refused":                            {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},
 	"dead peers":                                                      {"tcp_linux_test.go TestTCPKeepAliveReachesTheSocket"},
@@ -48,8 +50,8 @@ var proofs = map[string][]string{
 	"data source names of PostgreSQL":                                 {"driver/postgres/postgres_test.go TestGoodDataSourceNames", "driver/postgres/settings_test.go TestSettingsOfADirectConnectionStopNobody", "driver/postgres/postgres_test.go TestDataSourceNamesLeaveNothingBehind"},
 	"several hosts in a data source name of PostgreSQL":               {"e2e/hosts_test.go TestTargetSessionAttrsChooseTheInstance"},
 	"requests to cancel a query of PostgreSQL":                        {"e2e/hosts_test.go TestAQueryOfAReadPoolIsCancelledAtItsNode"},
-	"data source names of MySQL":                                      {"driver/mysql/dsn_test.go TestDataSourceNames"},
-	"caching_sha2_password of MySQL":                                  {"exchange_test.go TestMySQLInstancesAreToldThatTheClientIsEncrypted", "driver/mysql/metadata_test.go TestLoginsAfterAMetadataExchange"},
+	"data source names of MySQL":                                      {"driver/mysql/dsn_test.go TestDataSourceNames", "e2e/register_test.go TestTheDriverNamedMySQLConnectsByARegisteredName"},
+	"caching_sha2_password of MySQL":                                  {"exchange_test.go TestMySQLInstancesAreToldThatTheClientIsEncrypted", "driver/mysql/metadata_test.go TestLoginsAfterAMetadataExchange", "driver/mysql/metadata_test.go TestABareDialForTheDriverTellsNothing"},
 	"encrypt=true for SQL Server":                                     {"driver/sqlserver/tls_test.go TestTLSInsideTDSNeedsNoCAFile"},
 }
 

@@ -77,6 +77,7 @@ var here = map[string]any{
 	"WithSQLDataEndpoint":      cloudsqlconn.WithSQLDataEndpoint,
 	"WithTCPKeepAlive":         cloudsqlconn.WithTCPKeepAlive,
 	"WithTokenSource":          cloudsqlconn.WithTokenSource,
+	"WithUnlistedDomain":       cloudsqlconn.WithUnlistedDomain,
 	"WithUniverseDomain":       cloudsqlconn.WithUniverseDomain,
 	"WithUserAgent":            cloudsqlconn.WithUserAgent,
 	"mysql.NewConnector":       mysql.NewConnector,

@@ -7,7 +7,7 @@ import (
 )
 
 // Keep the functions in use: they are there to be compiled.
-var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit}
+var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit, kitWithDatabase}
 
 func TestSnippetsOfREADMEAreCompiled(t *testing.T) {
 	t.Parallel()

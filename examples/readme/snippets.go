@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"log"
 	"net"
+	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/dbtest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
@@ -88,4 +90,9 @@ func kit(ctx context.Context) (*cloudsqlconn.Dialer, error) {
 
 	dialer, err := cloudsqlconn.NewDialer(ctx, server.Options()...)
 	return dialer, err
+}
+
+func kitWithDatabase(t *testing.T, server *cloudsqltest.Server) {
+	db := dbtest.New(t, dbtest.PostgreSQL, "CREATE ROLE app LOGIN PASSWORD 'secret'", "CREATE DATABASE shop OWNER app")
+	server.AddInstance("my-project:europe-west1:my-db", db.Instance())
 }

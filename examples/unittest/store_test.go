@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +12,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/dbtest"
 )
-
-func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
 
 const (
 	instanceName = "my-project:europe-west1:my-db"
@@ -28,10 +24,10 @@ const (
 // in it.
 func newCloud(t *testing.T) (*cloudsqltest.Server, *cloudsqltest.Proxy) {
 	t.Helper()
-	database := exampletest.StartPostgres(t).TCPAddr() // yours: of a container, or of a service of your CI
+	database := dbtest.New(t, dbtest.PostgreSQL, "CREATE ROLE app LOGIN PASSWORD 'secret'", "CREATE DATABASE shop OWNER app")
 	cloud := cloudsqltest.NewServer()
 	t.Cleanup(cloud.Close)
-	return cloud, cloud.AddInstance(instanceName, cloudsqltest.Instance{DatabaseVersion: "POSTGRES_15", Backend: database})
+	return cloud, cloud.AddInstance(instanceName, database.Instance())
 }
 
 func open(t *testing.T, cloud *cloudsqltest.Server) *Store {

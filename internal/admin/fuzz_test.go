@@ -89,7 +89,7 @@ func FuzzConnectSettings(f *testing.F) {
 				t.Errorf("%s has no address", kind)
 			}
 		}
-		if cfg := info.TLS("db.example.com"); cfg.VerifyConnection == nil || !cfg.InsecureSkipVerify {
+		if cfg := info.TLS("db.example.com", false); cfg.VerifyConnection == nil || !cfg.InsecureSkipVerify {
 			t.Errorf("configuration is %+v", cfg)
 		}
 	})

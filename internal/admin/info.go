@@ -52,8 +52,9 @@ type Info struct {
 	// not known, or it is not for IAM login.
 	Login *auth.Origin
 
-	tls      *tls.Config
-	serverCA string // PEM
+	tls           *tls.Config
+	verifyAnyName func(tls.ConnectionState) error // whatever name was dialled
+	serverCA      string                          // PEM
 }
 
 // Addrs are IP addresses, or for PSC DNS names without a trailing dot, by
@@ -87,14 +88,17 @@ func (i *Info) hosts() (all []string) {
 }
 
 // TLS returns the configuration for a connection to the instance. domain is
-// the DNS name that the caller asked for, or empty; the server's certificate
-// may be for it as well as for the names in the metadata.
-func (i *Info) TLS(domain string) *tls.Config {
+// the DNS name that the caller asked for, or empty; the server's certificate must
+// be for it then, or, with anyName, for one of the names in the metadata.
+func (i *Info) TLS(domain string, anyName bool) *tls.Config {
 	if domain == "" || domain == i.tls.ServerName {
 		return i.tls
 	}
 	cfg := i.tls.Clone()
 	cfg.ServerName = domain
+	if anyName {
+		cfg.VerifyConnection = i.verifyAnyName
+	}
 	return cfg
 }
 
@@ -131,6 +135,8 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 		CAMode:     s.ServerCaMode,
 		Memory:     new(tlsverify.Memory),
 	}
+	anyName := *identity
+	anyName.AnyName = true
 	return &Info{
 		DatabaseVersion: s.DatabaseVersion,
 		Addrs:           addrs(s.IpAddresses, pscNames(s.PscEnabled, s.DnsNames, s.DnsName)),
@@ -140,8 +146,15 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 		MetadataExchange: slices.Contains(s.MdxProtocolSupport, "CLIENT_PROTOCOL_TYPE"),
 		Certificate:      cert.Leaf,
 		tls:              newTLSConfig(identity, cert),
+		verifyAnyName:    verifier(&anyName),
 		serverCA:         s.ServerCaCert.Cert,
 	}, nil
+}
+
+func verifier(identity *tlsverify.Identity) func(tls.ConnectionState) error {
+	return func(cs tls.ConnectionState) error {
+		return identity.Verify(cs.PeerCertificates, cs.ServerName, time.Now().UTC())
+	}
 }
 
 // newTLSConfig returns the configuration for all connections made with cert.
@@ -153,9 +166,7 @@ func newTLSConfig(identity *tlsverify.Identity, cert tls.Certificate) *tls.Confi
 		// The standard check cannot express Cloud SQL's rule for names;
 		// VerifyConnection does all of it, on resumed connections too.
 		InsecureSkipVerify: true,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			return identity.Verify(cs.PeerCertificates, cs.ServerName, time.Now().UTC())
-		},
+		VerifyConnection:   verifier(identity),
 		// Unconditional, where Certificates would withhold a certificate that
 		// does not fit the server's list of CAs.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -186,7 +186,7 @@ func TestMetadataThatLacksMuch(t *testing.T) {
 			t.Errorf("DatabaseVersion is %q, MetadataExchange %v", info.DatabaseVersion, info.MetadataExchange)
 		}
 		wantAddrs(t, info, admin.Addrs{})
-		if name := info.TLS("").ServerName; name != "" {
+		if name := info.TLS("", false).ServerName; name != "" {
 			t.Errorf("ServerName is %q", name)
 		}
 	}
@@ -278,7 +278,7 @@ func TestServerName(t *testing.T) {
 		{"none", nil, nil, ""},
 	} {
 		info := mustFetch(t, settings(object{"dnsName": tt.dnsName, "dnsNames": tt.dnsNames}))
-		if got := info.TLS("").ServerName; got != tt.want {
+		if got := info.TLS("", false).ServerName; got != tt.want {
 			t.Errorf("%s: ServerName is %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -287,15 +287,15 @@ func TestServerName(t *testing.T) {
 func TestTLSConfig(t *testing.T) {
 	t.Parallel()
 	info := mustFetch(t, &api{})
-	cfg := info.TLS("")
+	cfg := info.TLS("", false)
 	if cfg.MinVersion != tls.VersionTLS13 {
 		t.Errorf("MinVersion is %s", tls.VersionName(cfg.MinVersion))
 	}
-	if cfg != info.TLS("") || cfg != info.TLS(cfg.ServerName) {
+	if cfg != info.TLS("", false) || cfg != info.TLS(cfg.ServerName, false) {
 		t.Error("a configuration for every connection")
 	}
 	other := mustFetch(t, &api{})
-	if cfg.ClientSessionCache == nil || cfg.ClientSessionCache == other.TLS("").ClientSessionCache {
+	if cfg.ClientSessionCache == nil || cfg.ClientSessionCache == other.TLS("", false).ClientSessionCache {
 		t.Error("an Info has no session cache of its own")
 	}
 
@@ -314,11 +314,11 @@ func TestTLSConfig(t *testing.T) {
 func TestTLSConfigOfAnotherName(t *testing.T) {
 	t.Parallel()
 	info := mustFetch(t, &api{})
-	cfg := info.TLS("db.example.com")
-	if cfg.ServerName != "db.example.com" || info.TLS("").ServerName == "db.example.com" {
-		t.Errorf("ServerNames are %q and %q", cfg.ServerName, info.TLS("").ServerName)
+	cfg := info.TLS("db.example.com", false)
+	if cfg.ServerName != "db.example.com" || info.TLS("", false).ServerName == "db.example.com" {
+		t.Errorf("ServerNames are %q and %q", cfg.ServerName, info.TLS("", false).ServerName)
 	}
-	if cfg.ClientSessionCache != info.TLS("").ClientSessionCache {
+	if cfg.ClientSessionCache != info.TLS("", false).ClientSessionCache {
 		t.Error("two session caches in one Info")
 	}
 	if cfg.MinVersion != tls.VersionTLS13 || cfg.GetClientCertificate == nil {
@@ -340,7 +340,7 @@ func TestServerIsVerified(t *testing.T) {
 	second := newCA("the next CA")
 	bundle := serverCA.pem + "comments stand between\n" + block("CERTIFICATE", []byte("garbage")) + block("X509 CRL", newCA("a CRL").cert.Raw) + second.pem
 	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog.", "customSubjectAlternativeNames": []string{"db.acme.example"}}))
-	plain, domain := info.TLS(""), info.TLS("db.example.com")
+	plain, domain, lenient := info.TLS("", false), info.TLS("db.example.com", false), info.TLS("db.example.com", true)
 	for _, tt := range []struct {
 		name  string
 		cfg   *tls.Config
@@ -352,6 +352,9 @@ func TestServerIsVerified(t *testing.T) {
 		{"name of the newer field", plain, leaf(serverCA, "", "42cfcd3545f4.2imj07zrx20yw.us-central1.sql.goog"), true},
 		{"name of the legacy field", plain, leaf(serverCA, "", "old.sql.goog"), true},
 		{"dialled name", domain, leaf(serverCA, "", "db.example.com"), true},
+		{"another name of the instance than the dialled one", domain, leaf(serverCA, "", "old.sql.goog"), false},
+		{"another name of the instance, if that is enough", lenient, leaf(serverCA, "", "old.sql.goog"), true},
+		{"another instance, if any name is enough", lenient, leaf(serverCA, "", "new.sql.goog"), false},
 		{"name that was not dialled", plain, leaf(serverCA, "", "db.example.com"), false},
 		{"name that the owner has had put into it", plain, leaf(second, "", "db.acme.example"), true},
 		{"another instance", plain, leaf(serverCA, "my-project:other-db"), false},

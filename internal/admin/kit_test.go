@@ -143,7 +143,7 @@ func TestResumedConnectionsAreVerifiedToo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return info.TLS("").Clone()
+		return info.TLS("", false).Clone()
 	}
 	cfg := config("my-db")
 	verify := cfg.VerifyConnection

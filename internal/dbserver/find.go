@@ -27,7 +27,7 @@ func find(e *engine, program, binDir string) (string, error) {
 			return filepath.Abs(path)
 		}
 	}
-	return "", fmt.Errorf("%w: no %s in %s; %s, or set Options.BinDir",
+	return "", fmt.Errorf("%w: no %s in %s; %s",
 		ErrNotInstalled, program, strings.Join(places, ", "), e.install)
 }
 

@@ -113,7 +113,7 @@ func newServer(ctx context.Context, e *engine, opts Options) (_ *Server, err err
 		return nil, err
 	}
 	if e.not != "" && strings.Contains(out, e.not) {
-		return nil, fmt.Errorf("%w: %s is %s's; %s, or set Options.BinDir", ErrNotInstalled, s.program, e.not, e.install)
+		return nil, fmt.Errorf("%w: %s is %s's; %s", ErrNotInstalled, s.program, e.not, e.install)
 	}
 	if m := versionPattern.FindStringSubmatch(out); m != nil {
 		s.version = m[1]

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -209,11 +210,14 @@ func (i *instance) complete() (key string, wrong error) {
 		return fail("backend", "there is no SQL Server to embed; want host:port or echo")
 	}
 	own := i.Backend != auto && i.Backend != echo && i.Backend != embedded
-	if own && !strings.ContainsAny(i.Backend, ":/") {
+	if own && !isAddress(i.Backend) {
 		return fail("backend", "want host:port, the path of a unix socket, echo, auto or embedded, got %q", i.Backend)
 	}
 	if i.IAMBackend != "" && !own {
 		return fail("iamBackend", "is for a backend of your own")
+	}
+	if i.IAMBackend != "" && !isAddress(i.IAMBackend) {
+		return fail("iamBackend", "want host:port or the path of a unix socket, got %q", i.IAMBackend)
 	}
 	if i.Addresses == nil {
 		i.Addresses = &addresses{Public: auto, Private: auto}
@@ -243,4 +247,10 @@ func (i *instance) complete() (key string, wrong error) {
 		return fail("behavior", "%w", err)
 	}
 	return "", nil
+}
+
+// isAddress reports whether s is host:port, or the path of a unix socket.
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	return strings.ContainsAny(s, `/\`) || err == nil && port != ""
 }

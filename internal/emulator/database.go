@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 
@@ -55,7 +56,7 @@ func (e *emulator) openDatabase(ctx context.Context, cfg *instance, name cloudsq
 	case embedded:
 		return e.openEmbedded(cfg, name)
 	case echo:
-		return &database{about: "none: what clients send comes back", version: versionOf(cfg)}, nil
+		return &database{about: "none: what clients send comes back", version: versionOf(cfg), serve: cloudsqltest.Echo}, nil
 	}
 	return &database{about: "at " + cfg.Backend, version: versionOf(cfg), backend: cfg.Backend, iamBackend: cfg.IAMBackend}, nil
 }

@@ -56,6 +56,10 @@ type Answer struct {
 	// Instance is an instance connection name.
 	Instance string
 
+	// OfCloudSQL reports that it was found by a DNS name of Cloud SQL's own: the
+	// one that was asked for, or the one that it is an alias of.
+	OfCloudSQL bool
+
 	// Hosts are the IP addresses of the domain name itself, if it has any; the
 	// instance can be reached there. They are always empty for the DNS name of
 	// an instance, whose addresses the Admin API tells.
@@ -93,7 +97,7 @@ type domain struct {
 	name     string
 	route    lookup[route]
 	hosts    lookup[[]string]
-	instance string    // the last good answer, "" if there was none; guarded by Resolver.mu
+	last     Answer    // the last good answer without hosts, the zero one if there was none; guarded by Resolver.mu
 	asked    time.Time // when the look-up began that brought it; guarded by Resolver.mu
 	lastHost []string  // the last known hosts; guarded by Resolver.mu
 }
@@ -156,29 +160,30 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (Answer, error) {
 	}
 	if region := instanceRegion(name); region != "" {
 		instance, err := r.instance(ctx, region, name)
-		return Answer{Instance: instance}, err
+		return Answer{Instance: instance, OfCloudSQL: true}, err
 	}
 	d, known, err := r.domain(name)
 	if err != nil {
 		return Answer{}, err
 	}
 	hosts := start(r, &d.hosts, nil)
-	instance, err := r.resolve(ctx, d, known != "")
+	answer, err := r.resolve(ctx, d, known.Instance != "")
 	switch {
 	case err == nil:
-	case known == "" || errors.Is(err, ErrClosed):
+	case known.Instance == "" || errors.Is(err, ErrClosed):
 		return Answer{}, err
 	case ctx.Err() != nil:
 		return Answer{}, fmt.Errorf("%w while waiting for DNS", contextError(ctx))
 	default:
-		instance = known
+		answer = known
 	}
-	return Answer{Instance: instance, Hosts: r.hosts(ctx, d, hosts)}, nil
+	answer.Hosts = r.hosts(ctx, d, hosts)
+	return answer, nil
 }
 
 // resolve looks the domain up until that succeeds, fails for good, or ctx ends;
 // if there is an answer from before, once.
-func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (string, error) {
+func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (Answer, error) {
 	pause := firstPause
 	var (
 		seen *flight[route]
@@ -186,15 +191,15 @@ func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (string, 
 	)
 	for {
 		f := start(r, &d.route, seen)
-		instance, err := r.follow(ctx, f, known, last)
+		answer, err := r.follow(ctx, f, known, last)
 		switch {
 		case err == nil:
-			r.remember(d, f.began, instance)
-			return instance, nil
+			r.remember(d, f.began, answer)
+			return answer, nil
 		case known || ctx.Err() != nil || !temporary(err):
-			return "", err
+			return Answer{}, err
 		case !r.sleep(ctx, pause):
-			return "", r.ended(ctx, err)
+			return Answer{}, r.ended(ctx, err)
 		}
 		seen, last, pause = f, err, min(2*pause, maxPause)
 	}
@@ -202,7 +207,7 @@ func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (string, 
 
 // follow waits for a look-up, not for long if there is an answer from before,
 // and goes where it leads. last is how the one before has failed, or nil.
-func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, last error) (string, error) {
+func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, last error) (Answer, error) {
 	if known {
 		short, cancel := within(ctx, patience(ctx, f.began))
 		defer cancel()
@@ -210,9 +215,10 @@ func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, las
 	}
 	to, err := r.await(ctx, f, last)
 	if err != nil || to.instance != "" {
-		return to.instance, err
+		return Answer{Instance: to.instance}, err
 	}
-	return r.instance(ctx, to.region, to.dnsName)
+	instance, err := r.instance(ctx, to.region, to.dnsName)
+	return Answer{Instance: instance, OfCloudSQL: true}, err
 }
 
 // await returns what the look-up brought, or why it was not waited for, with
@@ -251,11 +257,11 @@ func (r *Resolver) ended(ctx context.Context, err error) error {
 }
 
 // domain returns what is known of a domain name, and the last good answer.
-func (r *Resolver) domain(name string) (d *domain, instance string, err error) {
+func (r *Resolver) domain(name string) (d *domain, last Answer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, "", ErrClosed
+		return nil, Answer{}, ErrClosed
 	}
 	d, _ = r.domains.get(name, time.Now(), func() *domain {
 		d := &domain{name: name}
@@ -263,16 +269,16 @@ func (r *Resolver) domain(name string) (d *domain, instance string, err error) {
 		d.hosts.ask = func(ctx context.Context, _ func(error)) ([]string, error) { return r.lookupHosts(ctx, d) }
 		return d
 	})
-	return d, d.instance, nil
+	return d, d.last, nil
 }
 
-func (r *Resolver) remember(d *domain, began time.Time, instance string) {
+func (r *Resolver) remember(d *domain, began time.Time, answer Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if began.Before(d.asked) {
 		return // somebody else was faster with a later look-up
 	}
-	d.asked, d.instance = began, instance
+	d.asked, d.last = began, answer
 }
 
 // hosts returns the last known hosts, and waits a little if they are being

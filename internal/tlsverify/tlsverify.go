@@ -27,6 +27,9 @@ type Identity struct {
 	// DNSNames are the names in the instance's metadata.
 	DNSNames []string
 
+	// AnyName makes them count when the caller has dialled another DNS name.
+	AnyName bool
+
 	// CAMode is the metadata's serverCaMode. Only the error shows it.
 	CAMode string
 
@@ -62,12 +65,19 @@ type Error struct {
 	// signature: crypto/x509 does not say so.
 	SHA1 bool
 
+	// Unlisted is set if the certificate is the instance's by another name than
+	// the one that was dialled.
+	Unlisted bool
+
 	Err error // what is wrong with the chain; nil if only the names are
 }
 
 // Error is one line with what was expected and what the certificate has.
 func (e *Error) Error() string {
 	problem := "is for another server"
+	if e.Unlisted {
+		problem = "is the instance's, but not for the DNS name that was dialled"
+	}
 	if e.Err != nil {
 		problem = "is not acceptable: " + e.Err.Error()
 	}
@@ -92,13 +102,14 @@ var errNoCertificate = errors.New("the server sent none")
 //
 // A certificate passes if it leads to an anchor, is valid now, may
 // authenticate a server, and has an expected DNS name as SAN (in any letter
-// case, with or without a trailing dot) or exactly the expected common name.
+// case, with or without a trailing dot) or exactly the expected common name. The
+// DNS name that is expected is the one dialled, if that is none of the metadata's.
 func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.Time) error {
 	if len(certs) == 0 {
 		return &Error{Expected: id.expected(dialled), CAMode: id.caMode(), Err: errNoCertificate}
 	}
 	leaf := certs[0]
-	refuse := func(err error) error {
+	refuse := func(err error) *Error {
 		return &Error{
 			Expected:   id.expected(dialled),
 			CAMode:     id.caMode(),
@@ -112,10 +123,12 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	if err := id.verifyChain(leaf, certs[1:], now); err != nil {
 		return refuse(err)
 	}
-	if !id.isNamedBy(leaf, dialled) {
-		return refuse(nil)
+	if id.isNamedBy(leaf, dialled) {
+		return nil
 	}
-	return nil
+	err := refuse(nil)
+	err.Unlisted = id.isNamedBy(leaf, "")
+	return err
 }
 
 func isSHA1(c *x509.Certificate) bool {
@@ -127,16 +140,16 @@ func (id *Identity) isNamedBy(leaf *x509.Certificate, dialled string) bool {
 	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
 		return true
 	}
+	return hasName(leaf, id.names(dialled))
+}
+
+// hasName reports whether a SAN of leaf is one of names.
+func hasName(leaf *x509.Certificate, names []string) bool {
 	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
 	for i, san := range leaf.DNSNames {
 		sans.DNSNames[i] = undotted(san)
 	}
-	for _, name := range id.names(dialled) {
-		if sans.VerifyHostname(name) == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(names, func(name string) bool { return sans.VerifyHostname(name) == nil })
 }
 
 // verifyChain checks that leaf leads to an anchor, or remembers that it does:
@@ -183,8 +196,13 @@ func newProof(chain []*x509.Certificate) *proof {
 	return p
 }
 
-// names are the expected DNS names, each once.
+// names are the expected DNS names, each once: a name of the metadata stands for
+// all of them, any other for itself.
 func (id *Identity) names(dialled string) []string {
+	isDialled := func(name string) bool { return strings.EqualFold(undotted(name), undotted(dialled)) }
+	if undotted(dialled) != "" && !id.AnyName && !slices.ContainsFunc(id.DNSNames, isDialled) {
+		return []string{undotted(dialled)}
+	}
 	var names []string
 	for _, n := range append([]string{dialled}, id.DNSNames...) {
 		if n = undotted(n); n != "" && !slices.Contains(names, n) {

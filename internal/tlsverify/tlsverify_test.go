@@ -148,6 +148,10 @@ func TestVerify(t *testing.T) {
 		id.DNSNames = names
 		return id
 	}
+	anyName := func(id Identity) Identity {
+		id.AnyName = true
+		return id
+	}
 
 	for _, tt := range []struct {
 		name    string
@@ -231,10 +235,20 @@ func TestVerify(t *testing.T) {
 		}, {
 			name: "name of the metadata, though the caller dialled another",
 			id:   cas, from: p.intermediate, leaf: server("", name), dialled: "db.example.com",
+			want: `server certificate is the instance's, but not for the DNS name that was dialled; expected one of ["db.example.com" "my-project:my-db"], found common name "" and DNS names ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"] (CA mode GOOGLE_MANAGED_CAS_CA)`,
+		}, {
+			name: "name of the metadata, which is enough, though the caller dialled another",
+			id:   anyName(cas), from: p.intermediate, leaf: server("", name), dialled: "db.example.com",
+		}, {
+			name: "name of the metadata, though the caller dialled another of them",
+			id:   with(cas, name, "db.example.com."), from: p.intermediate, leaf: server("", name), dialled: "DB.example.com",
+		}, {
+			name: "common name, though the caller dialled a DNS name",
+			id:   cas, from: p.intermediate, leaf: server(cn, "other.example.com"), dialled: "db.example.com",
 		}, {
 			name: "neither name",
 			id:   cas, from: p.intermediate, leaf: server("", "other.example.com"), dialled: "DB.example.com.",
-			want: `server certificate is for another server; expected one of ["DB.example.com" "42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog" "my-project:my-db"], found common name "" and DNS names ["other.example.com"] (CA mode GOOGLE_MANAGED_CAS_CA)`,
+			want: `server certificate is for another server; expected one of ["DB.example.com" "my-project:my-db"], found common name "" and DNS names ["other.example.com"] (CA mode GOOGLE_MANAGED_CAS_CA)`,
 		}, {
 			name: "the error tells a name once",
 			id:   cas, from: p.intermediate, leaf: server(""), dialled: name,

@@ -1,0 +1,45 @@
+package postgres
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
+)
+
+// PQDialer makes github.com/lib/pq connect through a Dialer: pass it to the method
+// Dialer of a pq.Connector, made of a data source name like
+//
+//	host=project:region:instance user=app password=secret dbname=shop sslmode=disable
+//
+// sslmode=disable, since there is no TLS inside the tunnel. An IAM login, by
+// [cloudsqlconn.WithDialIAMAuthN], needs the user in PostgreSQL's form. lib/pq's
+// requests to cancel a query are Dials of the instance, of a read pool thus of any
+// node.
+type PQDialer struct {
+	Dialer  *cloudsqlconn.Dialer
+	Options []cloudsqlconn.DialOption
+}
+
+// DialContext connects to the instance that the host of addr names.
+func (d PQDialer) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+	instance, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return sqldriver.Dial(ctx, d.Dialer, instance, sqldriver.Postgres, d.Options)
+}
+
+// Dial is DialContext without a context.
+func (d PQDialer) Dial(network, addr string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, addr)
+}
+
+// DialTimeout is DialContext with a timeout.
+func (d PQDialer) DialTimeout(network, addr string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return d.DialContext(ctx, network, addr)
+}

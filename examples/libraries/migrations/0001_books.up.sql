@@ -1,0 +1,1 @@
+CREATE TABLE migrated_books (id serial PRIMARY KEY, title text NOT NULL);
