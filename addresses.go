@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,12 +15,15 @@ import (
 // the addresses of the DNS name that was dialled, a read pool's nodes, each Dial
 // beginning with another one, and the instance's own addresses. Those that have
 // led nowhere lately come last: all but so many as are fresh.
-func (c *connector) candidates(info *admin.Info, named []string, types []IPType) (list []string, fresh int) {
+func (c *connector) candidates(info *admin.Info, t target, types []IPType) (list []string, fresh int) {
+	if t.only != "" {
+		return []string{t.only}, 1
+	}
 	list = hosts(info.Addrs, types)
-	if len(named) == 0 && len(info.Nodes) == 0 {
+	if len(t.hosts) == 0 && len(info.Nodes) == 0 {
 		return c.memory.Order(list)
 	}
-	all := slices.Clip(named)
+	all := slices.Clip(t.hosts)
 	if n := len(info.Nodes); n > 0 {
 		turn := int(c.turns.Add(1) % uint32(n))
 		for i := range n {
@@ -72,6 +76,9 @@ func noAddress(info *admin.Info, types []IPType) error {
 type addressError struct{ wanted, has []IPType }
 
 func (e *addressError) Error() string {
+	if len(e.has) == 0 {
+		return fmt.Sprintf("the instance has no address of the types %v", e.wanted)
+	}
 	return fmt.Sprintf("the instance has no address of the types %v; it has %v", e.wanted, e.has)
 }
 
@@ -89,12 +96,33 @@ func otherTypes(info *admin.Info, types []IPType) (others []IPType) {
 // kindOf is the type of an address, or, if the instance has no such address,
 // the DNS name that has it.
 func kindOf(host string, info *admin.Info, n Name) string {
-	for _, a := range slices.Concat(info.Nodes, []admin.Addrs{info.Addrs}) {
-		for kind, hosts := range a {
-			if slices.Contains(hosts, host) {
-				return kind
-			}
-		}
+	if kind := typeOf(host, info); kind != "" {
+		return kind
 	}
 	return n.domain
+}
+
+// addressType is the same for metrics.
+func addressType(host string, info *admin.Info) string { return cmp.Or(typeOf(host, info), "DNS_NAME") }
+
+// typeOf is the type of an address of the instance's, or "".
+func typeOf(host string, info *admin.Info) string {
+	if kind := typeAmong(host, info.Addrs); kind != "" || len(info.Nodes) == 0 {
+		return kind
+	}
+	for _, a := range info.Nodes {
+		if kind := typeAmong(host, a); kind != "" {
+			return kind
+		}
+	}
+	return ""
+}
+
+func typeAmong(host string, addrs admin.Addrs) string {
+	for kind, hosts := range addrs {
+		if slices.Contains(hosts, host) {
+			return kind
+		}
+	}
+	return ""
 }

@@ -12,26 +12,27 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
-// Check walks all the way that a Dial with the same options takes, to the
-// first byte of the database, and reports on each hop. Nothing that is
-// remembered of the instance is used or changed: metadata and certificate are
-// asked for anew, and every address of the wanted types is tried. With
-// [WithSQLData] the way is a stream, and addresses come after it only if SQL Data
-// does not serve the instance and SQLDataPrefer is set.
+// Check tests every hop that a Dial with the same options takes, up to the first
+// byte of the database, and reports on each of them. Nothing that is
+// cached about the instance is used or changed: metadata and certificate are fetched
+// anew, and every address of the wanted types is tried. With [WithSQLData] it tests
+// a stream, and addresses only if SQL Data does not serve the instance and
+// SQLDataPrefer is set.
 //
-// What fails is in the Report; the hops behind it are taken as far as they make
-// sense. The error is for options that are wrong (ErrConfig), a Dialer that is
-// closed and a ctx that has ended already. The dial timeout bounds all hops
-// together.
+// Failures are in the Report; the hops after one are tested as far as that makes
+// sense. The error is for wrong options (ErrConfig), a closed Dialer and a ctx that
+// has already ended. The dial timeout bounds all hops together.
 //
-// The database gets no login. It may note a connection that ended before one;
-// MySQL counts that as a connection error of the host, which it blocks in the end
-// (max_connect_errors). Once it has answered, the handshakes at other addresses of
-// the instance, or of the same node of a read pool, do not lead on to it.
+// Check does not log in to the database, so a database that is full can pass. The
+// database may log a connection that ended before a login; MySQL counts it as a
+// connection error of the host, which it eventually blocks (max_connect_errors).
+// Once MySQL has answered, handshakes at other addresses of the instance, or of the
+// same node of a read pool, end before they reach it.
 func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*Report, error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {
@@ -43,7 +44,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
 	if over(ctx) {
-		return nil, newError(opResolve, "", context.Cause(ctx))
+		return nil, d.newError(opResolve, "", context.Cause(ctx))
 	}
 	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
 	c.walk(ctx, name)
@@ -98,7 +99,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		if ofStream {
 			op = opStream
 		}
-		e := newError(op, c.instance, ended(ctx, err))
+		e := c.d.newError(op, c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {
 			e.Hint = refusedCertHint
 		} else if h := cmp.Or(mysqlHint(err), hopHints[hop]); h != "" && !ofStream {
@@ -115,11 +116,11 @@ func (c *check) skip(hop Hop, why string) {
 }
 
 // refusedCertHint is for a client certificate that was made for this connection.
-const refusedCertHint = "The certificate was made a moment ago, so that it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just got another client CA."
+const refusedCertHint = "The certificate was issued a moment ago, so it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just received another client CA."
 
 // hopHints are for hops that a Dial does not take.
 var hopHints = map[Hop]string{
-	HopClock:    "Set this machine's clock, and let NTP keep it right: tokens and certificates are good for a time only.",
+	HopClock:    "Set this machine's clock, and have NTP keep it right: tokens and certificates are valid for a limited time.",
 	HopDatabase: refusal.SilentHint,
 }
 
@@ -168,7 +169,7 @@ func (c *check) authorise(ctx context.Context) bool {
 			return "the program's own HTTP client has it", nil
 		}
 		found := expires(tok.Expiry)
-		if project := cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok)); project != "" {
+		if project := hint.ProjectID(cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok))); project != "" {
 			found += ", quota project " + project
 		}
 		return found, nil
@@ -183,7 +184,7 @@ func (c *check) authorise(ctx context.Context) bool {
 func (c *check) credentials(ctx context.Context) (string, error) {
 	cfg := &c.d.cfg.credentials
 	from := strings.Join(cfg.sources, ", ")
-	if cfg.file != "" {
+	if auth.LooksLikePath(cfg.file) {
 		from += " " + filepath.Base(cfg.file)
 	}
 	if c.d.credentials == nil {
@@ -194,7 +195,7 @@ func (c *check) credentials(ctx context.Context) (string, error) {
 		return "", &admin.TokenError{Err: err}
 	}
 	found := who.Kind
-	if who.Email != "" {
+	if hint.IsEmail(who.Email) {
 		found += " " + who.Email
 	}
 	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil

@@ -132,7 +132,7 @@ func (c *check) address(ctx context.Context, p place, left int, domain string, m
 	}
 	ask := firstBytes(info.DatabaseVersion)
 	if ask == nil {
-		c.skip(HopDatabase, printable("no way to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
+		c.skip(HopDatabase, printable("this version does not know how to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
 		return
 	}
 	if c.answered[p.node] {

@@ -28,7 +28,7 @@ func TestCheckKnowsWhyMySQLRefuses(t *testing.T) {
 		mysqlError(1203, "User already has more than 'max_user_connections' active connections"): "max_connections",
 		mysqlError(1129, "Host '10.0.0.1' is blocked because of many connection errors"):         "host_cache",
 		mysqlError(1130, "Host '10.0.0.1' is not allowed to connect to this MySQL server"):       "SELECT user, host",
-		mysqlError(1053, "Server shutdown in progress"):                                          "look what it says",
+		mysqlError(1053, "Server shutdown in progress"):                                          "see its message",
 	} {
 		t.Run(packet[7:11], func(t *testing.T) {
 			inWorld(t, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_4", Handler: func(c net.Conn) { _, _ = io.WriteString(c, packet) }}, func(t *testing.T, w *world) {

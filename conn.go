@@ -21,6 +21,9 @@ type conn struct {
 	tracked
 	tls      *tlsconn.Conn
 	info     *admin.Info   // what it was made with
+	dialled  string        // the name that was passed to Dial
+	domain   string        // the DNS name that it was resolved by, or ""
+	host     string        // the address
 	exchange *mdx.Exchange // of metadata; nil: none
 
 	heard atomic.Bool // the first Read is over
@@ -38,17 +41,19 @@ type socketConn struct{ *conn }
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, n Name, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info}
+func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
+	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host}
 	if dc.exchange && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 	}
-	conn.track(c, conn, n)
+	conn.track(c, conn, at.name)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
 	return conn
 }
+
+func (c *conn) addressType() string { return addressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.

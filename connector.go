@@ -2,7 +2,7 @@
 //
 // Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
 // of an instance, project:region:instance. It returns a net.Conn that is
-// authorised by IAM, encrypted with TLS 1.3 and proven to end at that very
+// authorised by IAM, encrypted with TLS 1.3 and proven to end at that exact
 // instance; the database protocol starts with its first byte. The packages
 // under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
 //
@@ -21,23 +21,23 @@
 //
 // # What to rely on
 //
-// A certificate that still lives is served whatever happens to the Admin API.
-// Transient failures are waited for while the caller's context lasts, and a call
-// that is not answered for longer than usual (1.5 s at first) is made a second time, over another
-// connection; refusals are remembered and told at once. When an instance cannot be reached or
-// verified, Dial asks for fresh metadata and tries again. Every error is an
-// [*Error] that says which step failed and, where there is a next step, what
-// to do.
+// A cached certificate is used until it expires, whatever happens to the Admin API.
+// A Dial waits through transient failures for as long as its context lasts, and a
+// call that goes unanswered for longer than usual (1.5 s at first) is made a second
+// time, over another connection. Refusals are remembered and returned at once. When
+// an instance cannot be reached or verified, Dial asks for fresh metadata and tries
+// again. Every error is an [*Error] that says which step failed and, where there is
+// a next step, what to do; ERRORS.md in the repository lists them all.
 //
-// There is no goroutine per connection, but for those of [WithSQLData], and none
+// There is no goroutine per connection, except for those of [WithSQLData], and none
 // at all between refreshes.
 //
 // # What it does not do
 //
-// It does not pool connections: database/sql and pgxpool do. It looks up DNS
-// names only when it is told to: see [WithDNSResolver]. It logs nothing without
-// [WithLogger]; spans and metrics go to OpenTelemetry's global providers, which
-// drop them until the program sets others: see [WithTracerProvider].
+// It does not pool connections: database/sql and pgxpool do. It looks up DNS names
+// only if told to: see [WithDNSResolver]. It logs nothing without [WithLogger].
+// Spans and metrics go to OpenTelemetry's global providers, which drop them until
+// the program sets others: see [WithTracerProvider].
 //
 // Package cloudsqltest emulates the cloud side for tests. Exported names and
 // documented behaviour follow semantic versioning; texts of errors and hints
@@ -71,6 +71,11 @@ import (
 // serverPort is where every instance's server-side proxy listens, whatever the
 // engine.
 const serverPort = "3307"
+
+// startPause bounds the pauses between looks whether an instance that is not
+// ready has started, for a Dial that waits for it: with what is added to spread
+// them, it is found within 5 s.
+const startPause = 4 * time.Second
 
 // idleAfter is how long a connector is kept at least after its last Dial.
 const idleAfter = 15 * time.Minute
@@ -128,7 +133,11 @@ func (c *connector) String() string { return c.key.name.String() }
 
 // judge says what a failed refresh means for the next one.
 func judge(err error) refresh.Verdict {
-	return refresh.Verdict{Terminal: admin.Terminal(err), RetryAfter: admin.RetryAfter(err, time.Now())}
+	v := refresh.Verdict{Terminal: admin.Terminal(err), RetryAfter: admin.RetryAfter(err, time.Now())}
+	if admin.NotReady(err) {
+		v.MaxPause = startPause
+	}
+	return v
 }
 
 // idle reports whether nobody has dialled the instance for a long time. The
@@ -143,7 +152,7 @@ func (c *connector) idle() bool {
 func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
 	info, err := c.latest(g.ctx)
 	if err != nil {
-		return nil, newError(opRefresh, c.String(), err)
+		return nil, c.dialer.newError(opRefresh, c.String(), err)
 	}
 	moving := false // the metadata has changed between two tries
 	for try := 1; ; try++ {
@@ -155,7 +164,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 			return conn, nil
 		case moved:
 			c.memory.Forget() // what the end of the try has looked like
-			failed = newError(failed.Op, c.String(), errMoved)
+			failed = c.dialer.newError(failed.Op, c.String(), errMoved)
 		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
@@ -168,7 +177,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 			return nil, failed
 		}
 		if err != nil {
-			return nil, newError(failed.Op, c.String(), oneLine{failed.Err, err})
+			return nil, c.dialer.newError(failed.Op, c.String(), oneLine{failed.Err, err})
 		}
 		c.seen.again(g.ctx, failed)
 		moving = !newer.SameMetadata(info)
@@ -215,9 +224,9 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 // connect opens a connection by the first address that leads to the instance.
 // Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	hosts, fresh := c.candidates(info, t.hosts, dc.types)
+	hosts, fresh := c.candidates(info, t, dc.types)
 	if len(hosts) == 0 {
-		return nil, newError(opDial, c.String(), noAddress(info, dc.types))
+		return nil, c.dialer.newError(opDial, c.String(), noAddress(info, dc.types))
 	}
 	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
 	race.Prompt = !dc.foreign
@@ -231,7 +240,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		step := stepTCP
 		if try.Err == nil {
 			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
-				return c.secure(ctx, try, info, t.name, dc)
+				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host}, dc)
 			})
 			if try.Err == nil {
 				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
@@ -251,7 +260,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		failed = append(failed, newAttempt(try, step, info, t.name))
 	}
 	slices.SortFunc(failed, func(a, b *attempt) int { return cmp.Compare(a.nth, b.nth) })
-	return nil, newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
+	return nil, c.dialer.newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
 }
 
 // openTCP opens the TCP connection to a host.
@@ -266,9 +275,9 @@ func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (n
 }
 
 // secure makes the connection of a try a verified one, or closes it.
-func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
+func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
 	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
-	conn, err := c.handshake(ctx, try.Conn, info, n, dc)
+	conn, err := c.handshake(ctx, try, info, at, dc)
 	span.End(err)
 	return conn, err
 }
@@ -284,11 +293,11 @@ func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContex
 	return err
 }
 
-// handshake makes raw a verified connection, or closes it.
-func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, n Name, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(raw, info.TLS(n.domain))
+// handshake makes the connection of a try a verified one, or closes it.
+func (c *connector) handshake(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
+	tc := tlsconn.Client(try.Conn, info.TLS(at.name.domain))
 	if err := c.dialer.shakeHands(ctx, tc); err != nil {
-		_ = raw.Close()
+		_ = try.Conn.Close()
 		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the other side ended the connection: %w", err)
 		}
@@ -297,7 +306,7 @@ func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Inf
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info, n, dc), nil
+	return newConn(tc, c, info, at, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made
@@ -337,7 +346,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	return &Error{
 		Op:       opHandshake,
 		Instance: c.String(),
-		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused too, look whether this machine's clock is right, and whether the instance has been restored or its certificates were reset."),
+		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
 		// The server has done nothing yet: database/sql may connect again.
 		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
 	}

@@ -59,21 +59,25 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 	if len(exclusive) > 1 {
 		fault("%s: want one of them", strings.Join(exclusive, " and "))
 	}
+	if auth.LooksLikeJSON(c.file) {
+		fault("WithCredentialsFile: %w", auth.ErrJSON)
+	}
 	if c.json != nil {
 		if err := auth.CheckJSON(c.json); err != nil {
 			fault("WithCredentialsJSON: %w", err)
 		}
 	}
 	for _, account := range append([]string{c.target}, c.delegates...) {
-		if strings.ContainsFunc(account, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
-			fault("WithImpersonation: want e-mails of service accounts, got %q", account)
+		odd := func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }
+		if i := strings.IndexFunc(account, odd); i >= 0 {
+			fault("WithImpersonation: want e-mails of service accounts, got a text of %d bytes with %q in it", len(account), account[i])
 		}
 	}
 	if slices.Contains(c.delegates, "") {
 		fault("WithImpersonation: a delegate is empty")
 	}
 	if iam && c.target == "" {
-		const reason = "nothing there makes a login token, which has the scope sqlservice.login; use WithIAMAuthNTokenSources or WithImpersonation"
+		const reason = "it makes no login token, which needs the scope sqlservice.login; use WithIAMAuthNTokenSources or WithImpersonation"
 		switch {
 		case c.api != nil && c.login == nil:
 			fault("WithIAMAuthN with WithTokenSource: %s", reason)
@@ -82,7 +86,7 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		}
 	}
 	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
-		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %q", auth.DefaultUniverse, c.universe)
+		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, quote(c.universe))
 	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 	}

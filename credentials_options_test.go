@@ -42,11 +42,13 @@ func TestCredentialsThatContradictEachOther(t *testing.T) {
 			cloudsqlconn.WithUniverseDomain(""), cloudsqlconn.WithQuotaProject("a\nb"),
 		}, []string{
 			"WithCredentialsFile: the name is empty", "WithCredentialsJSON: the JSON is empty", "WithImpersonation: the target is empty",
-			`got "a/b"`, "a delegate is empty", "WithUniverseDomain: the domain is empty", "WithQuotaProject", "want one of them",
+			"with '/' in it", "a delegate is empty", "WithUniverseDomain: the domain is empty", "WithQuotaProject", "want one of them",
 		}},
-		{[]cloudsqlconn.Option{cloudsqlconn.WithUniverseDomain("https://x.example")}, []string{"WithUniverseDomain", "https://x.example"}},
+		{[]cloudsqlconn.Option{cloudsqlconn.WithUniverseDomain("https://x.example")}, []string{"WithUniverseDomain", "with '/' in it"}},
 		{[]cloudsqlconn.Option{cloudsqlconn.WithUniverseDomain("x.example:443/")}, []string{"WithUniverseDomain"}},
-		{[]cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON([]byte(`{"type":"secret"}`))}, []string{"WithCredentialsJSON", "authorized_user"}},
+		{[]cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON([]byte(`{"type":"A secret"}`))}, []string{"WithCredentialsJSON", "authorized_user"}},
+		{[]cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON([]byte(`{"type":"gdch_service_account"}`))}, []string{`the type "gdch_service_account" is not one of`}},
+		{[]cloudsqlconn.Option{cloudsqlconn.WithCredentialsFile(`{"type":"secret"}`)}, []string{"WithCredentialsFile: this is JSON, not a path; use WithCredentialsJSON"}},
 	} {
 		d, err := cloudsqlconn.NewDialer(context.Background(), tt.opts...)
 		if err == nil {

@@ -90,7 +90,7 @@ func TestASourceOfUselessTokensIsToldAtOnce(t *testing.T) {
 				if n := own.asked.Load(); n != 2 {
 					t.Errorf("the source was asked %d times, want 2", n)
 				}
-				if !errors.Is(err, cloudsqlconn.ErrPermission) || !strings.Contains(err.Error(), "the token source returned") || !strings.Contains(cloudsqlconn.Hint(err), "Repair the source") {
+				if !errors.Is(err, cloudsqlconn.ErrPermission) || !strings.Contains(err.Error(), "the token source returned") || !strings.Contains(cloudsqlconn.Hint(err), "Fix the token source") {
 					t.Errorf("got %v, hint %q", err, cloudsqlconn.Hint(err))
 				}
 				for _, r := range w.Requests() {

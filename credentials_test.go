@@ -195,6 +195,15 @@ func TestEverySourceOfCredentials(t *testing.T) {
 			},
 			noIAM: true,
 		},
+		"a workforce login": {
+			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
+				g.auth.Tokens[""] = g.LoginToken() // the kit tells its tokens apart
+				g.SetTokens(g.LoginToken(), g.LoginToken())
+				return []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(g.auth.Workforce())}
+			},
+			password: []authtest.Call{{Who: "workforce user"}},
+			login:    []authtest.Call{{Who: "workforce user"}},
+		},
 		"WithIAMAuthNTokenSources": {
 			arrange: func(_ *testing.T, g *google) []cloudsqlconn.Option {
 				return []cloudsqlconn.Option{cloudsqlconn.WithIAMAuthNTokenSources(tokens(g.Token()), tokens(g.LoginToken()))}

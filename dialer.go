@@ -112,12 +112,13 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // connection is encrypted, and the server has proved to be that instance; the
 // database protocol starts with the first byte.
 //
-// Dial returns when the connection is made, ctx ends or the dial timeout is
-// over ([WithDialTimeout]). It waits through transient failures of the Admin
-// API, and when the instance cannot be reached it tries again with fresh
-// metadata. name can be a DNS name if the Dialer has a [WithDNSResolver]. All
-// errors are an [*Error]. The caller closes the connection; closing the Dialer
-// does not.
+// Dial returns when the connection is made, ctx ends or the dial timeout expires
+// ([WithDialTimeout]). It waits through transient failures of the Admin API, and for
+// an instance that is starting; if the API asks to be left alone for longer than ctx
+// lasts, as when a quota is used up, it fails at once. When the instance cannot be
+// reached, it tries again with fresh metadata. name can be a DNS name if the Dialer
+// has a [WithDNSResolver]. All errors are an [*Error]. The caller closes the
+// connection; closing the Dialer does not.
 //
 // No method of the connection waits for a Read or a Write in progress. Deadlines
 // work whatever [WithDialFunc] gives, and a Write can go on after its deadline.
@@ -130,7 +131,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	ctx, span := d.telemetry.Dial(ctx)
 	conn, seen, err := d.dial(ctx, name, opts)
 	took := time.Since(start)
-	d.telemetry.Dialed(ctx, span, seen.Instance, took, byStream(conn, err), err)
+	d.telemetry.Dialed(ctx, span, seen.Instance, took, viaOf(conn, err), err)
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +139,16 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	return conn, nil
 }
 
-// byStream reports whether a Dial has used SQL Data.
-func byStream(conn net.Conn, err error) bool {
-	if _, ok := conn.(interface{ stream() }); ok {
-		return true
+// viaOf is how a Dial has reached the instance, or has tried to.
+func viaOf(conn net.Conn, err error) telemetry.Via {
+	switch c := conn.(type) {
+	case interface{ stream() }:
+		return telemetry.Via{Stream: true}
+	case interface{ addressType() string }:
+		return telemetry.Via{Address: c.addressType()}
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Op == opStream
+	return telemetry.Via{Stream: ok && e.Op == opStream}
 }
 
 // dial is Dial. It returns the observer of the instance too, once that is
@@ -156,7 +160,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	}
 	g := d.begin(ctx, dc.timeout)
 	defer g.end()
-	t, err := d.resolve(g.ctx, name)
+	t, err := d.target(g.ctx, name, dc.same)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -165,7 +169,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 		return nil, seen, err
 	}
 	var conn net.Conn
-	if dc.way != nil {
+	if dc.way != nil && dc.same == nil {
 		conn, err = dc.way.dial(c, g, t, &dc)
 	} else {
 		conn, err = c.dial(g, t, &dc)
@@ -283,7 +287,7 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 		return err
 	}
 	if err := f(ctx, c, &dc); err != nil {
-		return d.reason(c.String(), newError(opRefresh, c.String(), err))
+		return d.reason(c.String(), d.newError(opRefresh, c.String(), err))
 	}
 	return nil
 }
@@ -308,7 +312,7 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 	t, err := d.resolver.resolve(ctx, name)
 	span.End(err)
 	if err != nil {
-		return target{}, d.reason(name, newError(opResolve, "", err))
+		return target{}, d.reason(name, d.newError(opResolve, "", err))
 	}
 	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
 		d.failover.found(t.name)

@@ -11,7 +11,7 @@ import (
 
 var (
 	// errDialTimeout is the cause of a context that the dial timeout ended.
-	errDialTimeout = fmt.Errorf("the dial timeout is over: %w", context.DeadlineExceeded)
+	errDialTimeout = fmt.Errorf("the dial timeout has expired: %w", context.DeadlineExceeded)
 
 	errMoved = errors.New("the instance has moved to another address")
 )

@@ -55,7 +55,8 @@ type Error struct {
 	// Op is the step that failed: configure (options), resolve (the name),
 	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data; its
 	// connections have no other in the errors of Read and Write). The packages
-	// under driver/ have one more, login (the database).
+	// under driver/ have one more, login (the database). The constants OpConfig to
+	// OpLogin are these.
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string
@@ -210,7 +211,7 @@ func classify(err error) error {
 		return err
 	case errors.As(err, &token) && admin.Terminal(err):
 		return &causeError{ErrPermission, err}
-	case admin.Quota(err):
+	case admin.Quota(err), admin.Stranger(err):
 		return err
 	case errors.As(err, &api) && api.Code == http.StatusNotFound:
 		return &causeError{ErrNotFound, err}
@@ -221,7 +222,7 @@ func classify(err error) error {
 }
 
 // newError returns the error of a step, with the hint that belongs to it.
-func newError(op, instance string, err error) *Error {
+func (d *Dialer) newError(op, instance string, err error) *Error {
 	err = classify(err)
-	return &Error{Op: op, Instance: instance, Err: err, Hint: hint(op, instance, err)}
+	return &Error{Op: op, Instance: instance, Err: err, Hint: d.cfg.subject(instance).hint(op, err)}
 }

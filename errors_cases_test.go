@@ -39,7 +39,7 @@ type (
 )
 
 var configureFailures = []failure{
-	{name: "options that are wrong, all at once", fail: func(*world) error {
+	{name: "several wrong options", fail: func(*world) error {
 		_, err := cloudsqlconn.NewDialer(context.Background(), nil, cloudsqlconn.WithDialTimeout(-1), cloudsqlconn.WithIPTypes("IPV7"), cloudsqlconn.WithAdminAPIEndpoint("here"))
 		return err
 	}},
@@ -51,7 +51,7 @@ var configureFailures = []failure{
 		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithTokenSource(tokens("x")), cloudsqlconn.WithIAMAuthN())
 		return err
 	}},
-	{name: "an option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
+	{name: "a wrong option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
 }
 
 // named dials a name.
@@ -85,22 +85,23 @@ func withDNS(arrange func(dns *cloudsqltest.DNS)) func(w *world) {
 }
 
 var resolveFailures = []failure{
-	{name: "no connection name", fail: named("my-db")},
+	{name: "a name that is not a connection name", fail: named("my-db")},
 	{name: "a DNS name without WithDNSResolver", fail: named("db.example.com")},
 	{name: "a data source name with a password", fail: named("postgres://me:hunter2@my-db/app")},
-	{name: "a resolver of the program's that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
-	{name: "no DNS name", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("my_db")},
+	{name: "a custom resolver that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
+	{name: "a name that is not a DNS name", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("my_db")},
 	{name: "a DNS name that does not exist", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("db.example.com")},
-	{name: "a TXT record with something else", before: withDNS(func(dns *cloudsqltest.DNS) { dns.SetTXT("db.example.com", "v=spf1 -all") }), fail: named("db.example.com")},
-	{name: "aliases that go round", before: withDNS(func(dns *cloudsqltest.DNS) {
+	{name: "a TXT record without a connection name", before: withDNS(func(dns *cloudsqltest.DNS) { dns.SetTXT("db.example.com", "v=spf1 -all") }), fail: named("db.example.com")},
+	{name: "a loop of aliases", before: withDNS(func(dns *cloudsqltest.DNS) {
 		dns.AnswerOneHop(true)
 		dns.SetCNAME("a.example.com", "b.example.com")
 		dns.SetCNAME("b.example.com", "a.example.com")
 	}), fail: named("a.example.com")},
-	{name: "a DNS server that is out of order", before: withDNS(func(dns *cloudsqltest.DNS) {
+	{name: "a DNS server that fails", before: withDNS(func(dns *cloudsqltest.DNS) {
 		dns.Fail("db.example.com", &cloudsqltest.DNSFault{Code: cloudsqltest.ServFail})
 	}), fail: named("db.example.com")},
-	{name: "Cloud SQL's own DNS name of no instance", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog")},
+	{name: "a DNS name of Cloud SQL's own that no instance has", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog")},
+	{name: "a write endpoint, outside its VPC network", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("42cfcd3545f4.2imj07zrx20yw.global.sql-psa.goog")},
 	{name: "the Dialer is closed", fail: func(w *world) error {
 		_ = w.dialer.Close()
 		return w.dial(time.Second)
@@ -154,6 +155,8 @@ func replace(old, new string) *cloudsqltest.Fault {
 	return &cloudsqltest.Fault{Alter: func(body []byte) []byte { return []byte(strings.Replace(string(body), old, new, 1)) }}
 }
 
+const notInState = "The instance or operation is not in an appropriate state to handle the request."
+
 const notAuthorized = "The client is not authorized to make this request."
 
 func refreshFailures(s *authtest.Server) []failure {
@@ -179,37 +182,56 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "not allowed, with the permission in the answer", before: settings(detailed("Permission 'cloudsql.instances.get' denied.", "IAM_PERMISSION_DENIED", `{"permission":"cloudsql.instances.get"}`))},
 		{name: "API not enabled", before: settings(detailed("Cloud SQL Admin API has not been used in project 1234 before or it is disabled.", "SERVICE_DISABLED", `{"consumer":"projects/1234","service":"sqladmin.googleapis.com"}`))},
 		{name: "API not enabled, in the older form", before: settings(refusal(403, "Access Not Configured.", "accessNotConfigured"))},
-		{name: "scopes too narrow", before: settings(detailed("Request had insufficient authentication scopes.", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", `{"method":"google.cloud.sql.v1beta4.SqlConnectService.GetConnectSettings"}`))},
-		{name: "quota project that may not be used", before: settings(detailed("Caller does not have required permission to use project billing.", "USER_PROJECT_DENIED", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
+		{name: "a token without the scope", before: settings(detailed("Request had insufficient authentication scopes.", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", `{"method":"google.cloud.sql.v1beta4.SqlConnectService.GetConnectSettings"}`))},
+		{name: "a quota project that the account may not use", before: settings(detailed("Caller does not have required permission to use project billing.", "USER_PROJECT_DENIED", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
 		{name: "VPC Service Controls", before: settings(detailed("Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: abc", "SECURITY_POLICY_VIOLATED", `{"uid":"abc"}`))},
 		{name: "token not accepted, and a clock that is behind", before: settings(unauthorized)},
-		{name: "instance stopped", before: settings(refusal(400, "Invalid request since instance is not running.", "invalid"))},
-		{name: "key that the API does not take", before: certificate(refusal(400, "Invalid value at 'public_key': not an RSA key.", "invalid"))},
+		{name: "a quota project that does not exist", before: settings(detailed("Project 'projects/billing' not found or deleted.", "CONSUMER_INVALID", `{"consumer":"projects/billing"}`)), opts: options{cloudsqlconn.WithQuotaProject("billing")}},
+		{name: "billing is off", before: settings(detailed("This API method requires billing to be enabled.", "BILLING_DISABLED", `{"consumer":"projects/1234"}`))},
+		{name: "suspended project", before: settings(detailed("Permission denied: Consumer 'projects/1234' has been suspended.", "CONSUMER_SUSPENDED", `{"consumer":"projects/1234"}`))},
+		{name: "organization restriction", before: settings(detailed("Access denied by organization restriction. Please contact your administrator for additional information.", "ORG_RESTRICTION_VIOLATION", `{}`))},
+		{name: "location policy", before: settings(detailed("Location violates constraint constraints/gcp.resourceLocations.", "LOCATION_ORG_POLICY_VIOLATED", `{}`))},
+		{name: "an unknown reason", before: settings(detailed("The moon is full.", "MOON_IS_FULL", `{"consumer":"projects/1234"}`))},
+		{name: "not allowed, in the form of 2026", before: settings(refusal(403, "boss::NOT_AUTHORIZED: Not authorized to access resource. Possibly missing permission cloudsql.instances.get on resource instances/my-db.", "forbidden"))},
+		{name: "no token arrived", before: settings(refusal(401, "Login Required.", "required"))},
+		{name: "stopped instance, or one that is starting", before: settings(refusal(409, notInState, "invalidState"))},
+		{name: "suspended instance", before: settings(refusal(409, notInState+" Instance state: SUSPENDED.", "invalidState"))},
+		{name: "an instance that is being created", before: settingsAlone(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"POSTGRES_18","backendType":"SECOND_GEN"}`})},
+		{name: "a name that the API does not accept", before: settings(refusal(400, "Invalid request: Invalid instance name (my-db).", ""))},
+		{name: "a request that the API does not accept", before: settings(refusal(400, "Request contains an invalid argument.", "badRequest"))},
+		{name: "a login token that the API does not accept", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			certificate(refusal(400, "Invalid value for: access_token.", "invalid"))(w)
+			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), tokens(w.LoginToken())))
+		}},
+		{name: "a key that the API does not accept", before: certificate(refusal(400, "Invalid value at 'public_key': not an RSA key.", "invalid"))},
 		{name: "no such instance", before: settings(refusal(404, "The Cloud SQL instance does not exist.", "instanceDoesNotExist"))},
 		{name: "quota", before: settings(quota)},
-		{name: "quota, remembered", before: settings(quota), fail: func(w *world) error {
+		{name: "quota, a while later", before: settings(quota), fail: func(w *world) error {
 			_ = w.dial(time.Second)
 			time.Sleep(20 * time.Second)
 			return w.dial(time.Second)
 		}},
-		{name: "API out of order", before: settings(&cloudsqltest.Fault{Status: 503, Body: "server error"})},
-		{name: "API out of order, and a caller with little time", before: settings(&cloudsqltest.Fault{Status: 500, Body: "server error"}), fail: littleTime},
-		{name: "API that answers once and then no more", before: answeredOnce(&cloudsqltest.Fault{Status: 500, Body: "server error"})},
-		{name: "API that does not answer", before: settings(&cloudsqltest.Fault{Hang: true})},
+		{name: "the API is unavailable", before: settings(&cloudsqltest.Fault{Status: 503, Body: "server error"})},
+		{name: "the API is unavailable, and the caller has little time", before: settings(&cloudsqltest.Fault{Status: 500, Body: "server error"}), fail: littleTime},
+		{name: "the API answers once, and then no more", before: answeredOnce(&cloudsqltest.Fault{Status: 500, Body: "server error"})},
+		{name: "the API does not answer", before: settings(&cloudsqltest.Fault{Hang: true})},
 		{name: "no network", before: api(noNetwork("sqladmin.googleapis.com"))},
-		{name: "certificate of the API, and a clock that is wrong", before: api(clockTLS("sqladmin.googleapis.com"))},
-		{name: "certificate of the API from nobody known", before: api(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		{name: "the API's certificate, and a wrong clock", before: api(clockTLS("sqladmin.googleapis.com"))},
+		{name: "the API's certificate, from an unknown CA", before: api(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+		{name: "filtering proxy", before: settings(&cloudsqltest.Fault{Status: 403, Header: http.Header{"Server": {"squid/6.6"}}, Body: "<html><head><title>ERROR: The requested URL could not be retrieved</title></head><body>Access Denied.</body></html>"})},
+		{name: "another API in place of the Admin API", before: settings(&cloudsqltest.Fault{Status: 404, Body: `{"message":"no Route matched with those values"}`})},
 		{name: "captive portal", before: settings(&cloudsqltest.Fault{Body: "<html>Welcome</html>"})},
 		{name: "metadata without a server CA", before: settingsAlone(replace(`"serverCaCert":`, `"other":`))},
 		{name: "reply without content", before: settings(&cloudsqltest.Fault{Body: "null"})},
-		{name: "reply of another form", before: settings(&cloudsqltest.Fault{Body: `{"region":5}`})},
-		{name: "certificate that is none", before: certificate(&cloudsqltest.Fault{Body: "{}"})},
+		{name: "reply of the wrong form", before: settings(&cloudsqltest.Fault{Body: `{"region":5}`})},
+		{name: "reply without a certificate", before: certificate(&cloudsqltest.Fault{Body: "{}"})},
 		{name: "wrong region", before: settingsAlone(replace(`"region":"europe-west1"`, `"region":"us-east1"`))},
+		{name: "instance outside Cloud SQL", before: settings(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"MYSQL_8_0","backendType":"EXTERNAL"}`})},
 		{name: "first-generation instance", before: settingsAlone(replace(`"SECOND_GEN"`, `"FIRST_GEN"`))},
 		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
-		{name: "new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},
-		{name: "new certificate that has expired, and a clock that is ahead", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, before: clock(-2 * time.Hour), fail: atOnce},
-		{name: "login token that is about to expire", before: func(w *world) {
+		{name: "a new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},
+		{name: "a new certificate that has expired, and a clock that is ahead", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, before: clock(-2 * time.Hour), fail: atOnce},
+		{name: "a login token that is about to expire", before: func(w *world) {
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), shortToken(w.LoginToken())))
 		}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
 		{name: "the caller gives up", before: settings(&cloudsqltest.Fault{Hang: true}), fail: func(w *world) error {
@@ -218,7 +240,7 @@ func refreshFailures(s *authtest.Server) []failure {
 			_, err := w.dialer.Dial(ctx, testInstance)
 			return err
 		}},
-		{name: "the Dialer is closed meanwhile", before: settings(&cloudsqltest.Fault{Hang: true}), fail: closeMeanwhile},
+		{name: "the Dialer is closed in the meantime", before: settings(&cloudsqltest.Fault{Hang: true}), fail: closeMeanwhile},
 	}
 }
 
@@ -312,8 +334,8 @@ var dialFailures = []failure{
 		})(w)
 		swallow(publicAddr, privateAddr, "192.0.2.7")(w)
 	}},
-	{name: "a node of a read pool, refused", cfg: cloudsqltest.Instance{Nodes: []cloudsqltest.Node{{Addrs: addrs{cloudsqlconn.PrivateIP: "10.1.2.4"}}}}, before: func(w *world) { w.instance.Stop() }},
-	{name: "a function of WithDialFunc that returns nothing", dial: dialOptions{cloudsqlconn.WithPublicIP(), cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) { return nil, nil })}},
+	{name: "refused by a node of a read pool", cfg: cloudsqltest.Instance{Nodes: []cloudsqltest.Node{{Addrs: addrs{cloudsqlconn.PrivateIP: "10.1.2.4"}}}}, before: func(w *world) { w.instance.Stop() }},
+	{name: "a WithDialFunc that returns nothing", dial: dialOptions{cloudsqlconn.WithPublicIP(), cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) { return nil, nil })}},
 	{name: "no address of the wanted type", dial: dialOptions{cloudsqlconn.WithPSC()}},
 	{name: "no address at all", before: settingsAlone(replace(`"ipAddresses":`, `"other":`))},
 	{name: "proxy that cannot be reached", dial: dialOptions{cloudsqlconn.WithProxy("http://me:hunter2@127.3.0.9:3128"), cloudsqlconn.WithPublicIP()}},
@@ -328,13 +350,13 @@ var dialFailures = []failure{
 		_, err := w.dialer.Dial(ctx, testInstance)
 		return err
 	}},
-	{name: "refused, and then the API refuses as well", fail: func(w *world) error {
+	{name: "refused, and then by the API as well", fail: func(w *world) error {
 		w.wantDial()
 		w.instance.Stop()
 		settings(refusal(403, notAuthorized, "notAuthorized"))(w)
 		return w.dial(ample)
 	}},
-	{name: "the Dialer is closed meanwhile", before: swallow(publicAddr, privateAddr), fail: closeMeanwhile},
+	{name: "the Dialer is closed in the meantime", before: swallow(publicAddr, privateAddr), fail: closeMeanwhile},
 }
 
 // breaking opens connections that take everything and break at the first Read.
@@ -358,11 +380,11 @@ var onlyPublic = addrs{cloudsqlconn.PublicIP: publicAddr}
 
 var handshakeFailures = []failure{
 	{name: "silence", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) { w.instance.SetBehavior(cloudsqltest.Silent) }},
-	{name: "connections that end at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(io.EOF))}},
-	{name: "connections that are reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(&net.OpError{
+	{name: "the connection ends at once", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(io.EOF))}},
+	{name: "the connection is reset", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{cloudsqlconn.WithDialFunc(breaking(&net.OpError{
 		Op: "read", Net: "tcp", Source: memnet.Addr("10.9.8.7:50000"), Addr: memnet.Addr(publicAddr + ":3307"), Err: os.NewSyscallError("read", syscall.ECONNRESET),
 	}))}},
-	{name: "no TLS there", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{
+	{name: "the server does not speak TLS", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, dial: dialOptions{
 		cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
 			go func() { // ends with the client's side
@@ -373,28 +395,31 @@ var handshakeFailures = []failure{
 			return client, nil
 		}),
 	}},
-	{name: "server of another instance of an old kind", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.Subject.CommonName = "my-project:other" }}},
-	{name: "server of another instance", cfg: cloudsqltest.Instance{
+	{name: "the server of another instance, with a certificate of the old form", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.Subject.CommonName = "my-project:other" }}},
+	{name: "the server of another instance", cfg: cloudsqltest.Instance{
 		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."},
 		AlterServerCert: func(c *x509.Certificate) { c.DNSNames = []string{"77ab.2imj.europe-west1.sql.goog."} },
 	}},
-	{name: "server with another CA", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) {
+	{name: "a server with another CA", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) {
 		w.AddInstance(otherInstance, cloudsqltest.Instance{Addrs: onlyPublic}) // takes the address
 	}},
 	{name: "server certificate that has expired", cfg: cloudsqltest.Instance{Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) }}},
+	{name: "server certificate of a shared CA that has expired", cfg: cloudsqltest.Instance{
+		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."}, AlterServerCert: func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) },
+	}},
 	{name: "server certificate that is not valid yet, and a clock that is behind", before: clock(72 * time.Hour), cfg: cloudsqltest.Instance{
 		Addrs: onlyPublic, AlterServerCert: func(c *x509.Certificate) { c.NotBefore = time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC) },
 	}},
 }
 
 var readFailures = []failure{
-	{name: "client certificate that is refused", fail: func(w *world) error {
+	{name: "the client certificate is refused", fail: func(w *world) error {
 		w.wantDial()
 		w.instance.RotateClientCA()
 		return w.dial(ample)
 	}},
-	{name: "metadata exchange that is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
-	{name: "DNS name that has moved to another instance", fail: func(w *world) error {
+	{name: "the metadata exchange is refused", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", MetadataExchange: cloudsqltest.RefuseMetadata}},
+	{name: "the DNS name has moved to another instance", fail: func(w *world) error {
 		dns := cloudsqltest.NewDNS()
 		dns.SetTXT("db.example.com", testInstance)
 		_ = w.dialer.Close()

@@ -72,6 +72,7 @@ func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("%s (-) differs from what is told (+):\n%s", goldenErrors, diff)
 	}
+	wantPage(t, got)
 }
 
 // failure is one way to fail: of an instance, with a Dialer that has more

@@ -77,19 +77,39 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "a machine without a service account", before: func(w *world) {
 			only(w, nil, cloudsqlconn.WithTokenSource(failedToken{metadata.NotDefinedError("instance/service-accounts/default/token")}))
 		}},
+		refused("a program for subject tokens that may not be run", answers{}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
+			"credential_source": map[string]any{"executable": map[string]any{"command": "/usr/bin/token", "timeout_millis": 5000}},
+		}))),
+		refused("a subject token's file that does not exist", answers{}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(""), map[string]any{
+			"credential_source": map[string]any{"file": "/var/run/secrets/no-such-token"},
+		}))),
+		{name: "JSON in place of a path", outside: func(t *testing.T) error {
+			g := newGoogle(t)
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", string(s.ServiceAccount()))
+			return dialError(t, g.dialer(t))
+		}},
 		refused("a credentials file that does not exist", answers{}, cloudsqlconn.WithCredentialsFile("no-such-file.json")),
 		refused("a login that has expired", grant, login(s)),
 		refused("a key that was deleted", signature, accountKey(s)),
 		refused("a key, and a clock that is behind", late, accountKey(s)),
-		refused("an impersonation that is not allowed", denied, impersonation...),
-		refused("an impersonation of nobody", missing, impersonation...),
+		refused("impersonation that is not allowed", denied, impersonation...),
+		refused("impersonation of an account that does not exist", missing, impersonation...),
 		refused("an external identity that is refused", answers{code: 400, body: `{"error":"invalid_grant","error_description":"The audience in ID Token does not match."}`},
 			cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
 		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
-		refused("a token server that is out of order", answers{code: 503, body: "try again"}, login(s)),
-		{name: "a token server that is out of order, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
+		refused("a token server that is unavailable", answers{code: 503, body: "try again"}, login(s)),
+		{name: "a token server that is unavailable, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
+		{name: "a login without the scope for IAM login", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+			only(w, answers{code: 400, body: `{"error":"invalid_scope","error_description":"Bad Request"}`}, login(s))
+		}},
+		refused("a filtering proxy in place of the token server", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, login(s)),
+		refused("a captive portal in place of the token server", answers{code: 200, body: "<html><title>Welcome</title></html>"}, login(s)),
+		refused("a filtering proxy in place of the Security Token Service", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
+		refused("a filtering proxy in place of the IAM Credentials API", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, impersonation...),
+		{name: "GKE, without a binding", outside: gke(403)},
+		{name: "GKE, and a service account that does not exist", outside: gke(404)},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
-		refused("a token server's certificate and a clock that is wrong", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
+		refused("a token server's certificate, and a wrong clock", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
 		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
 		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
 		{name: "a login token that has expired", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
@@ -98,6 +118,16 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "IAM login with a token source that makes no login tokens", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
 			only(w, nil, cloudsqlconn.WithTokenSource(tokens(w.Token())))
 		}},
+	}
+}
+
+// gke is a Dial on GKE, whose metadata server refuses.
+func gke(code int) func(t *testing.T) error {
+	return func(t *testing.T) error {
+		g := newGoogle(t)
+		onMachine(t, g.auth.Listener.Addr())
+		g.auth.Fail = authtest.GKE(code)
+		return dialError(t, g.dialer(t))
 	}
 }
 

@@ -118,7 +118,7 @@ func (f *failover) found(now Name) {
 // is up to whoever has opened them.
 func (f *failover) cut(now Name) (cut int) {
 	for c, n := range f.astray(now) {
-		if c.cut(fmt.Errorf("%s is %v now, this connection led to %v: %w", now.domain, now, n, net.ErrClosed)) {
+		if c.cut(fmt.Errorf("%s now leads to %v, and this connection to %v: %w", now.domain, now, n, net.ErrClosed)) {
 			cut++
 		}
 	}

@@ -156,7 +156,7 @@ func TestAnotherInstancesServerIsRefused(t *testing.T) {
 		other.SetAddrs(publicOnly)
 		w.fault.Store(status(503)) // so that the Dialer cannot learn it
 		e := w.wantError(cloudsqlconn.ErrUnverified, 5*time.Second)
-		if !strings.Contains(e.Error(), "does not lead to the instance's server CA") {
+		if !strings.Contains(e.Error(), "does not chain to the instance's server CA") {
 			t.Errorf("got %q", e)
 		}
 		if other.Accepted() == 0 {

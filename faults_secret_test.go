@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 )
 
 // F40
@@ -85,11 +86,16 @@ func TestADialerPrintsNoKey(t *testing.T) {
 // secrets are texts that nothing may print.
 func secrets(t *testing.T, w *world) map[string]string {
 	t.Helper()
-	return map[string]string{
+	texts := map[string]string{
 		"the API token":   w.Token(),
 		"the login token": w.LoginToken(),
 		"a private key":   "PRIVATE KEY",
+		"a password":      "hunter2",
 	}
+	for i, secret := range authtest.Secrets() {
+		texts[fmt.Sprintf("secret %d of credentials", i)] = secret
+	}
+	return texts
 }
 
 // The public key that is sent is the only half that leaves the process.

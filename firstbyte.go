@@ -97,7 +97,7 @@ func greetMySQL(rw io.ReadWriter) (string, error) {
 	}
 	if head[4] == 10 {
 		version, _, _ := strings.Cut(string(text), "\x00")
-		return "MySQL " + version, nil
+		return "MySQL " + version + " sends its greeting (only a login would show whether it is full)", nil
 	}
 	refusal := &mysqlRefusal{text: string(text[min(2, len(text)):])}
 	if len(text) >= 2 {
@@ -129,7 +129,7 @@ func mysqlHint(err error) string {
 	case 1130: // ER_HOST_NOT_PRIVILEGED
 		return "The database answers, but has no user that may come from this host: look at the hosts of its users, for example with `SELECT user, host FROM mysql.user`."
 	}
-	return "The database answers, but refuses every connection for the time being: look what it says, and into its log."
+	return "The database answers, but refuses every connection for the time being: see its message and its log."
 }
 
 // greetSQLServer sends a PRELOGIN message, which SQL Server answers with a

@@ -292,6 +292,39 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 	})
 }
 
+// As long as an address may have to take over from a stream, what is written is
+// kept, up to 64 KiB. Google's connector keeps all of it.
+func TestWhatIsWrittenBeforeTheFirstReadTakesNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cloudsqltest.NewMemoryServer()
+		defer s.Close()
+		s.ServeSQLData(cloudsqltest.SQLDataConfig{})
+		p := s.AddInstance(testInstance, cloudsqltest.Instance{SQLData: true, Handler: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }})
+		g := &gate{t: t}
+		d, err := cloudsqlconn.NewDialer(t.Context(), append(s.Options(), cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataPrefer))...)
+		g.want(err)
+		defer d.Close()
+		c, err := d.Dial(t.Context(), testInstance)
+		g.want(err)
+		defer c.Close()
+		write := func(blocks int) {
+			for range blocks {
+				_, err := c.Write(make([]byte, 64<<10))
+				g.want(err)
+			}
+			synctest.Wait()
+		}
+		write(16) // fills what is there once
+		before := liveHeap()
+		write(1024)
+		held := liveHeap() - before
+		t.Logf("%d bytes are held after 64 MiB, of %d streams", held, p.Counts().Streams)
+		if held > 2<<20 || p.Counts().Streams != 1 {
+			t.Errorf("%d bytes are held, want 2 MiB at most; %d streams", held, p.Counts().Streams)
+		}
+	})
+}
+
 func TestCallsOfTheAdminAPI(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(_ *testing.T, w *world) {
 		parallel(100, func(int) { w.wantDial() })

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
@@ -66,24 +67,27 @@ func (e *streamError) hint(s subject, err error) string {
 	switch status.Code {
 	case codes.PermissionDenied:
 		reasons, metadata := statusReasons(status)
-		return s.refusedHint(forbidden{
-			reasons: reasons, metadata: metadata, permission: permissions["generateEphemeralCert"],
-			principal: e.principal, quotaProject: e.quotaProject,
-		})
+		r := hint.Refusal{
+			Project: s.project, Reasons: reasons, Metadata: metadata, Permission: permissions["generateEphemeralCert"],
+			Principal: e.principal, QuotaProject: e.quotaProject,
+		}
+		return r.Hint()
 	case codes.Unauthenticated:
-		return "The access token is not accepted: log in again with `gcloud auth application-default login`, look whether the service account and its key still exist, and whether the token has the scope sqlservice.admin or cloud-platform."
+		return "The access token is not accepted: log in again with `gcloud auth application-default login`, check whether the service account and its key still exist, and whether the token has the scope sqlservice.admin or cloud-platform."
 	case codes.NotFound, codes.InvalidArgument:
 		return fmt.Sprintf("Compare the name with those of the project's instances, the region too, by which the call is routed: `gcloud sql instances list --project=%s --format='value(connectionName)'`.", s.project)
 	case codes.Unimplemented:
-		return "What answers is not SQL Data: look at WithSQLDataEndpoint, WithAdminAPIEndpoint and WithUniverseDomain. If they are right, it does not exist there: " + orAddress + "."
+		return "What answers is not SQL Data: check WithSQLDataEndpoint, WithAdminAPIEndpoint and WithUniverseDomain. If they are right, it does not exist there: " + orAddress + "."
 	case codes.ResourceExhausted:
 		return "SQL Data is busy, or a quota is used up: keep fewer connections open (SetMaxOpenConns, MaxConns), and for longer." + againHint(err)
 	case codes.DeadlineExceeded:
-		return "The service has ended the stream, which has reached its lifetime: have the pool replace connections before, after 30 to 45 minutes (SetConnMaxLifetime, MaxConnLifetime)."
+		return "The stream has reached its maximum lifetime: have the pool replace connections earlier, after 30 to 45 minutes (SetConnMaxLifetime, MaxConnLifetime)."
+	case codes.OutOfRange:
+		return "Connect again. If this persists, reach the instance by an address: WithSQLData(SQLDataNever)."
 	case codes.FailedPrecondition:
 		return "If the text means that SQL Data does not serve the instance, reach it by an address: WithSQLData(SQLDataNever)."
 	}
-	return lostHint(status, err)
+	return s.lostHint(status, err)
 }
 
 // againHint tells when SQL Data is asked again.
@@ -96,21 +100,21 @@ func againHint(err error) string {
 }
 
 // lostHint is for a stream whose connection was lost, or could not be made.
-func lostHint(status *sqldata.StatusError, err error) string {
+func (s subject) lostHint(status *sqldata.StatusError, err error) string {
 	proxy, viaProxy := errors.AsType[*netdial.Error](err)
 	switch {
 	case viaProxy:
-		return fmt.Sprintf("Check that this machine reaches the proxy %v, that the credentials in its URL are right, and that it may connect to SQL Data (sqladmin.googleapis.com) on TCP port 443.", proxy.Proxy)
+		return fmt.Sprintf("Check that this machine can reach the proxy %v, that the credentials in its URL are right, and that the proxy may connect to SQL Data (%s).", proxy.Proxy, at(s.stream))
 	case strings.Contains(status.Message, "x509: "):
-		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with a transport that trusts the CA of the proxy that inspects TLS."
+		return "This machine does not trust the certificate of what answers in place of SQL Data: set the clock, install the root certificates (package ca-certificates), or pass WithHTTPClient with an *http.Transport, not wrapped in another, that trusts the CA of the proxy that inspects TLS."
 	case middlebox(status):
-		return "What answers does not speak HTTP/2, which SQL Data needs: look for a proxy or firewall that inspects TLS between this machine and sqladmin.googleapis.com, and have it leave that host alone, or " + orAddress + "."
+		return "The server that answers does not speak HTTP/2, which SQL Data needs: look for a proxy or firewall that inspects TLS between this machine and " + s.stream.Host + ", and have it leave that host alone, or " + orAddress + "."
 	case status.Reason == wire.ReconnectFailed:
 		return "Connect again."
 	case status.Code == codes.Unavailable:
-		return "Check that this machine can reach SQL Data (sqladmin.googleapis.com, TCP port 443, through HTTPS_PROXY if that is set). A connection that was broken comes back when the pool connects again."
+		return "Check that this machine can reach SQL Data (" + at(s.stream) + ", through HTTPS_PROXY if that is set). The pool replaces a broken connection when it connects again."
 	}
-	return "Connect again: the service has lost the connection to the instance, or its own state. If it stays so, see https://status.cloud.google.com."
+	return "Connect again: the service has lost the connection to the instance, or its own state. If this persists, see https://status.cloud.google.com."
 }
 
 // statusReasons returns the reasons of a refusal, and what it says about them.

@@ -24,7 +24,7 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	}
 	email, err := d.credentials.Email(ctx)
 	if err != nil {
-		return "", d.reason("", newError(opRefresh, "", &admin.TokenError{Err: err}))
+		return "", d.reason("", d.newError(opRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
 }
@@ -81,14 +81,19 @@ func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
 //     ".gserviceaccount.com"
 //   - MySQL: what stands before "@"
 //
-// Names that are in this form already, and those for other engines, come back
-// as they are. Source: the README of Google's Python connector.
+// Addresses are lowered, as Cloud SQL stores them. Names that are in this form
+// already, and those for other engines, come back as they are. Sources: the
+// README of Google's Python connector; Cloud SQL's documentation of IAM users,
+// which are in lower case.
 func FormatIAMUser(engineVersion, principal string) string {
+	if !strings.Contains(principal, "@") {
+		return principal
+	}
 	switch {
 	case strings.HasPrefix(engineVersion, "POSTGRES"):
-		return strings.TrimSuffix(principal, ".gserviceaccount.com")
+		return strings.TrimSuffix(strings.ToLower(principal), ".gserviceaccount.com")
 	case strings.HasPrefix(engineVersion, "MYSQL"):
-		user, _, _ := strings.Cut(principal, "@")
+		user, _, _ := strings.Cut(strings.ToLower(principal), "@")
 		return user
 	}
 	return principal

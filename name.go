@@ -63,15 +63,15 @@ func (n Name) String() string {
 	return n.project + ":" + n.region + ":" + n.instance
 }
 
-// quote shows what was passed as a name: not all of it if it is long, and none
-// if it can be a URL or a data source name, with a password in it.
+// quote shows what was passed as a name or the like: none of it if it is long, or
+// can be a URL, a data source name or JSON, with a secret in it.
 func quote(s string) string {
-	const most = 120
+	const most, telling = 120, "@=/{\r\n"
 	switch {
-	case strings.ContainsAny(s, "@=/"):
-		return fmt.Sprintf("a text of %d bytes with %q in it", len(s), s[strings.IndexAny(s, "@=/")])
+	case strings.ContainsAny(s, telling):
+		return fmt.Sprintf("a text of %d bytes with %q in it", len(s), s[strings.IndexAny(s, telling)])
 	case len(s) > most:
-		return fmt.Sprintf("%q...", s[:most])
+		return fmt.Sprintf("a text of %d bytes", len(s))
 	}
 	return fmt.Sprintf("%q", s)
 }

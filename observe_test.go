@@ -108,7 +108,7 @@ func TestChangesOfTheInstanceAreLogged(t *testing.T) {
 		w.wantDial()
 		w.told.wantLog(slog.LevelInfo,
 			map[string]string{"level": "INFO", "msg": "server CA has changed"},
-			map[string]string{"level": "WARN", "msg": "trying again", "error": "does not lead to"},
+			map[string]string{"level": "WARN", "msg": "trying again", "error": "does not chain to"},
 		)
 	})
 }

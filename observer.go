@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -147,38 +146,6 @@ func (o *observer) accepted() {
 
 // serverPortNumber is serverPort, as OpenTelemetry wants it.
 var serverPortNumber, _ = strconv.Atoi(serverPort)
-
-// errorType is the kind of an error of a Dial, or of a step of it.
-func errorType(err error) string {
-	err = classify(err)
-	for _, kind := range []struct {
-		err  error
-		name string
-	}{
-		{ErrDialerClosed, "dialer_closed"},
-		{refresh.ErrClosed, "dialer_closed"},
-		{ErrBadName, "bad_name"},
-		{ErrNotFound, "not_found"},
-		{ErrPermission, "permission"},
-		{ErrNoAddress, "no_address"},
-		{ErrUnverified, "unverified"},
-		{ErrConfig, "config"},
-	} {
-		if errors.Is(err, kind.err) {
-			return kind.name
-		}
-	}
-	way, byWay := errors.AsType[wayError](err)
-	switch {
-	case admin.Quota(err), byWay && way.exhausted():
-		return "quota"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "deadline_exceeded"
-	case errors.Is(err, context.Canceled):
-		return "canceled"
-	}
-	return "_OTHER"
-}
 
 // read tells the gauges of every instance.
 func (d *Dialer) read(report func(*telemetry.Instance, telemetry.Reading)) {

@@ -13,12 +13,12 @@ import (
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
 //
 // The source is asked for each call of the API, by one goroutine at a time; one
-// that makes tokens should be an [oauth2.ReuseTokenSource]. Nobody waits for it
-// for longer than their context lasts, but nothing can end a call that hangs: it
-// keeps one goroutine, and unlike calls of servers it is not made a second time
-// beside the first. An empty or an expired token is not sent. The source is
-// asked once more then, and if that brings nothing better, it is left alone for
-// five seconds, in which Dials that need it fail with [ErrPermission].
+// that makes new tokens should be an [oauth2.ReuseTokenSource]. Nobody waits for it
+// longer than their context lasts, but nothing can end a call that hangs: it
+// occupies one goroutine, and unlike calls of servers it is not made a second time
+// beside the first. An empty or expired token is not sent: the source is asked once
+// more, and if that brings nothing better, it is left alone for five seconds, during
+// which Dials that need it fail with [ErrPermission].
 //
 // There is no IAM login, since these tokens do not belong in certificates:
 // see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
@@ -51,11 +51,11 @@ func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 }
 
 // WithCredentialsFile takes the place of Application Default Credentials: the
-// file is what GOOGLE_APPLICATION_CREDENTIALS would name. It is read at the
-// first Dial; a file that cannot be used then is an error of the Dial,
-// ErrPermission. It is read again after its credentials, or a token made with
-// them, were refused, so that it can be replaced; if it has gone or is no good,
-// what it contained before stays in use. See [WithCredentialsJSON] about what it
+// file is what GOOGLE_APPLICATION_CREDENTIALS would name. NewDialer refuses JSON in
+// place of a path. The file is read at the first Dial; one that cannot be used is an
+// error of that Dial, ErrPermission. It is read again after its credentials, or a
+// token made with them, have been refused, so that it can be replaced; if it has
+// disappeared or is not valid, its previous content stays in use. See [WithCredentialsJSON] about what it
 // may contain.
 func WithCredentialsFile(name string) Option {
 	return option(func(c *config) {
@@ -72,14 +72,19 @@ func WithCredentialsFile(name string) Option {
 // login` writes), an external account (workload identity federation), or an
 // impersonated service account. NewDialer refuses anything else.
 //
-// All of them are trusted. An external account says which file or program is
-// read or run on this machine, and to which servers the outcome is sent: do not
-// use one that you were given by somebody else and have not checked. See
+// All of them are trusted. An external account says which file is read, or which
+// program is run, on this machine, and to which servers the result is sent: do not
+// use one that comes from somebody else and that you have not checked. See
 // https://cloud.google.com/docs/authentication/external/externally-sourced-credentials.
 //
-// IAM login works with all of them but logins of workforce pools
-// (external_account_authorized_user), whose tokens cannot be narrowed to the
-// scope sqlservice.login; add [WithImpersonation].
+// IAM login works with all of them. The token that it puts into the certificate has
+// the scope sqlservice.login and no other, but for logins of workforce pools
+// (external_account_authorized_user): theirs has the scope cloud-platform and cannot
+// be narrowed, unless [WithImpersonation] is added.
+//
+// An external account whose subject token is proven with an X.509 certificate is
+// refused. One that runs a program needs the environment variable
+// GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1.
 func WithCredentialsJSON(text []byte) Option {
 	text = slices.Clone(text)
 	return option(func(c *config) {

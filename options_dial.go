@@ -17,7 +17,8 @@ type dialConfig struct {
 	iam       bool
 	types     []IPType
 	sqlData   SQLDataMode
-	way       way // nil: by an address
+	way       way       // nil: by an address
+	same      *location // where to go; nil: anywhere
 	dialFunc  DialFunc
 	foreign   bool           // dialFunc is the program's own
 	dialID    *DialFunc      // tells the options WithDialFunc apart; nil: there was none
@@ -55,13 +56,16 @@ func (d *dialConfig) open(ctx context.Context, addr string) (net.Conn, error) {
 	return d.openTCP(ctx, "tcp", addr)
 }
 
+// errNoConn is for a function of the program's that breaks its contract.
+var errNoConn = errors.New("the function of WithDialFunc returned neither a connection nor an error")
+
 func (d *dialConfig) openTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := d.dialFunc(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	if conn == nil {
-		return nil, errors.New("the function of WithDialFunc returned neither a connection nor an error")
+		return nil, errNoConn
 	}
 	netdial.KeepAlive(conn, d.keepAlive)
 	return conn, nil
@@ -85,7 +89,7 @@ func (d *dialConfig) faults() []error {
 	}
 	for _, t := range d.types {
 		if !t.valid() {
-			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %q; want one of %v", string(t), allIPTypes))
+			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %s; want one of %v", quote(string(t)), allIPTypes))
 		}
 	}
 	if d.dialFunc == nil {
@@ -95,7 +99,7 @@ func (d *dialConfig) faults() []error {
 		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
 	}
 	if !d.sqlData.valid() {
-		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %q; want NEVER, PREFER or ONLY", string(d.sqlData)))
+		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", quote(string(d.sqlData))))
 	}
 	return errs
 }
@@ -123,12 +127,12 @@ func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
 //
 // The next address is tried when the one before has failed, or beside it when
 // that has not answered for 250 ms (RFC 8305; less for a Dial with little time).
-// TLS is spoken on the first connection that stands; another address is used only
+// TLS is spoken on the first connection that is open; another address is used only
 // if that fails, or has had its share of the time, 5 s at most, while there are
 // addresses that have not been tried. An address that has not answered comes last
 // for the next ten minutes, or until the instance gets other addresses or another
-// server CA, and so does one where something other than the instance was found. Of a read pool each Dial begins
-// with another node, and the pool's own addresses come behind them; a node that
+// server CA, and so does one where something other than the instance was found. For a read pool, each Dial begins
+// with another node, and the pool's own addresses come after the nodes; a node that
 // refuses connections comes last for 30 seconds.
 func WithIPTypes(types ...IPType) DialOption {
 	types = slices.Clone(types)
@@ -136,8 +140,8 @@ func WithIPTypes(types ...IPType) DialOption {
 }
 
 // WithDialFunc sets the function that opens TCP connections to instances. The
-// connections need not know deadlines, as those through an SSH client do not: when
-// the deadline of a Read or Write passes that waits, the connection is closed.
+// connections need not support deadlines, as those through an SSH client do not:
+// when the deadline of a waiting Read or Write passes, the connection is closed.
 // Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
 // says.
 func WithDialFunc(f DialFunc) DialOption {
@@ -148,11 +152,11 @@ func WithDialFunc(f DialFunc) DialOption {
 // http://host:port (the method CONNECT) or https://host:port (CONNECT, with TLS
 // to the proxy, whose certificate this machine must trust). socks5h is the same
 // as socks5: the proxy looks up names. Without a port it is 1080, 80 or 443.
-// What stands in the URL as user:password@, percent-encoded, goes to the proxy
-// and into no error.
+// A user:password@ in the URL, percent-encoded, is sent to the proxy and never
+// appears in an error.
 //
 // The connection to the proxy is opened with the function of [WithDialFunc].
-// Calls of the Admin API do not go this way: see [WithHTTPClient]. Default: no
+// Calls of the Admin API do not use it: see [WithHTTPClient]. Default: no
 // proxy, whatever the environment says.
 func WithProxy(url string) DialOption {
 	return dialOption(func(d *dialConfig) {

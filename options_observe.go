@@ -18,17 +18,18 @@ type observeConfig struct {
 
 // WithLogger sets the log. Default: none.
 //
-// Each instance has a logger of its own, with the attribute instance. Routine
-// is logged at Debug: Dials and refreshes. Changes of state are at Info: other
-// addresses, another server CA, an address that does not answer while another one
-// does, a DNS name that leads to another instance, an instance that SQL Data does not serve, a recovery. Failures that will be tried again are at Warn: of a refresh while the
-// old certificate still serves, of a Dial before its next try, of SQL Data when it is exhausted, of a background
-// look-up. What a method returns as its error is not logged. No token, key or
-// password is logged. The texts and attributes of the records can change at any
-// time.
+// Each instance has a logger of its own, with the attribute instance. Routine is
+// logged at Debug: Dials and refreshes. Changes of state are logged at Info: new
+// addresses, a new server CA, an address that does not answer while another one
+// does, a DNS name that now leads to another instance, an instance that SQL Data
+// does not serve, a recovery. Failures that will be retried are logged at Warn: of a
+// refresh while the old certificate is still valid, of a Dial before its next try,
+// of SQL Data when it is exhausted, of a background look-up. Errors that a method
+// returns are not logged. No token, key or password is logged. The texts and
+// attributes of the records can change at any time.
 //
-// The handler is called from many goroutines, and holds up Dials and
-// refreshes while it works.
+// The handler is called from many goroutines, and holds up Dials and refreshes
+// while it runs.
 func WithLogger(l *slog.Logger) Option {
 	return option(func(c *config) {
 		c.observe.log = l
@@ -49,10 +50,23 @@ func WithLogger(l *slog.Logger) Option {
 // cloudsqlconn.instance, cloudsqlconn.iam_authn, db.system.name,
 // server.address and server.port, network.peer.address and network.peer.port
 // (the instance's, or a proxy's), and error.type; with SQL Data cloudsqlconn.way,
-// which is sql_data, and of a stream that failed rpc.response.status_code.
+// which is sql_data, and of a stream that failed rpc.response.status_code; without,
+// of a Dial that has connected, cloudsqlconn.address_type (PUBLIC, PRIVATE, PSC, or
+// DNS_NAME for an address that only the DNS name has).
 //
-// error.type is not_found, permission or the like after the errors of this
-// package, or deadline_exceeded, canceled, quota, or _OTHER.
+// error.type is one of
+//
+//   - bad_name, not_found, permission, no_address, unverified, config and
+//     dialer_closed, after the errors of this package
+//   - token: no access token could be had; quota: one is used up
+//   - http_409 and the like: what the Admin API has answered, if none of the above
+//     fits; not_the_api: something has answered in its place, whatever the status;
+//     rpc_unavailable and the like: the status of SQL Data
+//   - dns, connection_refused, connection_reset, tls, proxy: with the instance, or
+//     with a service
+//   - deadline_exceeded: there was no answer in time, and nothing else is known;
+//     canceled: the caller has given up
+//   - _OTHER
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return option(func(c *config) {
 		c.observe.tracers = p
@@ -73,7 +87,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //   - cloudsqlconn.dial.duration, a histogram, in seconds, and
 //     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
 //     which is as in [WithTracerProvider]; if SQL Data was used, also
-//     cloudsqlconn.way (sql_data)
+//     cloudsqlconn.way (sql_data), and otherwise, of those that have connected,
+//     cloudsqlconn.address_type
 //   - cloudsqlconn.refresh.count: by outcome and error.type
 //   - cloudsqlconn.refresh.expiry: seconds until what the last refresh has
 //     brought expires
@@ -81,11 +96,13 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //     had not been answered for longer than usual; by cloudsqlconn.call
 //     (connectSettings, generateEphemeralCert, resolveConnectSettings, token,
 //     metadata server)
+//   - cloudsqlconn.connection.duration, a histogram, in seconds: how long
+//     connections were open that have been closed
 //   - cloudsqlconn.connections.open
 //   - cloudsqlconn.io, in bytes of the database protocol: by
 //     network.io.direction (receive, transmit)
 //
-// The last three are read when the provider collects, and no longer after
+// The last two and refresh.expiry are read when the provider collects, and no longer after
 // Close.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return option(func(c *config) {

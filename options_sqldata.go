@@ -57,6 +57,8 @@ func (m SQLDataMode) valid() bool {
 // after is Google's. A database's own TLS is possible inside, if it offers it.
 // The connection has real deadlines, CloseWrite, and no SyscallConn and no
 // ConnectionState. It costs a goroutine, and at most two more while it is used.
+// A message of the service's of more than 100 MiB ends it, as with Google's
+// connector for Go; what is written may have any size.
 // The front end of Google's services ends connections after about an hour: have
 // pools replace theirs after 30 to 45 minutes (SetConnMaxLifetime).
 //
@@ -65,7 +67,8 @@ func (m SQLDataMode) valid() bool {
 // needs the scope sqlservice.admin or cloud-platform, and has to come from the
 // Dialer's credentials: with a [WithHTTPClient] that authorises calls by itself
 // there is no SQL Data (ErrConfig). Of that client the TLS configuration is used
-// if its transport is an *http.Transport.
+// if its transport is an *http.Transport; through one that wraps another, nothing
+// is seen of it, and the system's roots count.
 //
 // TCP connections to the service are opened as those to instances are, with
 // [WithDialFunc] and [WithProxy]; with neither, through the proxy that

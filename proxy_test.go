@@ -64,7 +64,7 @@ func TestAProxyCanAskForAPassword(t *testing.T) {
 		w.wantDial(cloudsqlconn.WithProxy(p.url(credentials(proxyPassword))))
 		for _, given := range []string{"", credentials("wrong-secret")} {
 			err := w.dial(time.Second, cloudsqlconn.WithProxy(p.url(given)))
-			if err == nil || !strings.Contains(err.Error(), "proxy "+proxyAddr+" ("+p.kind+"): no way to 127.") {
+			if err == nil || !strings.Contains(err.Error(), "proxy "+proxyAddr+" ("+p.kind+"): cannot reach 127.") {
 				t.Errorf("with credentials %q: got %v", given, err)
 				continue
 			}
@@ -89,7 +89,7 @@ func TestAProxyThatRefusesOneAddressLeadsToTheNext(t *testing.T) {
 		}
 		w.instance.Stop()
 		err := w.dial(time.Second, cloudsqlconn.WithProxy(p.url("")))
-		if err == nil || !strings.Contains(err.Error(), "no way to "+public) || !strings.Contains(err.Error(), "no way to "+private) {
+		if err == nil || !strings.Contains(err.Error(), "cannot reach "+public) || !strings.Contains(err.Error(), "cannot reach "+private) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -145,7 +145,7 @@ func TestAProxyThatDiesEndsItsConnections(t *testing.T) {
 func TestAProxyThatDiesInItsAnswerIsNamed(t *testing.T) {
 	eachProxy(t, cloudsqltest.Instance{Addrs: publicOnly}, func() *testProxy { return &testProxy{cut: true} }, func(t *testing.T, w *world, p *testProxy) {
 		err := w.dial(time.Second, cloudsqlconn.WithProxy(p.url("")))
-		if err == nil || !strings.Contains(err.Error(), "proxy "+proxyAddr+" ("+p.kind+"): no way to 127.9.0.1:3307: ") || !strings.Contains(err.Error(), "EOF") {
+		if err == nil || !strings.Contains(err.Error(), "proxy "+proxyAddr+" ("+p.kind+"): cannot reach 127.9.0.1:3307: ") || !strings.Contains(err.Error(), "EOF") {
 			t.Errorf("got %v", err)
 		}
 	})

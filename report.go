@@ -53,7 +53,7 @@ const (
 	HopCertificate Hop = "certificate" // of the client, from the Admin API
 	HopTCP         Hop = "TCP"         // connecting to the address
 	HopTLS         Hop = "TLS"         // verifying the server
-	HopDatabase    Hop = "database"    // its first byte, which the server sends once it has accepted the client certificate
+	HopDatabase    Hop = "database"    // its first byte, which the server sends once it has accepted the client certificate; no login, so that a database which is full can pass
 )
 
 // Result is how a hop ended.

@@ -23,8 +23,10 @@ type Resolver interface {
 
 // target is what a name passed to Dial stands for.
 type target struct {
-	name  Name
-	hosts []string // the addresses of the DNS name itself, if it has any
+	name    Name
+	dialled string   // that name
+	hosts   []string // the addresses of the DNS name itself, if it has any
+	only    string   // the one host to dial; "": any that the instance has
 }
 
 // resolver is a Resolver that can tell addresses too.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/door"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
@@ -37,8 +35,8 @@ func (o dialOption) applyServe(c *serveConfig) { c.dial = append(c.dial, o) }
 
 const defaultDrainTimeout = 30 * time.Second
 
-// WithMaxConnections bounds how many connections Serve has open at once. Those
-// above are refused. Default: no bound but the instance's.
+// WithMaxConnections limits how many connections Serve has open at once; more are
+// refused. Default: no limit but the instance's.
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
@@ -59,18 +57,27 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 	})
 }
 
-// Serve is a local door to an instance, for programs that cannot use a Dialer:
-// it connects what comes in at l, TCP or unix, to the instance. Whoever reaches
-// l is in as far as IAM is concerned; with IAM login no password is needed
-// either. Listen on loopback or on a unix socket that only the right people
+// Serve makes l a local port of an instance, for programs that cannot use a
+// Dialer: it connects each client of l, TCP or unix, to the instance. Whoever
+// reaches l is authorised as far as IAM is concerned; with IAM login no password is
+// needed either. Listen on loopback, or on a unix socket that only the right people
 // can open.
 //
-// A client that cannot be connected is told why in the protocol of PostgreSQL or
-// MySQL, and one of MySQL also if the database behind the instance is silent. Ends of streams are passed on in each direction by itself.
+// A client that cannot be connected is told why in the protocol of PostgreSQL,
+// MySQL or SQL Server, and one of MySQL also if the database behind the instance
+// is silent. Half-closes are propagated independently in each direction; a client that
+// stays when the instance has ended the connection is cut after 2 s. With
+// [WithLogger] there is a record for each client that is connected, for each end,
+// with the bytes, both at Info, and for each failure, at Warn, with the hint.
+//
+// A client's request to cancel a query of PostgreSQL goes to every node of a read
+// pool that a connection of this Serve is on: which one the query runs on is not
+// known.
 //
 // Serve closes l and returns when ctx has ended, the Dialer has been closed, or
-// l fails, which is its error. Open connections then have the drain timeout to
-// end.
+// somebody else has closed l, which is its error, [net.ErrClosed]. Other failures
+// of l may pass, and l is asked again after a pause of up to 1 s. Open
+// connections have the drain timeout to end.
 func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ...ServeOption) error {
 	cfg := serveConfig{drain: defaultDrainTimeout}
 	for i, o := range opts {
@@ -96,100 +103,32 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 		_ = l.Close()
 		return d.reason(name, ErrDialerClosed)
 	}
-	s := &door{dialer: d, name: name, opts: cfg.dial, maxConns: int64(cfg.maxConns), conns: map[net.Conn]bool{}}
-	return s.serve(ctx, l, cfg.drain)
-}
-
-// door is a listener that leads to an instance.
-type door struct {
-	dialer   *Dialer
-	name     string
-	opts     []DialOption
-	maxConns int64 // 0: no limit
-	open     atomic.Int64
-	wg       sync.WaitGroup // counts connections
-
-	mu    sync.Mutex        // guards everything below
-	conns map[net.Conn]bool // both sides of each connection
-	cut   bool              // there are to be no connections any more
-}
-
-func (s *door) serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.dialer.ctx, cancel)()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	err := s.accept(ctx, l)
-	_ = l.Close()
-	cancel() // dials in progress end
-
-	timer := time.AfterFunc(drain, s.cutAll)
-	defer timer.Stop()
-	s.wg.Wait()
-	return err
+	defer context.AfterFunc(d.ctx, cancel)()
+	s := &served{d, name, cfg.dial}
+	return (&door.Door{
+		Dial:     (&requests{dialer: d, name: name, opts: cfg.dial}).dial,
+		Refuse:   s.refuse,
+		Silent:   s.silent,
+		Describe: hintAttr,
+		MaxConns: cfg.maxConns,
+		Drain:    cfg.drain,
+		Log:      d.cfg.observe.log.With(slog.String("instance", name)),
+	}).Serve(ctx, l)
 }
 
-// accept takes connections until ctx ends or l fails.
-func (s *door) accept(ctx context.Context, l net.Listener) error {
-	const firstPause, maxPause = 5 * time.Millisecond, time.Second
-	for pause := firstPause; ; {
-		c, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = firstPause
-			s.wg.Go(func() { s.connect(ctx, c) })
-			continue
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // l was closed because ctx has ended
-		case !passing(err):
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, maxPause)
-	}
+// served is the instance that clients of Serve are led to.
+type served struct {
+	dialer *Dialer
+	name   string
+	opts   []DialOption
 }
 
-// passing reports whether Accept may succeed in a moment: this process, or the
-// machine, has no more file descriptors or memory, or the client has hung up.
-func passing(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// connect connects a client, or tells it why not.
-func (s *door) connect(ctx context.Context, client net.Conn) {
-	defer s.drop(client)
-	if !s.keep(client) {
-		return
-	}
-	defer s.open.Add(-1)
-	if n := s.open.Add(1); s.maxConns > 0 && n > s.maxConns {
-		s.refuse(ctx, client, &Error{Op: opDial, Instance: s.name, Err: fmt.Errorf("%d connections are open, and no more are allowed", s.maxConns)})
-		return
-	}
-	server, err := s.dialer.Dial(ctx, s.name, s.opts...)
-	if err != nil {
-		s.refuse(ctx, client, err)
-		return
-	}
-	defer s.drop(server)
-	if !s.keep(server) {
-		return
-	}
-	join(client, server, func(err error) { s.unanswered(ctx, client, server, err) })
-}
-
-// unanswered tells a client whose connection the server has ended, with err,
-// before it said anything. Of PostgreSQL that is nothing to tell: it ends the
-// connection of every request to cancel a query like this.
-func (s *door) unanswered(ctx context.Context, client, server net.Conn, err error) {
+// silent tells a client why the server has ended its connection, with err, before
+// it said anything. Of PostgreSQL that is nothing to tell: it ends the connection
+// of every request to cancel a query like this.
+func (s *served) silent(ctx context.Context, client, server net.Conn, err error) {
 	v, ok := server.(interface{ EngineVersion() string })
 	if !ok || !strings.HasPrefix(v.EngineVersion(), "MYSQL") {
 		return
@@ -201,12 +140,15 @@ func (s *door) unanswered(ctx context.Context, client, server net.Conn, err erro
 }
 
 // refuse tells a client why it is not connected.
-func (s *door) refuse(ctx context.Context, client net.Conn, err error) {
+func (s *served) refuse(ctx context.Context, client net.Conn, err error) {
+	if _, ok := errors.AsType[*Error](err); !ok {
+		err = &Error{Op: opDial, Instance: s.name, Err: err}
+	}
 	_ = refusal.Tell(client, s.engine(ctx), err.Error(), Hint(err)) // who has gone need not know
 }
 
 // engine returns the instance's engine, if that is known.
-func (s *door) engine(ctx context.Context) string {
+func (s *served) engine(ctx context.Context) string {
 	if s.dialer.SQLDataMode(s.opts...) == SQLDataOnly {
 		return "" // the Admin API is not asked in this way
 	}
@@ -216,51 +158,10 @@ func (s *door) engine(ctx context.Context) string {
 	return engine
 }
 
-// keep remembers c, unless all connections are to be cut.
-func (s *door) keep(c net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.cut {
-		s.conns[c] = true
+// hintAttr is what the log says about a failure beside its text.
+func hintAttr(err error) []slog.Attr {
+	if hint := Hint(err); hint != "" {
+		return []slog.Attr{slog.String("hint", hint)}
 	}
-	return !s.cut
-}
-
-func (s *door) drop(c net.Conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	_ = c.Close()
-}
-
-// cutAll closes all connections at the same time: one may take its time.
-func (s *door) cutAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cut = true
-	for c := range s.conns { // who has put it there waits for the lock, and counts until then
-		s.wg.Go(func() { _ = c.Close() })
-	}
-}
-
-// join passes on what each of two connections sends to the other, and its end.
-// It returns when both directions have ended, or one has failed. silent is called
-// if b has ended, or failed, before it sent anything.
-func join(a, b net.Conn, silent func(error)) {
-	var wg sync.WaitGroup
-	pass := func(to, from net.Conn) {
-		n, err := io.Copy(to, from)
-		if from == b && n == 0 {
-			silent(err)
-		}
-		half, ok := to.(interface{ CloseWrite() error })
-		if err == nil && ok && half.CloseWrite() == nil {
-			return
-		}
-		_ = a.Close()
-		_ = b.Close()
-	}
-	wg.Go(func() { pass(a, b) })
-	pass(b, a)
-	wg.Wait()
+	return nil
 }

@@ -159,7 +159,7 @@ func TestServeTellsClientsWhyTheyAreNotConnected(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused := s.connect()
-		if text, err := io.ReadAll(refused); !bytes.Contains(text, []byte("1 connections are open")) || err != nil {
+		if text, err := io.ReadAll(refused); !bytes.Contains(text, []byte("limit of 1 connection reached")) || err != nil {
 			t.Errorf("the second client was told %q, %v", text, err)
 		}
 		_ = first.Close()

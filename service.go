@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,7 +23,7 @@ import (
 // service is SQL Data, as one Dialer uses it. Dialer.mu guards it.
 type service struct {
 	client       *sqldata.Client
-	quotaProject string // that the client names
+	quotaProject string // that was named last
 	routes       map[routeKey]*route
 }
 
@@ -53,7 +54,7 @@ type route struct {
 
 // errNoToken is for SQL Data without a source of tokens.
 var errNoToken = &admin.ConfigError{
-	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient has it to itself",
+	Problem: "SQL Data needs an access token, and the HTTP client of WithHTTPClient keeps its own to itself",
 	Hint:    "Say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use, with an HTTP client that adds none.",
 }
 
@@ -72,45 +73,31 @@ func (d *Dialer) openStream(ctx context.Context, n Name, iam bool, dc *dialConfi
 	if iam {
 		session.AuthenticationType = wire.AutoIAM
 	}
-	for {
-		client, r, err := d.service(ctx, dc)
-		if err != nil {
-			return nil, err
-		}
-		conn, err := client.Open(ctx, session, &r.Route)
-		switch {
-		case err == nil:
-			return conn, nil
-		case !errors.Is(err, sqldata.ErrClosed):
-			return nil, d.streamError(err, r)
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		}
-		// There is another client since, unless the Dialer is closed.
+	client, r, err := d.service(dc)
+	if err != nil {
+		return nil, err
 	}
+	conn, err := client.Open(ctx, session, &r.Route)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, sqldata.ErrClosed):
+		return nil, ErrDialerClosed
+	}
+	return nil, d.streamError(err, r)
 }
 
 // service returns the client of SQL Data, and the way to it that dc says.
-func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, *route, error) {
-	project := d.cfg.quotaProject
-	if project == "" {
-		tok, err := d.streamToken(ctx) // only to see whose it is
-		if err != nil {
-			return nil, nil, err
-		}
-		project = auth.QuotaProject(tok)
-	}
+func (d *Dialer) service(dc *dialConfig) (*sqldata.Client, *route, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.connectors == nil {
 		return nil, nil, ErrDialerClosed
 	}
 	s, ok := d.sqlData.(*service)
-	if !ok || s.quotaProject != project { // as of other credentials
-		if ok {
-			s.closeLocked()
-		}
-		s = &service{client: sqldata.New(d.serviceConfig(project)), quotaProject: project, routes: map[routeKey]*route{}}
+	if !ok {
+		s = &service{routes: map[routeKey]*route{}}
+		s.client = sqldata.New(d.serviceConfig(s))
 		d.sqlData = s
 	}
 	key := routeKey{dc.dialID, dc.proxyID, dc.keepAlive}
@@ -129,17 +116,20 @@ func (d *Dialer) service(ctx context.Context, dc *dialConfig) (*sqldata.Client, 
 	return s.client, r, nil
 }
 
-func (d *Dialer) serviceConfig(quotaProject string) sqldata.Config {
+func (d *Dialer) serviceConfig(s *service) sqldata.Config {
 	cfg := sqldata.Config{
-		Endpoint:     d.cfg.serviceEndpoint(),
-		UserAgent:    d.cfg.userAgent,
-		QuotaProject: quotaProject,
-		Token: func(ctx context.Context) (string, error) {
+		Endpoint:  d.cfg.serviceEndpoint(),
+		UserAgent: d.cfg.userAgent,
+		Credentials: func(ctx context.Context) (sqldata.Credentials, error) {
 			tok, err := d.streamToken(ctx)
 			if err != nil {
-				return "", err
+				return sqldata.Credentials{}, err
 			}
-			return tok.AccessToken, nil
+			project := cmp.Or(d.cfg.quotaProject, auth.QuotaProject(tok))
+			d.mu.Lock()
+			s.quotaProject = project
+			d.mu.Unlock()
+			return sqldata.Credentials{Token: tok.AccessToken, QuotaProject: project}, nil
 		},
 		Replace: d.admin.Replace,
 	}
@@ -160,6 +150,11 @@ func (c *config) serviceEndpoint() sqldata.Endpoint {
 	if c.sqlData.Host != "" {
 		return c.sqlData
 	}
+	return c.apiEndpoint()
+}
+
+// apiEndpoint is where the Admin API is.
+func (c *config) apiEndpoint() sqldata.Endpoint {
 	u, err := url.Parse(c.endpoint)
 	if err != nil { // it has been checked
 		return sqldata.Endpoint{}

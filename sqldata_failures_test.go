@@ -111,7 +111,7 @@ func TestABurstOfRefusalsIsOneStepOfTheCooldown(t *testing.T) {
 	inSQLDataWorld(t, cloudsqlconn.SQLDataPrefer, busy(0), func(t *testing.T, w *world, s *sqlDataService) {
 		parallel(20, func(int) {
 			e := w.dial(2 * time.Second)
-			if hint := cloudsqlconn.Hint(e); e == nil || !strings.Contains(e.Error(), "ResourceExhausted: busy; it is left alone for another ") || !strings.Contains(hint, "It is asked again in ") {
+			if hint := cloudsqlconn.Hint(e); e == nil || !strings.Contains(e.Error(), "ResourceExhausted: busy; it will not be asked for another ") || !strings.Contains(hint, "It is asked again in ") {
 				t.Errorf("got %v; %s", e, hint)
 			}
 		})
@@ -164,7 +164,7 @@ func TestACooldownBeginsInTheMiddleOfASession(t *testing.T) {
 		c := w.mustDial()
 		defer c.Close()
 		b, err := io.ReadAll(c)
-		if string(b) != "x" || !strings.Contains(err.Error(), "it is left alone for another") {
+		if string(b) != "x" || !strings.Contains(err.Error(), "it will not be asked for another") {
 			t.Errorf("%q, %v", b, err)
 		}
 		if w.dialer.Instances()[0].SQLDataCooldown.IsZero() {
@@ -187,7 +187,7 @@ func TestAStreamThatBreaksMayBeTriedAgainBeforeItsFirstByte(t *testing.T) {
 		"before the first byte": {func(s *sqlDataStream) error {
 			_ = s.accept()
 			return grpcstatus.Error(codes.Unavailable, "gone")
-		}, true, "stream", "Unavailable: gone", "when the pool connects again"},
+		}, true, "stream", "Unavailable: gone", "when it connects again"},
 		"after it": {func(s *sqlDataStream) error {
 			_ = s.accept()
 			_, _ = s.Write([]byte("x"))

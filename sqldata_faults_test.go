@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,35 @@ func TestADialOutlivesAChangeOfTheQuotaProject(t *testing.T) {
 		last := streams[len(streams)-1]
 		if got := last.header.Get("x-goog-user-project"); len(got) != 1 || got[0] != "two" {
 			t.Errorf("the last stream is counted for %q", got)
+		}
+	})
+}
+
+// The stream that was opened with the new token was counted for the project of the
+// old one.
+func TestAReplacedTokenBringsItsQuotaProject(t *testing.T) {
+	s := authtest.NewServer("admin", "login")
+	t.Cleanup(s.Close)
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		svc, stop := w.withService(echoes, cloudsqlconn.SQLDataOnly)
+		defer stop()
+		of := func(project string) []byte {
+			return authtest.With(s.User(), map[string]any{"quota_project_id": project})
+		}
+		name := file(t, t.TempDir()+"/user.json", of("one"))
+		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsFile(name))
+		_ = w.mustDial().Close()
+		time.Sleep(10 * time.Minute) // younger tokens are not replaced
+		file(t, name, of("two"))
+		s.Tokens = map[string]string{"": "new"}
+		svc.does(then(1, refuses(codes.Unauthenticated, "revoked"), echoes))
+		_ = w.mustDial().Close()
+		var got []string
+		for _, stream := range svc.begun() {
+			got = append(got, stream.header.Get("authorization")[0]+" "+stream.header.Get("x-goog-user-project")[0])
+		}
+		if want := []string{"Bearer admin one", "Bearer admin one", "Bearer new two"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

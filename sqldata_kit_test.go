@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +123,79 @@ func TestABlackHoleIsNoticed(t *testing.T) {
 			t.Errorf("noticed after %v: %v", d, err)
 		}
 		w.wantDial()
+	})
+}
+
+// A front end that leaves its connections, as Google's does after an hour, is
+// noticed by no Dial. Open connections go on for the grace, or end with a reason.
+func TestAGoAwayFailsNoDial(t *testing.T) {
+	for name, grace := range map[string]time.Duration{"with an hour's grace": time.Hour, "without grace": 0} {
+		t.Run(name, func(t *testing.T) {
+			inKitWorld(t, cloudsqlconn.SQLDataPrefer, cloudsqltest.Instance{SQLData: true}, cloudsqltest.SQLDataConfig{}, func(t *testing.T, w *world, d *cloudsqltest.SQLData) {
+				var ended atomic.Int64
+				wantEcho := func(c net.Conn) {
+					err := echo(c)
+					var e *cloudsqlconn.Error
+					switch {
+					case err == nil:
+					case grace > 0 || !errors.As(err, &e) || e.Op != "stream" || e.Hint == "" || !strings.Contains(err.Error(), "Unavailable: "):
+						t.Errorf("an open connection: %v", err)
+					default:
+						ended.Add(1)
+					}
+				}
+				open := w.mustDial()
+				defer open.Close()
+				wantEcho(open)
+				over := make(chan bool)
+				go func() {
+					defer close(over)
+					for range 20 {
+						time.Sleep(10 * time.Millisecond)
+						d.GoAway(grace)
+					}
+				}()
+				parallel(5, func(int) {
+					for range 20 {
+						time.Sleep(10 * time.Millisecond)
+						c, err := w.dialer.Dial(t.Context(), testInstance)
+						if err != nil {
+							t.Errorf("Dial: %v", err)
+							return
+						}
+						wantEcho(c)
+						_ = c.Close()
+					}
+				})
+				<-over
+				wantEcho(open)
+				if n := d.Counts(); n.GoneAway == 0 || (n.Cut > 0) != (grace == 0) || (ended.Load() > 0) != (grace == 0) {
+					t.Errorf("the fault did not happen: %d connections have ended, %+v", ended.Load(), n)
+				}
+			})
+		})
+	}
+}
+
+// Google's connector takes it for the service's being exhausted, and fails all
+// Dials for a while.
+func TestAMessageThatIsTooLargeBeginsNoCooldown(t *testing.T) {
+	inKitWorld(t, cloudsqlconn.SQLDataPrefer, cloudsqltest.Instance{SQLData: true}, cloudsqltest.SQLDataConfig{}, func(t *testing.T, w *world, d *cloudsqltest.SQLData) {
+		flood := &cloudsqltest.StreamFault{Flood: 101 << 20, FloodMessages: 1, Times: 1}
+		w.instance.SetStreamFault(flood)
+		c := w.mustDial()
+		defer c.Close()
+		_, err := c.Read(make([]byte, 1))
+		var e *cloudsqlconn.Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "more than 100 MiB") || !strings.Contains(e.Hint, "SQLDataNever") || d.Hits(flood) != 1 {
+			t.Errorf("got %v; %s; %d streams met the fault", err, cloudsqlconn.Hint(err), d.Hits(flood))
+		}
+		if until := w.dialer.Instances()[0].SQLDataCooldown; !until.IsZero() {
+			t.Errorf("the service is left alone until %v", until)
+		}
+		if d := took(func() { w.wantDial() }); d > time.Second {
+			t.Errorf("the next Dial took %v", d)
+		}
 	})
 }
 

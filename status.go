@@ -20,8 +20,9 @@ type InstanceStatus struct {
 	LastRefresh       time.Time           // when they were fetched
 	Expiry            time.Time           // of the certificate, or of the login token in it if that is sooner
 
-	// LastError is why the last refresh failed, nil if it did not; Attempts is
-	// how many have failed since the last success.
+	// LastError is why the last refresh failed, nil if it did not: the [*Error]
+	// that a Dial has for it, with its hint. Attempts is how many have failed since
+	// the last success.
 	LastError error
 	Attempts  int
 
@@ -80,12 +81,14 @@ func (c *connector) status() InstanceStatus {
 		Name:            c.key.name,
 		IAMAuthN:        c.key.iam,
 		LastRefresh:     cached.Fetched,
-		LastError:       cached.Err,
 		Attempts:        cached.Attempts,
 		Refreshing:      cached.Fetching,
 		OpenConnections: c.open.Load(),
 		BytesRead:       c.read.Load(),
 		BytesWritten:    c.written.Load(),
+	}
+	if cached.Err != nil {
+		s.LastError = c.dialer.newError(opRefresh, c.String(), cached.Err)
 	}
 	s.SQLDataUnserved = c.streams.unservedUntil()
 	s.SQLDataCooldown, _ = c.streams.cooldown.Until()

@@ -1,6 +1,7 @@
 package cloudsqlconn_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -9,6 +10,29 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
+
+// It was the error of the refresh itself, without sentinel and hint (issue 17,
+// point 11).
+func TestTheLastErrorIsThatOfADial(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		if err := w.dialer.Instances(); len(err) != 0 {
+			t.Fatalf("instances before the first Dial: %v", err)
+		}
+		w.fault.Store(refusal(403, notAuthorized, "notAuthorized"))
+		dialled := w.wantError(cloudsqlconn.ErrPermission, time.Second)
+		w.wantFaults()
+		last, ok := errors.AsType[*cloudsqlconn.Error](w.dialer.Instances()[0].LastError)
+		if !ok || !errors.Is(last, cloudsqlconn.ErrPermission) || last.Hint != dialled.Hint || last.Error() != dialled.Error() {
+			t.Errorf("got %v, want %v", last, dialled)
+		}
+		w.fault.Store(nil)
+		time.Sleep(time.Minute)
+		w.wantDial()
+		if err := w.dialer.Instances()[0].LastError; err != nil {
+			t.Errorf("after a success: %v", err)
+		}
+	})
+}
 
 func TestInstancesTellTheirHistory(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{Addrs: publicOnly}, func(t *testing.T, w *world) {

@@ -3,12 +3,16 @@ package cloudsqlconn_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"net"
+	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +58,7 @@ func TestADialIsATraceOfItsHops(t *testing.T) {
 			"refresh":           instanceAttributes(nil),
 			"connect":           instanceAttributes(connected),
 			"handshake":         instanceAttributes(server),
-			"cloudsqlconn.Dial": instanceAttributes(map[string]string{"db.system.name": "mysql"}),
+			"cloudsqlconn.Dial": instanceAttributes(map[string]string{"db.system.name": "mysql", "cloudsqlconn.address_type": "PUBLIC"}),
 		}
 		got := map[string]map[string]string{}
 		dial := w.told.named("cloudsqlconn.Dial")[0]
@@ -113,7 +117,7 @@ func TestASpanForEachTry(t *testing.T) {
 		if len(tries) != 2 || tries[0].Status().Code != codes.Error || tries[1].Status().Code != codes.Unset {
 			t.Fatalf("spans of tries: %v", tries)
 		}
-		if a := attributes(tries[0].Attributes()); a["server.address"] != "127.9.0.1" || a["error.type"] != "_OTHER" {
+		if a := attributes(tries[0].Attributes()); a["server.address"] != "127.9.0.1" || a["error.type"] != "connection_refused" {
 			t.Errorf("the failed try: %v", a)
 		}
 		if a := attributes(tries[1].Attributes()); a["server.address"] != "127.9.0.2" {
@@ -172,6 +176,28 @@ func TestFailuresHaveAnErrorType(t *testing.T) {
 			_, err := w.dialer.Dial(ctx, testInstance)
 			return err
 		},
+		"http_409": func(w *world) error { w.instance.SetState(cloudsqltest.Stopped); return w.dial(time.Second) },
+		"http_503": func(w *world) error { w.fault.Store(status(503)); return w.dial(time.Second) },
+		"not_the_api": func(w *world) error {
+			w.fault.Store(&cloudsqltest.Fault{Status: 403, Body: "<html>"})
+			return w.dial(time.Second)
+		},
+		"token": func(w *world) error {
+			w.withLogin(refusing)
+			return w.dial(time.Second)
+		},
+		"dns": func(w *world) error {
+			w.withOptions(cloudsqlconn.WithHTTPClient(&http.Client{Transport: settingsBreak{noNetwork("sqladmin.googleapis.com")}}))
+			return w.dial(time.Second)
+		},
+		"connection_refused": func(w *world) error { w.instance.Stop(); return w.dial(time.Second) },
+		"connection_reset": func(w *world) error {
+			return w.dial(time.Second, cloudsqlconn.WithDialFunc(breaking(os.NewSyscallError("read", syscall.ECONNRESET))))
+		},
+		"tls": func(w *world) error {
+			return w.dial(time.Second, cloudsqlconn.WithDialFunc(breaking(io.EOF)))
+		},
+		"proxy": func(w *world) error { return w.dial(time.Second, cloudsqlconn.WithProxy("http://127.3.0.9:3128")) },
 		"_OTHER": func(w *world) error {
 			return w.dial(time.Second, cloudsqlconn.WithDialFunc(func(context.Context, string, string) (net.Conn, error) {
 				return nil, fmt.Errorf("no route")
@@ -228,7 +254,7 @@ func TestMetricsCountDialsConnectionsAndBytes(t *testing.T) {
 		if len(h) != 1 || h[0].Count != 3 || math.Abs(h[0].Sum-0.3) > 1e-9 {
 			t.Errorf("durations: %+v, want 3 Dials, the first of which took 300 ms", h)
 		}
-		if diff := cmp.Diff(instanceAttributes(map[string]string{"outcome": "success"}), attributes(h[0].Attributes.ToSlice())); diff != "" {
+		if diff := cmp.Diff(instanceAttributes(map[string]string{"outcome": "success", "cloudsqlconn.address_type": "PUBLIC"}), attributes(h[0].Attributes.ToSlice())); diff != "" {
 			t.Errorf("attributes: -want +got\n%s", diff)
 		}
 		left := func() float64 {
@@ -241,6 +267,52 @@ func TestMetricsCountDialsConnectionsAndBytes(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if later := left(); math.Abs(at-later-600) > 1e-6 {
 			t.Errorf("%v s left ten minutes later, it was %v", later, at)
+		}
+	})
+}
+
+// by returns how many Dials have connected, by type of address.
+func (w *witness) by(name string) map[string]int64 {
+	got := map[string]int64{}
+	if data, ok := w.metric(name).(metricdata.Sum[int64]); ok {
+		for _, p := range data.DataPoints {
+			got[attributes(p.Attributes.ToSlice())["cloudsqlconn.address_type"]] += p.Value
+		}
+	}
+	return got
+}
+
+func TestDialsAreCountedByTypeOfAddress(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.wantDial(cloudsqlconn.WithPublicIP())
+		w.wantDial(cloudsqlconn.WithPrivateIP())
+		w.wantDial(cloudsqlconn.WithPrivateIP())
+		if got, want := w.told.by("cloudsqlconn.dial.count"), map[string]int64{"PUBLIC": 1, "PRIVATE": 2}; !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestConnectionsAreTimedUntilTheyAreClosed(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		var conns []net.Conn
+		for range 3 {
+			c, err := w.dialer.Dial(t.Context(), testInstance)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			conns = append(conns, c)
+		}
+		for _, c := range conns[:2] {
+			time.Sleep(time.Minute)
+			_ = c.Close()
+			_ = c.Close()
+		}
+		h := w.told.metric("cloudsqlconn.connection.duration").(metricdata.Histogram[float64]).DataPoints
+		// Closing takes a moment.
+		if len(h) != 1 || h[0].Count != 2 || math.Abs(h[0].Sum-180) > 1 {
+			t.Errorf("durations: %+v, want one minute and two", h)
 		}
 	})
 }

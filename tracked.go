@@ -1,19 +1,23 @@
 package cloudsqlconn
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // tracked is what all connections have that Dial returns: they are counted, and
 // cut when their DNS name leads to another instance.
 type tracked struct {
 	connector *connector
 	closed    atomic.Bool
+	opened    time.Time
 	onClose   func()                // nil: nothing
 	reason    atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
 }
 
 // track counts the connection c, which leads to n.
 func (t *tracked) track(to *connector, c cutter, n Name) {
-	t.connector = to
+	t.connector, t.opened = to, time.Now()
 	to.open.Add(1)
 	if n.domain != "" {
 		t.onClose = to.failover.opened(c, n)
@@ -27,6 +31,7 @@ func (t *tracked) untrack() bool {
 		return false
 	}
 	t.connector.open.Add(-1)
+	t.connector.seen.Closed(time.Since(t.opened))
 	if t.onClose != nil {
 		t.onClose()
 	}

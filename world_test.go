@@ -18,6 +18,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 )
 
 const testInstance = "my-project:europe-west1:my-db"
@@ -47,6 +48,7 @@ func inQuietWorld(t *testing.T, cfg cloudsqltest.Instance, test func(t *testing.
 	if _, err := admin.ProcessKey(); err != nil { // outside the bubble: it takes real time
 		t.Fatal(err)
 	}
+	_ = authtest.Secrets() // likewise
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{Server: cloudsqltest.NewMemoryServer(), t: t, told: newWitness(t)}
 		defer w.Close()

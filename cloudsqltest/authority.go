@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -21,13 +20,19 @@ var tokenExtension = asn1.ObjectIdentifier{2, 25, 1862953547}
 
 // authority is a certificate authority.
 type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	cert      *x509.Certificate
+	key       crypto.Signer
+	algorithm x509.SignatureAlgorithm // zero: what crypto/x509 takes for the key
 }
 
-// newAuthority makes a CA, signed by parent or, if that is nil, by itself.
-func newAuthority(commonName string, parent *authority) *authority {
-	a := &authority{key: newKey()}
+// newAuthority makes a CA with a key of its own, signed by itself.
+func newAuthority(commonName string) *authority {
+	return (&authority{key: newKey(elliptic.P256())}).certified(commonName, nil)
+}
+
+// certified gives the CA its certificate, signed by parent or, if that is nil, by
+// itself.
+func (a *authority) certified(commonName string, parent *authority) *authority {
 	template := &x509.Certificate{
 		Subject:               googleSubject(commonName),
 		NotBefore:             time.Now().Add(-time.Hour),
@@ -37,16 +42,22 @@ func newAuthority(commonName string, parent *authority) *authority {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	if parent == nil {
-		parent = &authority{cert: template, key: a.key}
+		a.cert = template
+		parent = a
 	}
 	a.cert = must(parent.sign(template, a.key.Public()))
 	return a
 }
 
-// sign returns template as a certificate for public, with a random serial
-// number.
+// sign returns template as a certificate for public. What it lacks of a serial
+// number and a signature's algorithm is a random one, and the authority's.
 func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
-	template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)))
+	if template.SerialNumber == nil {
+		template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)))
+	}
+	if template.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+		template.SignatureAlgorithm = a.algorithm
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
 	if err != nil {
 		return nil, err
@@ -60,48 +71,9 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// newServerCA makes the CA of an instance's server: the authority that signs,
-// then the one above it. In the legacy form there is one, the instance's own;
-// in the CAS forms an intermediate signs, and a root stands above it.
-func newServerCA(mode CAMode) []*authority {
-	if !mode.isCAS() {
-		return []*authority{newAuthority("Google Cloud SQL Server CA "+randomHex(8), nil)}
-	}
-	root := newAuthority("Google Cloud SQL Root CA "+randomHex(8), nil)
-	return []*authority{newAuthority("Google Cloud SQL Intermediate CA "+randomHex(8), root), root}
-}
-
-// serverTemplate is a server certificate to sign. In the legacy form its common
-// name is project:instance; in the CAS forms it has DNS names only.
-func serverTemplate(mode CAMode, key string, names []string) *x509.Certificate {
-	template := &x509.Certificate{
-		DNSNames:    names,
-		NotBefore:   time.Now().Add(-time.Hour),
-		NotAfter:    time.Now().AddDate(1, 0, 0),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	if !mode.isCAS() {
-		template.Subject = googleSubject(key)
-	}
-	return template
-}
-
-// serverCert signs template for a new key. The handshake shows it with the
-// whole chain.
-func serverCert(ca []*authority, template *x509.Certificate) tls.Certificate {
-	key := newKey()
-	leaf := must(ca[0].sign(template, key.Public()))
-	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
-	for _, a := range ca {
-		cert.Certificate = append(cert.Certificate, a.cert.Raw)
-	}
-	return cert
-}
-
 // newClientCA makes the CA that signs an instance's client certificates.
 func newClientCA() *authority {
-	return newAuthority("Google Cloud SQL Signing CA "+randomHex(8), nil)
+	return newAuthority("Google Cloud SQL Signing CA " + randomHex(8))
 }
 
 // clientTemplate is a client certificate to sign, with a login token in it
@@ -140,8 +112,8 @@ func pemCertificate(c *x509.Certificate) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 }
 
-func newKey() *ecdsa.PrivateKey {
-	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+func newKey(curve elliptic.Curve) crypto.Signer {
+	return must(ecdsa.GenerateKey(curve, rand.Reader))
 }
 
 func randomHex(bytes int) string {

@@ -12,7 +12,7 @@ import (
 
 // RotateServerCA gives the instance another server CA and certificate.
 // Connections stay open; sessions from before cannot be resumed.
-func (p *Proxy) RotateServerCA() { p.issue(newServerCA(p.cfg.CAMode)) }
+func (p *Proxy) RotateServerCA() { p.issue(newServerCA(p.cfg.CAMode, int(p.serverCAs.Add(1)))) }
 
 // AlterServerCert takes the place of [Instance].AlterServerCert, and gives the
 // instance another server certificate of the same CA. With nil it is a good
@@ -39,7 +39,7 @@ func (p *Proxy) issue(ca []*authority) {
 		p.mu.Lock()
 		seen, alter := p.issued, p.alterServer
 		p.mu.Unlock()
-		template := serverTemplate(p.cfg.CAMode, p.key(), p.serverNames())
+		template := p.serverTemplate()
 		if alter != nil {
 			alter(template) // without the lock
 		}
@@ -62,7 +62,7 @@ func (p *Proxy) issueIfSame(seen int, ca []*authority, template *x509.Certificat
 	if p.cfg.ServerCert != nil {
 		p.serverCert = *p.cfg.ServerCert
 	} else {
-		p.serverCert = serverCert(p.serverCA, template)
+		p.serverCert = p.serverCertificate(p.serverCA, template)
 	}
 	p.resetTLSLocked()
 	return true
@@ -134,5 +134,7 @@ func (p *Proxy) serverCACertLocked() *sqladmin.SslCert {
 			bundle += pemCertificate(a.cert)
 		}
 	}
-	return sslCert(root, p.name.Instance(), bundle)
+	cert := sslCert(root, p.name.Instance(), bundle)
+	cert.CommonName = anchorName(root)
+	return cert
 }

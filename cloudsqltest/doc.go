@@ -157,11 +157,12 @@
 //
 // What is emulated follows what is publicly known of Cloud SQL: of the Admin
 // API connectSettings, generateEphemeralCert and resolveConnectSettings, in v1
-// and v1beta4, and of the server-side proxy the TLS connection. Keys of servers
-// and CAs are ECDSA, where Cloud SQL's are RSA; the login token stands in a
-// certificate extension of our own; IAM permissions are not modelled, only
-// tokens, and a project in which there never was an instance is one without
-// permission. Tokens do not expire.
+// and v1beta4, and of the server-side proxy the TLS connection. Server
+// certificates look as published ones do, see [CAMode]; the CAs of client
+// certificates have ECDSA keys, and the login token stands in a certificate
+// extension of our own. IAM permissions are not modelled, only tokens, and a
+// project in which there never was an instance is one without permission. Tokens
+// do not expire.
 // The user name of an IAM login is checked if it is sent in clear and in the
 // first login of a connection: TLS inside the connection is not offered then,
 // and MySQL's change of the user is not seen. A quota begins anew a minute after
@@ -220,4 +221,27 @@
 //   - Java and R2DBC ask for tokens of the scopes sqlservice.admin and
 //     cloud-platform together. They refuse a workload identity whose tokens come
 //     from loopback by HTTP; Python asks Google for the project of one.
+//
+// Of these, Go, the proxy and Node speak SQL Data:
+//
+//   - They ask for no certificate.
+//   - None can resume a session: there is no session_id, no ack, and
+//     first_byte_offset is 0 always.
+//   - None asks for an IAM login: authentication_type is 0, and the database wants a
+//     password.
+//   - Go and the proxy give a stream two hours, Node 30 s, whatever its
+//     sqlDataStreamTimeout says: its connections end then.
+//   - In x-goog-request-params, Go and the proxy have location_id first, Node
+//     instance_id.
+//   - Their user agents end in grpc-go and its version; Node says grpc-node-js and
+//     its version, and nothing else.
+//   - With [EditionRefusal] all three take an address; with another text and
+//     FAILED_PRECONDITION, as [TunnelRefusal], Node alone does.
+//   - Go loses what was written right before Close, knows no deadlines, waits in Dial
+//     at the limit of streams, notices no dead network, and leaves an instance alone
+//     for longer with each connection of a burst that is refused: INTEROP.md has
+//     the outcomes.
+//   - Published, and not tested: they take no endpoint without TLS; Node ends a
+//     stream with terminate_session; Go v1.27.0 asks for an IAM login, with an
+//     authentication_type of 2.
 package cloudsqltest

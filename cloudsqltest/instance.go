@@ -76,10 +76,11 @@ type Instance struct {
 	CAMode CAMode
 
 	// DNSNames are names of the instance: in the metadata, and in the server's
-	// certificate. Default: none with LegacyCA, otherwise a generated one with
-	// a trailing dot. Those under sql-psa.goog are of private services access,
-	// and never stand in the older field dnsName; those under sql-psc.goog are of
-	// Private Service Connect; those of the region global are write endpoints.
+	// certificate. Default: with LegacyCA none in the metadata, and in the
+	// certificate one of its own; otherwise a generated one with a trailing dot.
+	// Those under sql-psa.goog are of private services access, and never stand in
+	// the older field dnsName; those under sql-psc.goog are of Private Service
+	// Connect; those of the region global are write endpoints.
 	DNSNames []string
 
 	// AlterSettings, if not nil, changes each answer to connectSettings and
@@ -96,7 +97,7 @@ type Instance struct {
 	ClockSkew time.Duration
 
 	// AlterServerCert, if not nil, changes each server certificate before it is
-	// signed: its names, NotBefore, NotAfter, ExtKeyUsage.
+	// signed: its names, SerialNumber, NotBefore, NotAfter, ExtKeyUsage.
 	AlterServerCert func(*x509.Certificate)
 
 	// ServerCert, if not nil, is what the instance shows in place of a certificate
@@ -122,12 +123,24 @@ type Instance struct {
 // CAMode is an instance's serverCaMode.
 type CAMode string
 
-// The forms of server certificate. The CAS forms look alike.
+// The forms of server certificate, as those of 2026 look. RSA keys are shared by
+// all instances of a process.
 const (
-	LegacyCA      CAMode = "GOOGLE_MANAGED_INTERNAL_CA" // a CA of its own, common name project:instance
-	GoogleCAS     CAMode = "GOOGLE_MANAGED_CAS_CA"      // root and intermediate, DNS names, empty common name
-	CustomerCAS   CAMode = "CUSTOMER_MANAGED_CAS_CA"    // the same, with the customer's CA
-	UnspecifiedCA CAMode = "CA_MODE_UNSPECIFIED"        // equivalent to LegacyCA
+	// LegacyCA is a CA of the instance's own, with RSA 2048, the serial number 0 and
+	// a dnQualifier. The certificate has the common name project:instance, lives for
+	// ten years, and has no extended key usage.
+	LegacyCA CAMode = "GOOGLE_MANAGED_INTERNAL_CA"
+
+	// GoogleCAS is a root and an intermediate, with ECDSA P-384. The certificate has
+	// DNS names and no common name, and lives for a year.
+	GoogleCAS CAMode = "GOOGLE_MANAGED_CAS_CA"
+
+	// CustomerCAS is the same with a CA of the customer's: RSA 4096 that signs with
+	// PSS, and RSA 2048 for the server. Making the first takes some seconds.
+	CustomerCAS CAMode = "CUSTOMER_MANAGED_CAS_CA"
+
+	// UnspecifiedCA is equivalent to LegacyCA.
+	UnspecifiedCA CAMode = "CA_MODE_UNSPECIFIED"
 )
 
 func (m CAMode) isCAS() bool { return m == GoogleCAS || m == CustomerCAS }

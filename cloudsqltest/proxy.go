@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type Proxy struct {
 	nodes  []*Proxy // of a read pool
 	pool   *Proxy   // if this is a node: what has the certificates
 	node   string   // its name
+
+	serverCAs atomic.Int64 // how many there have been
 
 	entering sync.Mutex // held while the state changes; comes before all others
 

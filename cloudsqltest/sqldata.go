@@ -2,6 +2,7 @@ package cloudsqltest
 
 import (
 	"context"
+	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -93,7 +94,7 @@ func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
 		d.listener = must(listenTCP("127.0.0.1:0"))
 	}
 	if cfg.TLS {
-		d.ca = newAuthority("SQL Data of cloudsqltest "+randomHex(8), nil)
+		d.ca = newAuthority("SQL Data of cloudsqltest " + randomHex(8))
 		d.tls = &tls.Config{Certificates: []tls.Certificate{d.certificate()}, NextProtos: []string{"h2"}}
 	}
 	s.sqlData = d
@@ -103,15 +104,22 @@ func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
 
 // certificate makes the service's.
 func (d *SQLData) certificate() tls.Certificate {
-	template := serverTemplate(GoogleCAS, "", []string{"localhost", googleHost})
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	template := &x509.Certificate{
+		DNSNames:    []string{"localhost", googleHost},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotBefore:   time.Now().Add(-time.Hour),
+		NotAfter:    time.Now().AddDate(1, 0, 0),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	host, _, _ := net.SplitHostPort(d.listener.Addr().String())
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = append(template.IPAddresses, ip)
 	} else {
 		template.DNSNames = append(template.DNSNames, host)
 	}
-	return serverCert([]*authority{d.ca}, template)
+	key := newKey(elliptic.P256())
+	return chain(key, must(d.ca.sign(template, key.Public())), []*authority{d.ca})
 }
 
 // Endpoint is what [cloudsqlconn.WithSQLDataEndpoint] takes: http:// or

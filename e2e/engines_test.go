@@ -118,7 +118,7 @@ func newPostgresEngine(name, version string, start func(context.Context, dbserve
 		sessionID:   "select pg_backend_pid()",
 		sessions:    "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
 		sleep:       "select pg_sleep(60)",
-		sleepers:    "select pid from pg_stat_activity where datname = current_database() and state = 'active' and query like 'select pg_sleep%'",
+		sleepers:    "select pid from pg_stat_activity where datname = current_database() and state = 'active' and query like '%select pg_sleep%' and pid <> pg_backend_pid()",
 	}
 }
 

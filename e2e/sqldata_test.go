@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
@@ -101,21 +103,33 @@ func TestSQLDataNotifies(t *testing.T) {
 }
 
 // Through Google's connector the query of 6 s goes on, and there is no error.
-func TestSQLDataCancelsAQuery(t *testing.T) {
+func TestSQLDataCancelsAQueryAndACopy(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
 		i := e.newSQLData(t, true, cloudsqlconn.SQLDataOnly)
 		pool, watch := i.openPool(t, app), i.open(t, app)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		ended := inBackground(func() error {
-			_, err := pool.Exec(ctx, i.sleep)
-			return err
-		})
-		i.waitSleeping(t, watch, ended)
-		cancel()
-		wantError(t, <-ended, context.Canceled)
-		wantNil(t, pool.Ping(t.Context()))
-		i.waitAwake(t, watch)
+		for name, wait := range map[string]func(context.Context) error{
+			"query": func(ctx context.Context) error {
+				_, err := pool.Exec(ctx, i.sleep)
+				return err
+			},
+			"copy": func(ctx context.Context) error {
+				return pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+					_, err := c.Conn().PgConn().CopyTo(ctx, io.Discard, "copy ("+i.sleep+") to stdout")
+					return err
+				})
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended := inBackground(func() error { return wait(ctx) })
+				i.waitSleeping(t, watch, ended)
+				cancel()
+				wantError(t, <-ended, context.Canceled)
+				wantNil(t, pool.Ping(t.Context()))
+				i.waitAwake(t, watch)
+			})
+		}
 		i.wantStreams(t)
 	})
 }

@@ -28,10 +28,14 @@ func TestClientsConnectAndQuery(t *testing.T) {
 }
 
 func TestClientsConnectToCASInstances(t *testing.T) {
-	eachClient(t, func(t *testing.T, c client) {
-		w := newWorld(t, c.engine, cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"12ab.34cd.europe-west1.sql.goog"}})
-		wantLogin(t, w, w.start(t, c.open))
-	})
+	for _, mode := range []cloudsqltest.CAMode{cloudsqltest.GoogleCAS, cloudsqltest.CustomerCAS} {
+		t.Run(string(mode), func(t *testing.T) {
+			eachClient(t, func(t *testing.T, c client) {
+				w := newWorld(t, c.engine, cloudsqltest.Instance{CAMode: mode, DNSNames: []string{"12ab.34cd.europe-west1.sql.goog"}})
+				wantLogin(t, w, w.start(t, c.open))
+			})
+		})
+	}
 }
 
 func TestClientsLogInWithIAM(t *testing.T) {

@@ -40,6 +40,11 @@ func rpc(param ...byte) []byte {
 	return append(hello(), packet(3, append([]byte{4, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 0}, param...))...)
 }
 
+// bulk is a bulk load of one column.
+func bulk(column ...byte) []byte {
+	return append(hello(), packet(7, append([]byte{0x81, 1, 0, 0, 0, 0, 0, 0, 0}, column...))...)
+}
+
 func FuzzServe(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03"))
@@ -50,6 +55,7 @@ func FuzzServe(f *testing.F) {
 	f.Add(rpc(0, 0, 0x6a, 17, 38, 2, 5, 1, 1, 0, 0, 0))
 	f.Add(rpc(0, 0, 0x2b, 7, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0))
 	f.Add(append(hello(), packet(0x0e, []byte{4, 0, 0, 0, 5, 0, 1, 0})...))
+	f.Add(bulk(0x26, 8, 0, 0xd1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0xfd))
 	f.Add(packet(0x12, []byte{1, 0xff, 0xff, 0xff, 0xff, 0xff}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &tds.Server{Handle: func(context.Context, tds.Query) (tds.Result, error) { return one, nil }}
@@ -104,7 +110,13 @@ func TestMalformedMessagesEndTheSession(t *testing.T) {
 		"a short LOGIN7":                 {append(packet(0x12, []byte{0xff}), packet(0x10, nil)...), "too short"},
 		"LOGIN7 of another size":         {append(packet(0x12, []byte{0xff}), short...), "says that it has 0"},
 		"two messages mixed":             {append([]byte{0x12, 0, 0, 8, 0, 0, 1, 0}, packet(1, nil)...), "within a message"},
-		"an unknown message":             {append(hello(), packet(7, nil)...), "type 0x07"},
+		"an unknown message":             {append(hello(), packet(2, nil)...), "type 0x02"},
+		"a bulk load without columns":    {append(hello(), packet(7, []byte{0x81, 0, 0})...), "without columns"},
+		"a bulk load of nothing":         {append(hello(), packet(7, nil)...), "too early"},
+		"a bulk load of something else":  {append(hello(), packet(7, []byte{0xd1})...), "token 0xd1"},
+		"a bulk load without an end":     {bulk(0x26, 8, 0, 0xd1, 0), "too early"},
+		"a bulk load with a stray token": {bulk(0x26, 8, 0, 0xaa), "token 0xaa"},
+		"a bulk load of NULLs":           {bulk(0x1f, 0, 0xd1), "type NULL"},
 		"a batch without ALL_HEADERS":    {append(hello(), packet(1, []byte{3, 0, 0, 0})...), "ALL_HEADERS"},
 		"a parameter of an unknown type": {rpc(0, 0, 0xf3), "type 0xf3"},
 		"a parameter that is cut":        {rpc(0, 0, 0x26, 8, 8, 1), "too early"},

@@ -12,6 +12,7 @@ const (
 	typeRPC       = 0x03
 	typeReply     = 0x04
 	typeAttention = 0x06
+	typeBulk      = 0x07
 	typeTransact  = 0x0e
 	typeLogin7    = 0x10
 	typeSSPI      = 0x11

@@ -89,3 +89,44 @@ func parseTransact(data []byte) (request uint16, err error) {
 	request = r.uint16()
 	return request, r.err
 }
+
+// parseBulk returns the rows of a bulk load, [MS-TDS] 2.2.6.1.
+func parseBulk(data []byte) (rows [][]any, err error) {
+	r := &reader{data: data}
+	if t := r.byte(); t != tokenColMetadata {
+		r.fail("a bulk load that begins with the token %#02x", t)
+	}
+	var columns []typeInfo
+	for range r.uint16() {
+		r.uint32() // user type
+		r.uint16() // flags
+		c := r.typeInfo()
+		if c.tok == tokNull {
+			r.fail("a column of the type NULL") // its values would take no bytes
+		}
+		columns = append(columns, c)
+		r.text8() // name
+		if r.err != nil {
+			return nil, r.err
+		}
+	}
+	if len(columns) == 0 {
+		r.fail("a bulk load without columns")
+	}
+	for r.err == nil {
+		switch t := r.byte(); {
+		case r.err != nil:
+		case t == tokenDone:
+			return rows, nil
+		case t != tokenRow:
+			r.fail("a bulk load with the token %#02x", t)
+		default:
+			row := make([]any, len(columns))
+			for i, c := range columns {
+				_, row[i] = r.value(c)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return nil, r.err
+}

@@ -9,11 +9,13 @@
 // It speaks logins, in plain text and inside TLS, with a password or with SSPI
 // tokens; batches and sp_executesql with parameters; rows of the types that
 // [Type] lists; transactions; errors; and attention, which is how a client
-// cancels a query. It keeps what clients say, for [Server.Sessions].
+// cancels a query; bulk copies into a table of which "select * from [table] SET
+// FMTONLY OFF", as go-mssqldb asks for its columns, is answered. It keeps what
+// clients say, for [Server.Sessions].
 //
-// It runs no SQL, and has no MARS, bulk copy, table-valued parameters or output
-// parameters, and no TDS 8.0 (encrypt=strict). Bytes and layouts are those of
-// the public specification [MS-TDS].
+// It runs no SQL, and has no MARS, table-valued parameters or output parameters,
+// and no TDS 8.0 (encrypt=strict). Bytes and layouts are those of the public
+// specification [MS-TDS].
 //
 // [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
 package tds
@@ -68,7 +70,8 @@ type Session struct {
 	Login            Login
 	User             string // who has logged in; empty: nobody
 	Queries          []Query
-	Begun            int // transactions
+	BulkRows         [][]any // of bulk copies; their values are as in Param
+	Begun            int     // transactions
 	Committed        int
 	RolledBack       int
 	Resets           int   // of the session, as go-mssqldb does before each use
@@ -102,6 +105,7 @@ func (s *Server) Sessions() []Session {
 	for i, one := range s.sessions {
 		all[i] = *one
 		all[i].Queries = slices.Clone(one.Queries)
+		all[i].BulkRows = slices.Clone(one.BulkRows)
 	}
 	return all
 }

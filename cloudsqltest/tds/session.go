@@ -175,6 +175,8 @@ func (x *session) serveMessage(m *message, heard <-chan *message) error {
 		q, err = parseBatch(m.data)
 	case typeRPC:
 		q, err = parseRPC(m.data)
+	case typeBulk:
+		return x.bulk(m.data, b)
 	default:
 		return fmt.Errorf("a message of type %#02x, which is not known here", m.kind)
 	}
@@ -184,6 +186,16 @@ func (x *session) serveMessage(m *message, heard <-chan *message) error {
 	q.InTransaction = x.xact != 0
 	x.note(func(r *Session) { r.Queries = append(r.Queries, q) })
 	return x.query(q, b, heard)
+}
+
+// bulk takes the rows of a bulk copy, of which INSERT BULK has been answered.
+func (x *session) bulk(data, b []byte) error {
+	rows, err := parseBulk(data)
+	if err != nil {
+		return errors.Join(err, x.reply(appendDone(appendError(b, err), doneError, 0)))
+	}
+	x.note(func(r *Session) { r.BulkRows = append(r.BulkRows, rows...) })
+	return x.reply(appendDone(b, doneCount, int64(len(rows))))
 }
 
 // query runs q and sends b and what comes of it, or that it was cancelled.

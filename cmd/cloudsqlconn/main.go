@@ -2,14 +2,27 @@
 //
 //	cloudsqlconn check my-project:europe-west1:my-db
 //
-// walks all the way to the database, short of a login, and prints each hop with
-// its time, its result and what to do about it. It exits with 0 if all is well,
-// 1 if a hop failed, and 2 if it was called wrongly.
+// tests every hop to the database, short of a login, and prints each with its
+// time, its result and what to do about it. It exits with 0 if all is well, 1 if
+// a hop failed, and 2 if it was called wrongly.
 //
 //	cloudsqlconn proxy -listen 127.0.0.1:5432 my-project:europe-west1:my-db
 //
-// is a local door to the database for programs that cannot use the package, such
-// as psql. It ends with the signals INT and TERM.
+// listens on a local port for programs that cannot use the package, such as psql,
+// and connects them to the database. Several instances can be served at once,
+// each with parameters of its own:
+//
+//	cloudsqlconn proxy 'my-project:europe-west1:a?port=5433&iam' 'my-project:europe-west1:b?listen=/run/b'
+//
+// With -health it answers probes at /startup, /readiness and /liveness, and shows
+// a status page at /; cloudsqlconn wait waits until it has started. systemd is
+// told too (Type=notify).
+//
+// The signals INT and TERM stop it, after the connections have ended; a second
+// one stops it at once.
+//
+// Each flag can be an environment variable, -quota-project for example
+// CLOUDSQLCONN_QUOTA_PROJECT. The flag stands over it.
 package main
 
 import (
@@ -20,6 +33,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -34,10 +48,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := (&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}}).run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	os.Exit((&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}}).main(os.Args[1:]))
 }
 
 // program is what the program is run with.
@@ -55,8 +66,17 @@ type command struct {
 }
 
 var commands = []command{
-	{"check", "[flags] INSTANCE", "walk all the way to a database and report on each hop", (*program).check},
-	{"proxy", "[flags] INSTANCE", "lead local connections to a database, for programs without a Dialer", (*program).proxy},
+	{"check", "[flags] INSTANCE", "test every hop to a database and report on each", (*program).check},
+	{"proxy", "[flags] INSTANCE[?PARAMETERS]...", "connect programs without a Dialer to databases, by a local port", (*program).proxy},
+	{"wait", "[flags]", "wait until a proxy with -health has started", (*program).wait},
+}
+
+// main runs the program until it ends or is told to by a signal.
+func (p *program) main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does what it does to any program
+	return p.run(ctx, args)
 }
 
 // run returns the exit status.
@@ -72,6 +92,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	case slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]):
 		usage(p.stdout)
 		return exitOK
+	case slices.Contains([]string{"version", "-version", "--version"}, args[0]):
+		fmt.Fprintln(p.stdout, version())
+		return exitOK
 	}
 	fmt.Fprintf(p.stderr, "cloudsqlconn: unknown command %q\n", args[0])
 	usage(p.stderr)
@@ -83,7 +106,7 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-8s%s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h lists the flags of a command.\n")
+	fmt.Fprint(w, "\ncloudsqlconn COMMAND -h lists the flags of a command, cloudsqlconn version tells its version.\n")
 }
 
 func (p *program) runCommand(ctx context.Context, c *command, args []string) int {
@@ -91,18 +114,46 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	fs.SetOutput(io.Discard) // Parse would print errors twice
 	do := c.flags(p, fs)
 	err := fs.Parse(args)
-	help := errors.Is(err, flag.ErrHelp)
 	if err == nil {
-		return do(ctx, fs.Args())
+		err = fromEnvironment(fs)
 	}
-	w, code := p.stderr, exitUsage
-	if help {
-		w, code = p.stdout, exitOK
-	} else {
-		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %v\n", c.name, err)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(p.stdout, "Usage: cloudsqlconn %s %s\n\n", c.name, c.arguments)
+		fs.SetOutput(p.stdout)
+		fs.PrintDefaults()
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %v\ncloudsqlconn %[1]s -h lists the flags\n", c.name, err)
+		return exitUsage
 	}
-	fmt.Fprintf(w, "Usage: cloudsqlconn %s %s\n\n", c.name, c.arguments)
-	fs.SetOutput(w)
-	fs.PrintDefaults()
-	return code
+	return do(ctx, fs.Args())
+}
+
+// explain prints an error, and what to do about it, and returns the exit status.
+func (p *program) explain(err error) int {
+	fmt.Fprintln(p.stderr, err)
+	if hint := cloudsqlconn.Hint(err); hint != "" {
+		fmt.Fprintln(p.stderr, hint)
+	}
+	if errors.Is(err, cloudsqlconn.ErrConfig) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// version tells what the program was built from.
+func version() string {
+	text := "cloudsqlconn"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return text
+	}
+	text += " " + info.Main.Version + ", " + info.GoVersion
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			text += ", revision " + s.Value
+		}
+	}
+	return text
 }

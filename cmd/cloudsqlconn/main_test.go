@@ -17,7 +17,18 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
 )
 
-func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
+// child is a variable that makes the test binary the program, with an Admin API
+// of its own.
+const child = "CLOUDSQLCONN_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(child) == "" {
+		os.Exit(testmain.Run(m))
+	}
+	s := cloudsqltest.NewServer()
+	s.AddInstance(instance, cloudsqltest.Instance{})
+	os.Exit((&program{translated{os.Stdout}, translated{os.Stderr}, s.Options()}).main(os.Args[1:]))
+}
 
 const instance = "my-project:europe-west1:my-db"
 
@@ -132,8 +143,9 @@ func TestTokensOfTheFlags(t *testing.T) {
 		{[]string{"-token", s.Token()}, exitOK, "PostgreSQL answers"},
 		{[]string{"-token", s.Token(), "-login-token", s.LoginToken()}, exitOK, "login token"},
 		{[]string{"-token", s.Token(), "-iam"}, exitFailed, "Invalid value at 'access_token'"}, // the kit wants another one
+		{[]string{"-token", s.Token(), "-iam"}, exitFailed, "see -token and -login-token"},
 		{[]string{"-token", s.Token() + "x"}, exitFailed, "401"},
-		{[]string{"-login-token", s.LoginToken()}, exitFailed, "empty token"},
+		{[]string{"-login-token", s.LoginToken()}, exitUsage, "want -token too"},
 		{[]string{"-token", s.Token(), "-credentials", "key.json"}, exitUsage, "want one of them"},
 	} {
 		code, stdout, stderr := cli(t, s, slices.Concat([]string{"check"}, tt.args, []string{instance})...)
@@ -184,7 +196,7 @@ func TestErrorsAndHintsNameFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]string{"help": "  check   walk", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
+	for args, want := range map[string]string{"help": "  check   test", "version": "cloudsqlconn ", "--version": ", go1.", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
 		code, stdout, stderr := cli(t, newServer(t), strings.Fields(args)...)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("%q: exit status %d, %q, %q", args, code, stdout, stderr)
@@ -204,3 +216,52 @@ func TestAReportThatCannotBePrintedFails(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestFlagsFromTheEnvironment(t *testing.T) {
+	s := newServer(t)
+	auth := authtest.NewServer(s.Token(), s.LoginToken())
+	defer auth.Close()
+	t.Setenv("CLOUDSQLCONN_CREDENTIALS_JSON", string(auth.ServiceAccount()))
+	t.Setenv("CLOUDSQLCONN_IP_TYPES", "PRIVATE")
+	code, stdout, stderr := cli(t, s, "check", "-credentials=", instance)
+	if code != exitUsage || !strings.Contains(stderr, "-credentials-json") {
+		t.Errorf("exit status %d, %q\n%s", code, stderr, stdout)
+	}
+	p := &program{io.Discard, io.Discard, []cloudsqlconn.Option{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}}
+	var out strings.Builder
+	p.stdout = &out
+	if code := p.run(t.Context(), []string{"check", instance}); code != exitOK || !strings.Contains(out.String(), authtest.Account) || strings.Contains(out.String(), "PUBLIC,") {
+		t.Errorf("exit status %d\n%s", code, &out)
+	}
+	out.Reset()
+	if code := p.run(t.Context(), []string{"check", "-ip-types", "PSC", instance}); code != exitFailed {
+		t.Errorf("the flag does not stand over the variable: exit status %d\n%s", code, &out)
+	}
+	t.Setenv("CLOUDSQLCONN_TIMEOUT", "soon")
+	code, _, stderr = cli(t, s, "check", instance)
+	if code != exitUsage || !strings.Contains(stderr, "the variable CLOUDSQLCONN_TIMEOUT") {
+		t.Errorf("exit status %d, %q", code, stderr)
+	}
+}
+
+// The last account is the one that the credentials may impersonate, as with the
+// Auth Proxy.
+func TestAChainOfImpersonations(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	auth := authtest.NewServer(s.Token(), s.LoginToken())
+	defer auth.Close()
+	p := &program{io.Discard, io.Discard, []cloudsqlconn.Option{
+		cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL()),
+		cloudsqlconn.WithCredentialsJSON(auth.ServiceAccount()), cloudsqlconn.WithHTTPClient(auth.Client("iamcredentials.googleapis.com")),
+	}}
+	const target, second, first = "target@my-project.iam.gserviceaccount.com", "second@my-project.iam.gserviceaccount.com", "first@my-project.iam.gserviceaccount.com"
+	_ = p.run(t.Context(), []string{"check", "-impersonate", target + "," + second + "," + first, instance})
+	const accounts = "projects/-/serviceAccounts/"
+	for _, c := range auth.Calls() {
+		if c.Delegates == accounts+first+" "+accounts+second {
+			return
+		}
+	}
+	t.Errorf("got %+v", auth.Calls())
+}

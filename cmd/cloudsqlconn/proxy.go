@@ -4,109 +4,170 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
-	"os"
-	"strings"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
+// proxyFlags are the flags of proxy alone.
+type proxyFlags struct {
+	listen     place
+	most       int
+	drain      time.Duration
+	acceptFor  time.Duration
+	exitStatus int
+	lazy       bool
+	health     string
+	log        logFlags
+}
+
 func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
-	listen := fs.String("listen", "", "`address` to listen at, host:port or the path of a unix socket (default the engine's own port on 127.0.0.1)")
-	remote := fs.Bool("allow-remote", false, "allow an address that other machines can reach: whoever can connects as you")
-	most := fs.Int("max-connections", 0, "`number` of connections that may be open at once (default no bound)")
-	drain := fs.Duration("drain", 30*time.Second, "how long connections may stay open when the program is to end")
+	var f proxyFlags
+	fs.StringVar(&f.listen.address, "listen", "", "`address` to listen on: host:port, the path of a unix socket, or a folder for one of the engine's usual name (default the engine's own port on 127.0.0.1)")
+	fs.BoolVar(&f.listen.remote, "allow-remote", false, "allow an address that other machines can reach: whoever can connects as you")
+	fs.Func("socket-mode", "`mode` of unix sockets, such as 0660 (default 0600: this user alone)", f.listen.setMode)
+	fs.Func("socket-group", "`group` of unix sockets, a name or a number", f.listen.setGroup)
+	fs.IntVar(&f.most, "max-connections", 0, "`number` of connections to each instance that may be open at once (default no limit)")
+	fs.DurationVar(&f.drain, "drain", 30*time.Second, "how long connections may stay open after a signal to stop")
+	fs.DurationVar(&f.acceptFor, "accept-for", 0, "how long new connections are still accepted after a signal to stop (default not at all)")
+	fs.IntVar(&f.exitStatus, "exit-status", exitOK, "exit `status` after a signal to stop")
+	fs.BoolVar(&f.lazy, "lazy", false, "refresh certificates when a connection needs one, not in the background; with an address, nothing is asked before the first client")
+	fs.StringVar(&f.health, "health", "", "`address` to answer probes on, at /startup, /readiness and /liveness, with a status page at / (default none)")
+	f.log.define(fs)
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
-		if len(args) != 1 {
-			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: want one instance, after the flags; got %d arguments\n", len(args))
+		targets, err := parseTargets(args, f.listen)
+		if err != nil {
+			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: %v\n", err)
 			return exitUsage
 		}
-		serve := []cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(*drain)}
-		if *most != 0 {
-			serve = append(serve, cloudsqlconn.WithMaxConnections(*most))
+		options, err := opts()
+		if err != nil {
+			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: %v\n", err)
+			return exitUsage
 		}
-		if err := p.serve(ctx, args[0], *listen, *remote, append(opts(), p.options...), serve); err != nil {
-			fmt.Fprintln(p.stderr, err)
-			if hint := cloudsqlconn.Hint(err); hint != "" {
-				fmt.Fprintln(p.stderr, hint)
+		log := f.log.logger(p.stderr)
+		options = append(options, cloudsqlconn.WithLogger(log))
+		if f.lazy {
+			options = append(options, cloudsqlconn.WithLazyRefresh())
+		}
+		d, err := cloudsqlconn.NewDialer(ctx, append(options, p.options...)...)
+		if err != nil {
+			return p.explain(err)
+		}
+		defer d.Close()
+		proxy := &proxy{dialer: d, log: log, flags: f, health: health{dialer: d}}
+		if f.health != "" {
+			addr, err := proxy.health.serve(ctx, place{address: f.health, remote: f.listen.remote})
+			if err != nil {
+				fmt.Fprintf(p.stderr, "cloudsqlconn proxy: -health: %v\n", err)
+				return exitFailed
 			}
+			log.Info("answering probes on " + addr.String())
+		}
+		if !proxy.run(ctx, targets) {
 			return exitFailed
 		}
-		return exitOK
+		return f.exitStatus
 	}
 }
 
-// serve leads connections to an instance until ctx ends.
-func (p *program) serve(ctx context.Context, instance, address string, remote bool, opts []cloudsqlconn.Option, serve []cloudsqlconn.ServeOption) error {
-	d, err := cloudsqlconn.NewDialer(ctx, opts...)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	engine, err := engineOf(ctx, d, instance)
-	if err != nil {
-		return err
-	}
-	l, err := listenAt(address, engine, remote)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(p.stderr, "%s (%s) is at %s\n", instance, engine, l.Addr())
-	return d.Serve(ctx, l, instance, serve...)
+// proxy leads local connections to instances.
+type proxy struct {
+	dialer *cloudsqlconn.Dialer
+	log    *slog.Logger
+	flags  proxyFlags
+	health health
 }
 
-// engineOf asks for the engine, and so finds out what is wrong with the instance,
+// run serves the instances until ctx ends. It returns false if one of them could
+// not be served; the others are all the same.
+func (p *proxy) run(ctx context.Context, targets []target) bool {
+	accepting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		p.health.stops.Store(true)
+		p.tellManager("STOPPING=1")
+		p.log.Info("stopping; a second signal stops at once", "accept_for", p.flags.acceptFor, "drain", p.flags.drain)
+		time.AfterFunc(p.flags.acceptFor, stop)
+	})()
+	p.health.missing.Store(int64(len(targets)))
+	var wg sync.WaitGroup
+	failed := make(chan error, len(targets))
+	for _, t := range targets {
+		wg.Go(func() {
+			err := p.serve(ctx, accepting, t)
+			if err != nil {
+				p.log.Error(err.Error(), hint(err)...)
+			}
+			failed <- err
+		})
+	}
+	wg.Wait()
+	good := true
+	for range targets {
+		good = <-failed == nil && good
+	}
+	return good
+}
+
+// serve leads connections to an instance until accepting ends. What comes before
+// the first connection ends with ctx.
+func (p *proxy) serve(ctx, accepting context.Context, t target) error {
+	var engine string
+	if !p.flags.lazy || !t.place.named() {
+		var err error
+		if engine, err = p.engine(ctx, t); err != nil {
+			return err
+		}
+	}
+	l, err := t.place.open(engine)
+	if err != nil {
+		return fmt.Errorf("%s: -listen: %w", t.name, err)
+	}
+	attrs := []any{"instance", t.name}
+	if engine != "" {
+		attrs = append(attrs, "engine", engine)
+	}
+	p.log.Info("listening on "+l.Addr().String(), attrs...)
+	if p.health.missing.Add(-1) == 0 {
+		p.tellManager("READY=1")
+	}
+	opts := []cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(p.flags.drain)}
+	if p.flags.most != 0 {
+		opts = append(opts, cloudsqlconn.WithMaxConnections(p.flags.most))
+	}
+	for _, o := range t.opts {
+		opts = append(opts, o)
+	}
+	return p.dialer.Serve(accepting, l, t.name, opts...)
+}
+
+// engine asks for the engine, and so finds out what is wrong with the instance,
 // or the credentials. SQL Data does not tell it, and serves PostgreSQL.
-func engineOf(ctx context.Context, d *cloudsqlconn.Dialer, instance string) (string, error) {
-	if d.SQLDataMode() == cloudsqlconn.SQLDataNever {
-		return d.EngineVersion(ctx, instance)
+func (p *proxy) engine(ctx context.Context, t target) (string, error) {
+	if p.dialer.SQLDataMode(t.opts...) == cloudsqlconn.SQLDataNever {
+		return p.dialer.EngineVersion(ctx, t.name, t.opts...)
 	}
-	c, err := d.Dial(ctx, instance)
+	c, err := p.dialer.Dial(ctx, t.name, t.opts...)
 	if err != nil {
 		return "", err
 	}
 	return "PostgreSQL", c.Close()
 }
 
-// listenAt opens a listener at address, or at the engine's own port.
-func listenAt(address, engine string, remote bool) (net.Listener, error) {
-	if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "./") {
-		return listenUnix(address)
+func (p *proxy) tellManager(state string) {
+	if err := tellManager(state); err != nil {
+		p.log.Warn("the service manager cannot be told", "state", state, "error", err.Error())
 	}
-	if address == "" {
-		address = "127.0.0.1:" + enginePort(engine)
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("-listen: want host:port, or the path of a socket: %w", err)
-	}
-	if ip := net.ParseIP(host); !remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("-listen: other machines can reach %s, and whoever connects is in as you; want an address such as 127.0.0.1:%s, or -allow-remote", address, enginePort(engine))
-	}
-	return net.Listen("tcp", address)
 }
 
-// listenUnix opens a socket that only this user can open.
-func listenUnix(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
+// hint is what to do about err, as an attribute.
+func hint(err error) []any {
+	if h := cloudsqlconn.Hint(err); h != "" {
+		return []any{"hint", h}
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func enginePort(engine string) string {
-	switch {
-	case strings.HasPrefix(engine, "MYSQL"):
-		return "3306"
-	case strings.HasPrefix(engine, "SQLSERVER"):
-		return "1433"
-	}
-	return "5432"
+	return nil
 }

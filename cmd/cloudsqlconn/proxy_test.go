@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"os"
@@ -12,56 +14,176 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
-// firstLine is a writer that sends the first line written to it.
-type firstLine chan string
+const otherInstance = "my-project:europe-west1:other"
 
-func (f firstLine) Write(b []byte) (int, error) {
-	select {
-	case f <- string(b):
-	default:
+// running is a proxy that runs.
+type running struct {
+	t    *testing.T
+	log  lines
+	stop func() // as a signal does
+	code chan int
+}
+
+// lines is a writer of lines, which waits for nobody.
+type lines chan []byte
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- bytes.Clone(line)
+	return len(line), nil
+}
+
+// startProxy runs the proxy against s.
+func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	p := &running{t, make(lines, 1000), stop, make(chan int, 1)}
+	go func() {
+		p.code <- (&program{io.Discard, translated{p.log}, s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
+		close(p.log)
+	}()
+	return p
+}
+
+// record is a line of the log.
+type record struct{ Level, Msg, Instance, Engine, Hint string }
+
+// next returns the next line whose message begins with msg.
+func (p *running) next(msg string) record {
+	p.t.Helper()
+	var seen []string
+	for line := range p.log {
+		var r record
+		if err := json.Unmarshal(line, &r); err != nil {
+			p.t.Fatalf("%v in %q", err, line)
+		}
+		if strings.HasPrefix(r.Msg, msg) {
+			return r
+		}
+		seen = append(seen, r.Msg)
 	}
-	return len(b), nil
+	p.t.Fatalf("no message begins with %q: %q", msg, seen)
+	return record{}
+}
+
+// listening returns an address that the proxy listens on.
+func (p *running) listening() string {
+	p.t.Helper()
+	return strings.TrimPrefix(p.next("listening on ").Msg, "listening on ")
+}
+
+// wantEnd stops the proxy.
+func (p *running) wantEnd(code int) {
+	p.t.Helper()
+	p.stop()
+	if got := <-p.code; got != code {
+		p.t.Errorf("exit status %d, want %d", got, code)
+	}
+}
+
+// wantEcho connects to address, host:port or a path, and leaves.
+func wantEcho(t *testing.T, address string) {
+	t.Helper()
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	b := make([]byte, 5)
+	_, _ = io.WriteString(c, "hello")
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// newEcho is an Admin API with two instances that echo.
+func newEcho(t *testing.T) *cloudsqltest.Server {
+	t.Helper()
+	s := cloudsqltest.NewServer()
+	t.Cleanup(s.Close)
+	s.AddInstance(instance, cloudsqltest.Instance{})
+	s.AddInstance(otherInstance, cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_4"})
+	return s
 }
 
 func TestProxyLeadsToTheInstance(t *testing.T) {
 	t.Parallel()
-	s := cloudsqltest.NewServer()
-	defer s.Close()
-	s.AddInstance(instance, cloudsqltest.Instance{}) // echoes
-	socket := filepath.Join(t.TempDir(), "db.sock")
-	for _, listen := range []string{"127.0.0.1:0", socket} {
-		ctx, stop := context.WithCancel(t.Context())
-		said, done := make(firstLine, 1), make(chan int, 1)
-		go func() {
-			done <- (&program{io.Discard, said, s.Options()}).run(ctx, []string{"proxy", "-listen", listen, instance})
-		}()
-		line := <-said
-		name, addr, ok := strings.Cut(strings.TrimSpace(line), " (POSTGRES_16) is at ")
-		if name != instance || !ok {
-			t.Fatalf("the program said %q", line)
+	s := newEcho(t)
+	for _, listen := range []string{"127.0.0.1:0", filepath.Join(t.TempDir(), "db.sock")} {
+		p := startProxy(t, s, "-listen", listen, instance)
+		r := p.next("listening on ")
+		address := strings.TrimPrefix(r.Msg, "listening on ")
+		if r.Instance != instance || r.Engine != "POSTGRES_16" || listen[0] == '/' && address != listen {
+			t.Errorf("got %+v", r)
 		}
-		network := "tcp"
-		if listen == socket {
-			network = "unix"
-			if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
-				t.Errorf("the socket: %v, %v", info.Mode(), err)
-			}
-		}
-		c, err := net.Dial(network, addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, 5)
-		_, _ = io.WriteString(c, "hello")
-		if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
-			t.Errorf("%q, %v", b, err)
-		}
-		_ = c.Close()
-		stop()
-		if code := <-done; code != exitOK {
-			t.Errorf("exit status %d", code)
+		wantEcho(t, address)
+		p.next("client connected")
+		p.next("connection ended")
+		p.wantEnd(exitOK)
+		if _, err := os.Lstat(listen); listen[0] == '/' && !os.IsNotExist(err) {
+			t.Errorf("the socket is still there: %v", err)
 		}
 	}
+}
+
+func TestProxyServesSeveralInstances(t *testing.T) {
+	t.Parallel()
+	s := newEcho(t)
+	socket := filepath.Join(t.TempDir(), "my.sock")
+	p := startProxy(t, s, instance+"?port=0&ip-types=PRIVATE", otherInstance+"?listen="+socket+"&socket-mode=0666", "my-project:europe-west1:missing?port=0")
+	var failed record
+	addresses := map[string]string{}
+	for len(addresses) < 2 || failed.Msg == "" {
+		r := p.next("")
+		if r.Level == "ERROR" {
+			failed = r
+		} else if address, ok := strings.CutPrefix(r.Msg, "listening on "); ok {
+			addresses[r.Instance] = address
+		}
+	}
+	for _, address := range addresses {
+		wantEcho(t, address)
+	}
+	if !strings.Contains(failed.Msg, "instanceDoesNotExist") || !strings.Contains(failed.Hint, "gcloud sql instances list") {
+		t.Errorf("got %+v", failed)
+	}
+	p.wantEnd(exitFailed)
+}
+
+func TestALazyProxyAsksNothingBeforeTheFirstClient(t *testing.T) {
+	t.Parallel()
+	s := newEcho(t)
+	p := startProxy(t, s, "-lazy", "-listen", "127.0.0.1:0", "-exit-status", "7", instance)
+	address := p.listening()
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	wantEcho(t, address)
+	p.wantEnd(7)
+}
+
+func TestQuietProxiesSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	s := newEcho(t)
+	socket := filepath.Join(t.TempDir(), "db.sock")
+	p := startProxy(t, s, "-quiet", "-lazy", "-listen", socket, "my-project:europe-west1:missing")
+	for {
+		if c, err := net.Dial("unix", socket); err == nil {
+			_ = c.(*net.UnixConn).CloseWrite()
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+			break
+		}
+	}
+	if r := p.next(""); r.Level != "WARN" || r.Msg != "client not connected" || r.Hint == "" {
+		t.Errorf("got %+v", r)
+	}
+	p.wantEnd(exitOK)
 }
 
 func TestProxySaysWhatIsWrong(t *testing.T) {
@@ -72,7 +194,14 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		code  int
 		tells string
 	}{
-		"no instance":          {[]string{"proxy"}, exitUsage, "want one instance"},
+		"no instance":          {[]string{"proxy"}, exitUsage, "want an instance"},
+		"one address for two":  {[]string{"proxy", "-listen", "127.0.0.1:0", instance, otherInstance}, exitUsage, otherInstance + "?listen="},
+		"unknown parameter":    {[]string{"proxy", instance + "?ports=1"}, exitUsage, "ports: want one of iam, "},
+		"a parameter twice":    {[]string{"proxy", instance + "?port=1&port=2"}, exitUsage, "want one value, got 2"},
+		"not yes or no":        {[]string{"proxy", instance + "?iam=maybe"}, exitUsage, `want true or false, got "maybe"`},
+		"no octal number":      {[]string{"proxy", "-socket-mode", "0888", instance}, exitUsage, "want an octal number such as 0660"},
+		"no group":             {[]string{"proxy", "-socket-group", "no such group", instance}, exitUsage, `got "no such group"`},
+		"no format":            {[]string{"proxy", "-log-format", "xml", instance}, exitUsage, `want text or json, got "xml"`},
 		"unknown instance":     {[]string{"proxy", "my-project:europe-west1:other"}, exitFailed, "gcloud sql instances list"},
 		"not loopback":         {[]string{"proxy", "-listen", "0.0.0.0:0", instance}, exitFailed, "-allow-remote"},
 		"a name":               {[]string{"proxy", "-listen", "db.example.com:5432", instance}, exitFailed, "-allow-remote"},

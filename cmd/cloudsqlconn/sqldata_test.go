@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"strings"
@@ -51,17 +50,8 @@ func TestProxyThroughSQLData(t *testing.T) {
 	defer s.Close()
 	s.ServeSQLData(cloudsqltest.SQLDataConfig{})
 	s.AddInstance(instance, cloudsqltest.Instance{SQLData: true}) // echoes
-	ctx, stop := context.WithCancel(t.Context())
-	said, done := make(firstLine, 1), make(chan int, 1)
-	go func() {
-		done <- (&program{io.Discard, said, s.Options()}).run(ctx, []string{"proxy", "-sql-data", "only", "-listen", "127.0.0.1:0", instance})
-	}()
-	line := <-said
-	_, addr, ok := strings.Cut(strings.TrimSpace(line), " (PostgreSQL) is at ")
-	if !ok {
-		t.Fatalf("the program said %q", line)
-	}
-	c, err := net.Dial("tcp", addr)
+	p := startProxy(t, s, "-sql-data", "only", "-listen", "127.0.0.1:0", instance)
+	c, err := net.Dial("tcp", p.listening())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +61,8 @@ func TestProxyThroughSQLData(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	_ = c.Close()
-	stop()
-	if code := <-done; code != exitOK || len(s.Requests()) != 0 {
-		t.Errorf("exit status %d, %d calls", code, len(s.Requests()))
+	p.wantEnd(exitOK)
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("%d calls", n)
 	}
 }

@@ -29,6 +29,7 @@ type instance struct {
 	Certificate     *moment             `json:"certificateExpiry,omitempty"` // of the certificate alone
 	LifeLeft        float64             `json:"lifeLeft"`                    // from 0 to 1
 	LastError       string              `json:"lastError,omitempty"`
+	LastHint        string              `json:"lastHint,omitempty"` // what to do about it
 	FailedAttempts  int                 `json:"failedAttempts"`
 	SQLDataUnserved *moment             `json:"sqlDataUnserved,omitempty"` // until when addresses are used at once
 	SQLDataCooldown *moment             `json:"sqlDataCooldown,omitempty"` // until when it is left alone
@@ -146,7 +147,7 @@ func newInstance(s cloudsqlconn.InstanceStatus, now time.Time) instance {
 		i.Addrs[t.String()] = hosts
 	}
 	if s.LastError != nil {
-		i.LastError = s.LastError.Error()
+		i.LastError, i.LastHint = s.LastError.Error(), cloudsqlconn.Hint(s.LastError)
 	}
 	for _, a := range slices.Backward(s.History) {
 		i.History = append(i.History, attempt{Time: moment{a.Time, now}, Seconds: a.Duration.Seconds(), Forced: a.Forced, Hedges: a.Hedges, Error: a.Error})

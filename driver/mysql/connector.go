@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rsa"
 	"database/sql/driver"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/mysqlpacket"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
@@ -34,18 +34,11 @@ type login struct {
 	iam      bool
 }
 
-// complete puts in the user of the credentials if cfg has none.
-func (l *login) complete(ctx context.Context, cfg *mysql.Config) (err error) {
-	if l.iam && cfg.User == "" {
-		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, l.instance, sqldriver.MySQL, l.opts)
-	}
-	return err
-}
-
-func newConnector(cfg *mysql.Config, l login) (driver.Connector, error) {
+func (l login) newConnector(cfg *mysql.Config) (driver.Connector, error) {
+	cfg.DialFunc = l.dial
 	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
 		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
-		return l.complete(ctx, cfg)
+		return nil
 	}))
 	if err != nil {
 		return nil, err
@@ -79,7 +72,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	case refused != nil && c.login.iam && refused.Number == accessDenied:
 		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, c.login.opts, err)
 	case errors.Is(err, rsa.ErrMessageTooLong):
-		return nil, &cloudsqlconn.Error{Op: "login", Instance: c.login.instance, Hint: longPasswordHint, Err: err}
+		return nil, &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: c.login.instance, Hint: longPasswordHint, Err: err}
 	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
 		return nil, sqldriver.SilentError(c.login.instance, err)
 	}
@@ -146,30 +139,28 @@ func (a *attempt) refusal() *mysql.MySQLError {
 	if a.cfg == nil || a.cfg.TLS != nil {
 		return nil // these are no packets
 	}
-	var last []byte
-	for rest := a.said; len(rest) >= 4; {
-		size := 4 + int(uint32(rest[0])|uint32(rest[1])<<8|uint32(rest[2])<<16)
-		if size > len(rest) {
-			return nil
-		}
-		last, rest = rest[4:size], rest[size:]
-	}
-	if len(last) < 3 || last[0] != 0xff {
-		return nil
-	}
-	e := &mysql.MySQLError{Number: binary.LittleEndian.Uint16(last[1:])}
-	text := last[3:]
-	if len(text) >= 6 && text[0] == '#' {
-		copy(e.SQLState[:], text[1:6])
-		text = text[6:]
-	}
-	e.Message = string(text)
-	return e
+	return mysqlpacket.Last(a.said)
 }
 
-// prepare makes c fit for go-sql-driver.
-func prepare(ctx context.Context, c net.Conn) net.Conn {
+// dial connects for go-sql-driver.
+func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	a := ctx.Value(attemptKey{}).(*attempt)
+	nobody := l.iam && a.cfg.User == ""
+	if nobody {
+		if err := sqldriver.CheckUser(ctx, l.dialer, l.instance); err != nil {
+			return nil, err
+		}
+	}
+	c, err := sqldriver.Dial(ctx, l.dialer, l.instance, sqldriver.MySQL, l.opts)
+	if err != nil {
+		return nil, err
+	}
+	if nobody {
+		if a.cfg.User, err = sqldriver.IAMUser(ctx, c, sqldriver.MySQL); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+	}
 	if c, ok := c.(interface{ MetadataExchange() bool }); ok && c.MetadataExchange() {
 		// The server holds the connection for secure, as it is, and does not
 		// hand out an RSA key to encrypt a password with. This is how
@@ -177,7 +168,7 @@ func prepare(ctx context.Context, c net.Conn) net.Conn {
 		a.cfg.Net = "unix"
 	}
 	a.conn = c
-	return watch(c, a)
+	return watch(c, a), nil
 }
 
 // watch returns c, which tells a what is read, and why the first Read failed

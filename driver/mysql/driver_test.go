@@ -117,10 +117,11 @@ func TestBadDataSourceNamesAreErrorsOfOpen(t *testing.T) {
 func TestRegisterDriver(t *testing.T) {
 	t.Parallel()
 	name, cleanup := register(t, cloudsqlconn.WithIAMAuthN())
-	if _, err := mysql.RegisterDriver(name); err == nil || !strings.Contains(err.Error(), "choose another name") {
+	nothing, err := mysql.RegisterDriver(name)
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "choose another name") || cloudsqlconn.Hint(err) == "" || nothing() != nil {
 		t.Errorf("taken name: got %v", err)
 	}
-	if _, err := mysql.RegisterDriver(name+"-other", nil); !errors.Is(err, cloudsqlconn.ErrConfig) {
+	if nothing, err := mysql.RegisterDriver(name+"-other", nil); !errors.Is(err, cloudsqlconn.ErrConfig) || nothing() != nil {
 		t.Errorf("bad option: got %v, want ErrConfig", err)
 	}
 	db, err := sql.Open(name, "me@example.com@cloudsql-mysql("+instance+")/shop")

@@ -46,6 +46,9 @@ func TestDataSourceNames(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s, %v; want %s", dsn, got, err, want)
 		}
+		if e, ok := errors.AsType[*cloudsqlconn.Error](err); err != nil && (!ok || e.Op != cloudsqlconn.OpConfig || e.Hint == "") {
+			t.Errorf("%s: got %#v", dsn, err)
+		}
 		if err != nil && (strings.Contains(err.Error(), "secret") || strings.ContainsAny(err.Error(), "\r\n")) {
 			t.Errorf("%s: the error is %v", dsn, err)
 		}

@@ -8,138 +8,160 @@
 //	postgres://app:secret@/shop?host=project:region:instance
 //
 // Everything else in it is pgx's, service files, password files and PG*
-// environment variables included. TLS settings are not: the connection runs
-// inside the Dialer's TLS tunnel, and PostgreSQL's own TLS is off in it, so
-// that sslmode need not be written. The port is ignored. With IAM login the
-// user can be given as an e-mail address, and needs no password; without a
-// user, NewConnector and NewPool take the service account that the Dialer's
-// credentials belong to.
+// environment variables included. There can be several hosts, such as a primary
+// instance and its read replica, with target_session_attrs; each is an instance
+// to itself, and is dialled when its turn has come. Requests to cancel a query go
+// to the host that the query runs on, of a read pool to the same node. sql.Conn's
+// Raw gives the *stdlib.Conn of pgx.
+//
+// With IAM login the user can be given as an e-mail address, and needs no
+// password; without a user it is the service account that the Dialer's
+// credentials belong to. A user who is named counts, even the operating system's.
 //
 // Three parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
 // cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
 // cloudsql_sql_data=prefer (or never, or only) means [cloudsqlconn.WithSQLData].
+//
+// # Settings of a direct connection
+//
+// The connection runs inside the Dialer's TLS tunnel, which has proved who the
+// server is, and PostgreSQL's own TLS is off in it. Settings of data source
+// names, service files and the environment that are about that, and others that
+// mean nothing here, stop nobody:
+//
+//	port, PGPORT, hostaddr                 do not count
+//	sslmode, PGSSLMODE                     does not count; pgx still wants one of its values
+//	sslrootcert, sslcert, sslkey,          not read, nor the files in ~/.postgresql;
+//	PGSSLROOTCERT, PGSSLCERT, PGSSLKEY     Configure comes after pgx has read them
+//	sslpassword, sslsni, sslnegotiation,   do not count
+//	sslcertmode, and their variables
+//	sslcrl, sslcompression, ssl_min_       do not count, nor do ssl_max_protocol_version,
+//	protocol_version                       sslcrldir, sslkeylogfile and requiressl
+//	channel_binding, PGCHANNELBINDING      does not count: there is no TLS of PostgreSQL's to bind to
+//	require_auth, PGREQUIREAUTH            counts for passwords; ErrConfig if no password can meet
+//	                                       it, as with gss; does not count with IAM login
+//	gssencmode, gssdelegation, gsslib,     do not count
+//	requirepeer
+//	keepalives, keepalives_idle, ...,      do not count; see cloudsqlconn.WithTCPKeepAlive
+//	tcp_user_timeout
+//	load_balance_hosts                     random: the hosts are tried in random order;
+//	                                       ErrConfig with Configure
+//	connect_timeout                        counts, for each host; see NewPool
+//	everything else                        as pgx has it
 package postgres
 
 import (
 	"context"
 	"database/sql/driver"
-	"fmt"
-	"net"
-	"os"
-	"os/user"
-	"strings"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pgconfig"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
+// form is the hint of what is wrong with a data source name.
+const form = "Write it as host=project:region:instance user=app password=secret dbname=shop, or as postgres://app:secret@/shop?host=project:region:instance; the documentation of driver/postgres lists what else there can be."
+
 // NewConnector returns a connector for sql.OpenDB that connects through d.
-// Nothing is registered, and d stays the caller's to close.
+// Nothing is registered, and d stays the caller's to close. All errors are a
+// [*cloudsqlconn.Error] of the step configure: ErrBadName or ErrConfig.
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+	return sqldriver.NewConnector(dsn, func(dsn string) (sqldriver.Opener, error) { return newConnector(d, dsn, opts) })
+}
+
+func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (sqldriver.Opener, error) {
+	cfg, err := pgconfig.Parse(pgx.ParseConfig, dsn)
 	if err != nil {
-		return nil, parseError(err)
+		return nil, sqldriver.ConfigError(err, form)
 	}
-	l, err := configure(d, cfg, opts)
+	t, err := configure(d, cfg, opts)
 	if err != nil {
-		return nil, err
+		return nil, sqldriver.ConfigError(err, form)
 	}
-	return newConnector(cfg, l), nil
+	return stdlib.GetConnector(*cfg,
+		stdlib.OptionBeforeConnect(t.prepare),
+		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
+			return shouldPing(p.Conn, p.IdleDuration)
+		})), nil
 }
 
 // NewPool returns a pool that connects through d; ctx is what
 // pgxpool.NewWithConfig uses it for. d stays the caller's to close, after the
-// pool.
+// pool. Errors are as those of [NewConnector].
 //
 // The pool connects in the background: an Acquire whose context ends returns that
 // context's error, while its connect goes on, in one of the pool's places, until
 // connect_timeout in dsn or the Dialer's timeout (30 s). Set one of them close to
 // the deadlines of your queries.
 func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
+	cfg, err := pgconfig.Parse(pgxpool.ParseConfig, dsn)
 	if err != nil {
-		return nil, parseError(err)
+		return nil, sqldriver.ConfigError(err, form)
 	}
-	l, err := configure(d, cfg.ConnConfig, opts)
+	t, err := configure(d, cfg.ConnConfig, opts)
 	if err != nil {
-		return nil, err
+		return nil, sqldriver.ConfigError(err, form)
 	}
-	cfg.BeforeConnect = l.complete
+	cfg.BeforeConnect = t.prepare
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return shouldPing(p.Conn, p.IdleDuration)
 	}
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
-// Configure makes cfg connect through d to the instance that is cfg.Host. It
-// sets DialFunc, LookupFunc and Port, and clears TLSConfig and Fallbacks, so
-// that one connect is one Dial.
+// Configure makes cfg connect through d to the instances that are its hosts. It
+// sets DialFunc, LookupFunc, AfterNetConnect and Port, clears TLSConfig, and
+// leaves each host once, so that one connect is one Dial of each host that is
+// tried. An AfterNetConnect that cfg has is called before ours. Errors are as
+// those of [NewConnector].
+//
+// A connection that pgx makes has a copy of cfg to itself, which is bound to it.
+// pgconn makes none: pass its ConnectConfig a copy for each connection. Without
+// one, requests to cancel a query can go to another node of a read pool, a refused
+// IAM login has no hint, and an IAM login needs a user (ErrConfig).
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
-	_, err := configure(d, cfg, opts)
-	return err
+	t, err := configure(d, cfg, opts)
+	if err == nil && t.random {
+		err = errors.New("load_balance_hosts=random is for NewConnector, NewPool and RegisterDriver; with Configure, have stdlib.RandomizeHostOrderFunc run before each connect")
+	}
+	return sqldriver.ConfigError(err, form)
 }
 
-// login is who logs in to what.
-type login struct {
-	dialer   *cloudsqlconn.Dialer
-	instance string
-	opts     []cloudsqlconn.DialOption
-	iam      bool
-}
-
-// complete puts in the user of the credentials if cfg has none.
-func (l login) complete(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
-	if cfg.User == "" {
-		cfg.User, err = sqldriver.IAMUser(ctx, l.dialer, l.instance, sqldriver.Postgres, l.opts)
-	}
-	return err
-}
-
-// configure is Configure. It returns how to log in.
-func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (l login, err error) {
-	instance := cfg.Host
-	if instance == "" || instance == "localhost" || strings.HasPrefix(instance, "/") {
-		return l, fmt.Errorf("%w: the host is %q; want host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName, instance)
-	}
-	for _, f := range cfg.Fallbacks {
-		if f.Host != instance {
-			return l, fmt.Errorf("%w: two hosts, %q and %q; want one instance", cloudsqlconn.ErrBadName, instance, f.Host)
-		}
-	}
-	opts, err = sqldriver.Options(cfg.RuntimeParams, opts)
+// configure is Configure.
+func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (*tunnel, error) {
+	instances, err := pgconfig.TakeHosts(cfg)
 	if err != nil {
-		return l, err
+		return nil, err
 	}
-	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := sqldriver.Dial(ctx, d, instance, sqldriver.Postgres, opts)
-		if err != nil {
-			return nil, told{err}
-		}
-		return c, nil
+	if opts, err = sqldriver.Options(cfg.RuntimeParams, opts); err != nil {
+		return nil, err
 	}
+	iam := d.IAMAuthN(opts...)
+	if err := pgconfig.TakeSettings(cfg, iam); err != nil {
+		return nil, err
+	}
+	random, err := pgconfig.TakeBalancing(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if iam {
+		cfg.User = pgconfig.IAMUser(cfg)
+	}
+	t := &tunnel{
+		dialer: d, opts: opts, iam: iam, instances: instances, random: random, cfg: &cfg.Config,
+		netConnected: cfg.AfterNetConnect, buildFrontend: cfg.BuildFrontend,
+	}
+	cfg.DialFunc, cfg.AfterNetConnect = t.dial, t.connected
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	cfg.TLSConfig, cfg.Fallbacks = nil, nil
-	cfg.Port = 3307 // where every instance listens; only pgx's errors show it
-	l = login{d, instance, opts, d.IAMAuthN(opts...)}
-	if l.iam {
-		cfg.User = iamUser(cfg.User)
-	}
-	return l, nil
-}
-
-// iamUser returns the database user of an IAM login, "" if there is none: pgx
-// has put in the operating system's user then, who is nobody to IAM.
-func iamUser(name string) string {
-	if me, err := user.Current(); err == nil && name == me.Username && os.Getenv("PGUSER") != name {
-		return ""
-	}
-	return cloudsqlconn.FormatIAMUser(sqldriver.Postgres, name)
+	return t, nil
 }
 
 // shouldPing reports whether an idle connection has to show that it lives:
@@ -156,12 +178,9 @@ func shouldPing(c *pgx.Conn, idle time.Duration) bool {
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
 // its own, made with opts. A taken name is an error. cleanup closes the
-// Dialer; the name stays taken.
+// Dialer; the name stays taken. It is never nil.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
-	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
-	if err != nil {
-		return nil, err
-	}
-	open := func(dsn string) (driver.Connector, error) { return NewConnector(d, dsn) }
-	return sqldriver.Register(name, open, d.Close)
+	return sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
+		return newConnector(d, dsn, nil)
+	})
 }

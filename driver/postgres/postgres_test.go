@@ -98,6 +98,9 @@ func TestBadDataSourceNames(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tells) {
 			t.Errorf("%s: got %v, want an error that tells %q", dsn, err, tells)
 		}
+		if e, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || e.Op != cloudsqlconn.OpConfig || e.Hint == "" || !errors.Is(err, cloudsqlconn.ErrBadName) && !errors.Is(err, cloudsqlconn.ErrConfig) {
+			t.Errorf("%s: got %#v", dsn, err)
+		}
 		if strings.Contains(err.Error(), "et-word") {
 			t.Errorf("%s: a password is shown: %v", dsn, err)
 		}
@@ -264,6 +267,19 @@ func TestAPingEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// registered registers a driver, under a name that is not taken: it stays so, and
+// -count=2 needs another.
+func registered(t *testing.T, opts ...cloudsqlconn.Option) (name string) {
+	t.Helper()
+	name = "cloudsql-" + rand.Text()
+	cleanup, err := postgres.RegisterDriver(name, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cleanup() })
+	return name
+}
+
 func TestRegisterDriver(t *testing.T) {
 	t.Parallel()
 	name := "cloudsql-" + rand.Text() // the name stays taken: -count=2 needs another
@@ -271,10 +287,12 @@ func TestRegisterDriver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := postgres.RegisterDriver(name); err == nil || !strings.Contains(err.Error(), "choose another name") {
+	nothing, err := postgres.RegisterDriver(name)
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "choose another name") || cloudsqlconn.Hint(err) == "" || nothing() != nil {
 		t.Errorf("taken name: got %v", err)
 	}
-	if _, err := postgres.RegisterDriver(name+"-other", cloudsqlconn.WithDialTimeout(-1)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+	nothing, err = postgres.RegisterDriver(name+"-other", cloudsqlconn.WithDialTimeout(-1))
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || nothing() != nil {
 		t.Errorf("bad option: got %v, want ErrConfig", err)
 	}
 	if _, err := sql.Open(name, "user=app"); !errors.Is(err, cloudsqlconn.ErrBadName) {

@@ -13,7 +13,9 @@ import (
 // Conn is what sql.Conn.Raw gives: go-mssqldb's connection, which leaves the
 // pool when the server has closed it, and not when the next query has failed.
 // Its methods return soon after their context has ended, whatever the server
-// does; those of the embedded Conn can take 10 s more.
+// does. database/sql calls the methods of what Raw gives, so that this is not
+// go-mssqldb's connection itself: that one waits for a silent server, for seconds
+// at best. [DriverConn] gives it.
 type Conn struct {
 	*mssql.Conn
 	tunnel *tunnel
@@ -23,6 +25,21 @@ var (
 	_ driver.SessionResetter = (*Conn)(nil)
 	_ driver.Validator       = (*Conn)(nil)
 )
+
+// DriverConn returns go-mssqldb's own connection of c, which sql.Conn.Raw has
+// given, for what only that has, such as CreateBulk. It is good as long as the
+// function that was passed to Raw runs. Its calls end with their context as
+// go-mssqldb has it: up to 10 s later if the server is silent, and not at all if it
+// does not read. It reports false if c is no connection of SQL Server.
+func DriverConn(c any) (*mssql.Conn, bool) {
+	switch c := c.(type) {
+	case *Conn:
+		return c.Conn, true
+	case *mssql.Conn:
+		return c, true
+	}
+	return nil, false
+}
 
 // ResetSession returns driver.ErrBadConn if the server has left.
 func (c *Conn) ResetSession(ctx context.Context) error {

@@ -25,9 +25,6 @@ type connector struct {
 	verify   bool // the server of TLS inside TDS, by what the Dialer knows
 }
 
-// Driver returns go-mssqldb's.
-func (c *connector) Driver() driver.Driver { return mssql.NewConnectorConfig(c.cfg).Driver() }
-
 // Connect connects. Where go-mssqldb looks at ctx while it dials only, it
 // returns when ctx has ended.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -99,11 +96,20 @@ func (a *attempt) abort() {
 
 // verifyInner verifies the server of TLS inside TDS.
 func (a *attempt) verifyInner(s tls.ConnectionState) error {
-	inner, err := a.dialer.InnerTLS(a.ctx, a.instance, a.opts...)
+	inner, err := a.innerTLS()
 	if err == nil {
 		s.ServerName = inner.ServerName // not the host of the data source name
 		err = inner.VerifyConnection(s)
 	}
 	a.unverified = err
 	return err
+}
+
+// innerTLS is what the Dialer knows of the server: by the metadata that the tunnel
+// was made with, which is older than the name's next answer.
+func (a *attempt) innerTLS() (*tls.Config, error) {
+	if c, ok := a.conn.Conn.(interface{ InnerTLS() *tls.Config }); ok {
+		return c.InnerTLS(), nil
+	}
+	return a.dialer.InnerTLS(a.ctx, a.instance, a.opts...) // SQL Data
 }

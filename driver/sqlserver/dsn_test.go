@@ -62,6 +62,9 @@ func TestBadDataSourceNamesAreErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", dsn, err, want)
 			continue
 		}
+		if e, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || e.Op != cloudsqlconn.OpConfig || e.Hint == "" || !errors.Is(err, cloudsqlconn.ErrBadName) && !errors.Is(err, cloudsqlconn.ErrConfig) {
+			t.Errorf("%s: got %#v", dsn, err)
+		}
 		name := strings.Contains(want, "instance") || strings.Contains(want, "parameter cloudsql")
 		if name && !errors.Is(err, cloudsqlconn.ErrBadName) {
 			t.Errorf("%s: got %v, want ErrBadName", dsn, err)

@@ -14,8 +14,7 @@
 // [cloudsqlconn.WithIPTypes], [cloudsqlconn.WithDialIAMAuthN] and
 // [cloudsqlconn.WithSQLData]; Cloud SQL for SQL Server has no IAM login, and is
 // not served by SQL Data as far as is known.
-// Everything else is go-mssqldb's, but for a second server or another protocol
-// (failoverpartner, protocol), which are errors.
+// Everything else is go-mssqldb's, but for what is about a direct connection.
 //
 // # Contexts
 //
@@ -24,14 +23,26 @@
 // connection can be used again, and without that the connection leaves the pool.
 // go-mssqldb alone waits for 5 s, twice.
 //
-// # TLS inside the tunnel
+// # Settings of a direct connection
 //
 // The connection runs inside the Dialer's TLS tunnel, so that SQL Server's own
-// TLS need not be: without encrypt, it is used as far as the server offers or
-// enforces it. It needs no CA file: the server has to be the instance, by the
-// server CA that the Dialer knows, unless trustservercertificate=true says that
-// anybody will do, or certificate or servercertificate say who.
-// encrypt=strict, TLS around the protocol, is an error.
+// TLS need not be. It needs no CA file: the server has to be the instance, by the
+// server CA that the tunnel was made with.
+//
+//	the host, its port and its        do not count; with authenticator=krb5 the host does
+//	SQL Server instance
+//	encrypt left out, =disable        TLS of SQL Server's as far as it offers or enforces it
+//	encrypt=true, =mandatory          TLS of SQL Server's
+//	encrypt=strict                    ErrConfig: TLS around the protocol is the tunnel
+//	trustservercertificate=true       anybody will do inside the tunnel
+//	certificate, servercertificate    who the server inside the tunnel is
+//	hostnameincertificate             does not count without one of these
+//	tlsmin                            counts
+//	failoverpartner                   ErrConfig: the instance keeps its name when it fails over
+//	protocol                          ErrConfig, but for tcp
+//	multisubnetfailover               does not count
+//	dial timeout                      counts; without it the Dialer's own does
+//	everything else                   as go-mssqldb has it
 //
 // # Active Directory
 //
@@ -43,7 +54,6 @@
 package sqlserver
 
 import (
-	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -58,10 +68,26 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
+// form is the hint of what is wrong with a data source name.
+const form = "Write it as sqlserver://app:secret@localhost?database=shop&cloudsql=project:region:instance; the documentation of driver/sqlserver lists what else there can be."
+
 // NewConnector returns a connector for sql.OpenDB that connects through d.
 // Nothing is registered, and d stays the caller's to close. What the data
-// source name says counts more than opts.
+// source name says counts more than opts. All errors are a [*cloudsqlconn.Error]
+// of the step configure: ErrBadName or ErrConfig.
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
+	return sqldriver.NewConnector(dsn, func(dsn string) (sqldriver.Opener, error) { return newConnector(d, dsn, opts) })
+}
+
+func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (sqldriver.Opener, error) {
+	c, err := configure(d, dsn, opts)
+	if err != nil {
+		return nil, sqldriver.ConfigError(err, form)
+	}
+	return c, nil
+}
+
+func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (*connector, error) {
 	cfg, err := msdsn.Parse(dsn)
 	if err != nil {
 		return nil, err
@@ -103,10 +129,11 @@ func checkInstance(s string) error {
 	if s == "" {
 		return fmt.Errorf("%w: the data source name has no parameter cloudsql; want cloudsql=project:region:instance", cloudsqlconn.ErrBadName)
 	}
-	if dnsName.MatchString(s) && net.ParseIP(s) == nil {
-		return nil // the Dialer's Resolver can know it
+	err := sqldriver.CheckInstance(s)
+	if err == nil && !dnsName.MatchString(s) {
+		_, err = cloudsqlconn.ParseName(s)
 	}
-	if _, err := cloudsqlconn.ParseName(s); err != nil {
+	if err != nil {
 		return fmt.Errorf("the parameter cloudsql of the data source name: %w", err)
 	}
 	return nil
@@ -150,14 +177,11 @@ func takeTLS(cfg *msdsn.Config) (verify bool) {
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
 // its own, made with opts. A taken name is an error; go-mssqldb takes mssql and
-// sqlserver. cleanup closes the Dialer; the name stays taken.
+// sqlserver. cleanup closes the Dialer; the name stays taken. It is never nil.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
-	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
-	if err != nil {
-		return nil, err
-	}
-	open := func(dsn string) (driver.Connector, error) { return NewConnector(d, dsn) }
-	return sqldriver.Register(name, open, d.Close)
+	return sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
+		return newConnector(d, dsn, nil)
+	})
 }
 
 var _ mssql.HostDialer = (*attempt)(nil)

@@ -84,7 +84,7 @@ func weigh(err error) hedge.Weight {
 	code, _ := refusal(err)
 	_, nonsense := errors.AsType[*ReplyError](err)
 	switch {
-	case Terminal(err) && !nonsense, RetryAfter(err, time.Now()) > 0:
+	case Terminal(err) && !nonsense, NotReady(err), RetryAfter(err, time.Now()) > 0:
 		return hedge.Final
 	case code != 0, nonsense:
 		return hedge.Passing

@@ -9,6 +9,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,6 +32,10 @@ const DefaultEndpoint = "https://sqladmin.googleapis.com/"
 // maxRefreshes bounds the refreshes of one Client under way at once, so that
 // a thousand instances do not open a thousand connections.
 const maxRefreshes = 16
+
+// lastWord is how long the metadata is waited for once a certificate has been
+// refused: if both are, it is always the metadata's refusal that is told.
+const lastWord = 500 * time.Millisecond
 
 // Config says how to reach the API, and as whom.
 type Config struct {
@@ -71,6 +76,7 @@ type Instance struct {
 // Client calls the API. Its methods are safe for concurrent use.
 type Client struct {
 	cfg        Config
+	host       string               // of the API
 	api, login *sharedSource        // of cfg's sources; nil as they are
 	services   [2]*sqladmin.Service // the second is for hedges
 	hedger     hedge.Hedger         // of all calls of the API
@@ -87,6 +93,7 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:   cfg,
+		host:  root.Host,
 		api:   share(cfg.API, "an access token"),
 		login: share(cfg.Login, "a login token"),
 		slots: make(chan struct{}, maxRefreshes),
@@ -147,9 +154,16 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 		known   = make(chan struct{}) // closed when the metadata is there, or will not come
 	)
 	wg.Go(func() {
-		if cert, certErr = c.certificate(ctx, inst, iam, known); certErr != nil {
-			cancel()
+		if cert, certErr = c.certificate(ctx, inst, iam, known); certErr == nil {
+			return
 		}
+		if call, ok := errors.AsType[*CallError](certErr); ok && call.answered() {
+			select { // the metadata will most likely be refused, too
+			case <-known:
+			case <-time.After(lastWord):
+			}
+		}
+		cancel()
 	})
 	settings, err := c.settings(ctx, inst)
 	if err == nil && iam {
@@ -190,7 +204,7 @@ func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *c
 func (c *Client) clockOffset() time.Duration { return time.Duration(c.offset.Load()) }
 
 // errNoLogin is for IAM login without a source of login tokens.
-var errNoLogin = &ConfigError{Problem: "IAM login needs a token of the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
+var errNoLogin = &ConfigError{Problem: "IAM login needs a token with the scope sqlservice.login, and the caller's token source cannot make one; use WithIAMAuthNTokenSources"}
 
 // slot waits for the turn of a refresh. The caller releases it.
 func (c *Client) slot(ctx context.Context) (release func(), err error) {
@@ -213,7 +227,7 @@ func checkIAM(databaseVersion string) error {
 		strings.HasPrefix(databaseVersion, "POSTGRES"), strings.HasPrefix(databaseVersion, "MYSQL"):
 		return nil
 	}
-	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL, the instance runs %s", databaseVersion)}
+	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL; the instance runs %s", databaseVersion)}
 }
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
@@ -221,6 +235,9 @@ func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.Connect
 		s, err := do(ctx, c, "connectSettings", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.ConnectSettings] {
 			return s.Connect.Get(inst.Project, inst.ID).Context(ctx)
 		})
+		if err == nil {
+			err = cmp.Or(checkBackend(s), checkReady(s))
+		}
 		if err == nil {
 			_, err = parseAnchors(s.ServerCaCert)
 		}

@@ -10,6 +10,9 @@ import (
 	"unicode"
 
 	"google.golang.org/api/googleapi"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
 // maxText bounds the length of an error's text: what a server sends can be in
@@ -57,13 +60,14 @@ type ExpiredError struct {
 
 // Error tells when it expired.
 func (e *ExpiredError) Error() string {
-	return fmt.Sprintf("the client certificate that the Admin API has just made expired at %s, and by this machine's clock it is %s",
+	return fmt.Sprintf("the client certificate that the Admin API has just issued expired at %s; by this machine's clock it is %s",
 		e.NotAfter.UTC().Format(time.RFC3339), e.Now.UTC().Format(time.RFC3339))
 }
 
 // CallError says which call of the API failed.
 type CallError struct {
 	Call         string        // such as connectSettings
+	Stranger     bool          // the answer does not have the form of the API's: something else has given it, or a front end
 	Principal    string        // e-mail address of the account that called; "": not known
 	QuotaProject string        // that the call named, or ""
 	ClockOffset  time.Duration // how far this machine's clock is ahead of the API's; zero: the API did not tell
@@ -85,13 +89,33 @@ func newCallError(call string, err error, secrets ...string) error {
 	case errors.As(err, &wrongType):
 		return &ReplyError{Field: strings.TrimSuffix(call+"."+wrongType.Field, "."), Problem: "has the wrong type", Err: err}
 	}
-	text := textOf(err)
-	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "[token]")
+	hide := func(text string) string {
+		for _, s := range secrets {
+			if s != "" {
+				text = strings.ReplaceAll(text, s, "[token]")
+			}
 		}
+		return text
 	}
-	return &CallError{Call: call, text: oneLine(call + ": " + text), err: err}
+	text := hide(textOf(err, hide))
+	return &CallError{Call: call, Stranger: isStranger(err), text: oneLine(call + ": " + text), err: err}
+}
+
+// isStranger reports whether err is an answer that is not the API's own, whose
+// refusals have a form.
+func isStranger(err error) bool {
+	api, ok := errors.AsType[*googleapi.Error](err)
+	return ok && !answer.IsRefusal([]byte(api.Body))
+}
+
+// Stranger reports whether err is about an answer that has not the form of the
+// Admin API's, or of a token server's: it is nobody's refusal.
+func Stranger(err error) bool {
+	if refused, ok := errors.AsType[*auth.RefusedError](err); ok {
+		return refused.Stranger
+	}
+	call, ok := errors.AsType[*CallError](err)
+	return ok && call.Stranger
 }
 
 // Error names the call and tells its error.
@@ -100,8 +124,15 @@ func (e *CallError) Error() string { return e.text }
 // Unwrap returns the call's error.
 func (e *CallError) Unwrap() error { return e.err }
 
-// textOf is the text of a call's error, for people.
-func textOf(err error) string {
+// answered reports whether there was an answer.
+func (e *CallError) answered() bool {
+	_, ok := errors.AsType[*googleapi.Error](e)
+	return ok
+}
+
+// textOf is the text of a call's error, for people. hide takes secrets out of what
+// is cut short.
+func textOf(err error, hide func(string) string) string {
 	var (
 		api    *googleapi.Error
 		syntax *json.SyntaxError
@@ -111,6 +142,8 @@ func textOf(err error) string {
 		short := *api
 		short.Details = nil
 		return short.Error()
+	case api != nil && !answer.IsRefusal([]byte(api.Body)):
+		return answer.Summary(api.Code, api.Header, []byte(hide(api.Body)))
 	case errors.As(err, &syntax):
 		return "the reply is not JSON: " + err.Error()
 	}

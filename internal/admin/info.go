@@ -110,8 +110,8 @@ func (i *Info) InnerTLS() *tls.Config {
 
 // newInfo checks every field of a reply: each may be absent or garbage.
 func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (*Info, error) {
-	if s.BackendType != "" && s.BackendType != "SECOND_GEN" {
-		return nil, &ConfigError{Problem: fmt.Sprintf("the instance's backend type is %s; only SECOND_GEN instances can be connected to", s.BackendType)}
+	if err := checkBackend(s); err != nil {
+		return nil, err
 	}
 	if s.Region != "" && s.Region != inst.Region {
 		right := oneLine(inst.Project + ":" + s.Region + ":" + inst.ID)
@@ -200,7 +200,8 @@ func parseAnchors(c *sqladmin.SslCert) (*x509.CertPool, error) {
 }
 
 // dnsNames are all DNS names of the instance and of its nodes, those of the
-// newer field first.
+// newer field first, and those that its owner has had put into the certificate
+// last.
 func dnsNames(s *sqladmin.ConnectSettings) []string {
 	names := appendNames(nil, s.DnsNames, s.DnsName)
 	for _, n := range s.Nodes {
@@ -208,7 +209,7 @@ func dnsNames(s *sqladmin.ConnectSettings) []string {
 			names = appendNames(names, n.DnsNames, n.DnsName)
 		}
 	}
-	return names
+	return append(names, s.CustomSubjectAlternativeNames...)
 }
 
 func appendNames(names []string, mappings []*sqladmin.DnsNameMapping, legacy string) []string {
@@ -237,23 +238,39 @@ func nodes(s *sqladmin.ConnectSettings) []Addrs {
 	return all
 }
 
+// addressKinds are the types of address that can be dialled, as the API names
+// them.
+var addressKinds = map[string]string{"PRIMARY": Public, "PRIVATE": Private}
+
 // addrs are the addresses that can be dialled. Of several public or private
-// ones the last counts, as in Google's connectors.
+// ones the last counts, as in Google's connectors; those that should have been
+// retired by now come after it.
 func addrs(ips []*sqladmin.IpMapping, psc []string) Addrs {
-	found := Addrs{}
+	found, retired := Addrs{}, Addrs{}
 	for _, m := range ips {
 		switch {
-		case m == nil || m.IpAddress == "":
-		case m.Type == "PRIMARY":
-			found[Public] = []string{m.IpAddress}
-		case m.Type == "PRIVATE":
-			found[Private] = []string{m.IpAddress}
+		case m == nil || m.IpAddress == "" || addressKinds[m.Type] == "":
+		case isRetired(m):
+			kind := addressKinds[m.Type]
+			retired[kind] = append(retired[kind], m.IpAddress)
+		default:
+			found[addressKinds[m.Type]] = []string{m.IpAddress}
 		}
+	}
+	for kind, hosts := range retired {
+		found[kind] = append(found[kind], hosts...)
 	}
 	if len(psc) > 0 {
 		found[PSC] = psc
 	}
 	return found
+}
+
+// isRetired reports whether the time is over in which an address is kept for
+// clients that know no newer one.
+func isRetired(m *sqladmin.IpMapping) bool {
+	at, err := time.Parse(time.RFC3339, m.TimeToRetire)
+	return err == nil && time.Now().After(at)
 }
 
 // pscNames are the PSC names of an instance, or of a node, without their dot,

@@ -75,8 +75,9 @@ func TestUnusableMetadata(t *testing.T) {
 		{"cert a key", settingsJSON(caCert(block("PUBLIC KEY", serverCA.cert.RawSubjectPublicKeyInfo))), reply + ".serverCaCert.cert has no readable PEM certificate"},
 		{"cert of another PEM type", settingsJSON(caCert(block("X509 CRL", serverCA.cert.Raw))), reply + ".serverCaCert.cert has no readable PEM certificate"},
 		{"wrong region", settingsJSON(object{"region": "europe-west1"}), "the instance is in region europe-west1, not in us-central1; use my-project:europe-west1:my-db"},
-		{"first generation", settingsJSON(object{"backendType": "FIRST_GEN"}), "the instance's backend type is FIRST_GEN; only SECOND_GEN instances can be connected to"},
-		{"external", settingsJSON(object{"backendType": "EXTERNAL"}), "the instance's backend type is EXTERNAL; only SECOND_GEN instances can be connected to"},
+		{"first generation", settingsJSON(object{"backendType": "FIRST_GEN"}), "the instance is of the first generation (backend type FIRST_GEN), which cannot be connected to like this"},
+		{"something new", settingsJSON(object{"backendType": "THIRD_GEN"}), "the instance's backend type is THIRD_GEN; only SECOND_GEN instances can be connected to"},
+		{"external", settingsJSON(object{"backendType": "EXTERNAL"}), "the instance stands for a database server outside Cloud SQL (backend type EXTERNAL), which Cloud SQL does not lead to"},
 		{"region of many lines", settingsJSON(object{"region": "a\r\n\x1b[31mb"}), "the instance is in region a [31mb, not in us-central1; use my-project:a [31mb:my-db"},
 		{"endless region", settingsJSON(object{"region": strings.Repeat("x", 100_000)}), "the instance is in region xxx"},
 	} {
@@ -161,7 +162,7 @@ func TestSQLServerHasNoIAMLogin(t *testing.T) {
 	t.Parallel()
 	a := settings(object{"databaseVersion": "SQLSERVER_2022_STANDARD"})
 	err := fetchError(t.Context(), t, newClient(t, a), true)
-	if want := "IAM login needs PostgreSQL or MySQL, the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
+	if want := "IAM login needs PostgreSQL or MySQL; the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
 		t.Errorf("error is %q, want %q", err, want)
 	}
 	var cfg *admin.ConfigError
@@ -214,6 +215,15 @@ func TestAddresses(t *testing.T) {
 		{name: "without address", ips: list{ip("PRIMARY", ""), object{"type": "PRIVATE"}}, want: admin.Addrs{}},
 		{name: "the last one counts", ips: list{ip("PRIMARY", "203.0.113.1"), ip("PRIVATE", "10.0.0.1"), ip("PRIMARY", "203.0.113.2"), ip("PRIVATE", "10.0.0.2"), ip("PRIMARY", "")},
 			want: admin.Addrs{admin.Public: {"203.0.113.2"}, admin.Private: {"10.0.0.2"}}},
+		{name: "past their time", ips: list{
+			ip("PRIMARY", "203.0.113.1"), object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "2020-01-01T00:00:00.5Z"},
+			object{"type": "PRIVATE", "ipAddress": "10.0.0.1", "timeToRetire": "2020-01-01T00:00:00Z"},
+			object{"type": "PRIVATE", "ipAddress": "10.0.0.2", "timeToRetire": "2120-01-01T00:00:00Z"},
+		}, want: admin.Addrs{admin.Public: {"203.0.113.1", "203.0.113.2"}, admin.Private: {"10.0.0.2", "10.0.0.1"}}},
+		{name: "nothing but what is past its time", ips: list{object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "2020-01-01T00:00:00Z"}},
+			want: admin.Addrs{admin.Public: {"203.0.113.2"}}},
+		{name: "a time that is none", ips: list{object{"type": "PRIMARY", "ipAddress": "203.0.113.2", "timeToRetire": "soon"}},
+			want: admin.Addrs{admin.Public: {"203.0.113.2"}}},
 		{name: "PSC names without PSC", dnsName: "a.sql.goog.", dnsNames: list{psc("b.sql.goog.")}, want: admin.Addrs{}},
 		{name: "PSC names", psc: true, dnsName: "legacy.sql.goog.", dnsNames: list{psc("b.sql.goog."), psc("y.sql-psc.goog."), psc("a.sql.goog"), psc("X.SQL-PSC.GOOG"), psc("z.sql-psc.goog.example.com")},
 			want: admin.Addrs{admin.PSC: {"y.sql-psc.goog", "X.SQL-PSC.GOOG", "b.sql.goog", "a.sql.goog", "z.sql-psc.goog.example.com"}}},
@@ -329,7 +339,7 @@ func TestServerIsVerified(t *testing.T) {
 	}
 	second := newCA("the next CA")
 	bundle := serverCA.pem + "comments stand between\n" + block("CERTIFICATE", []byte("garbage")) + block("X509 CRL", newCA("a CRL").cert.Raw) + second.pem
-	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog."}))
+	info := mustFetch(t, settings(caCert(bundle), object{"dnsName": "old.sql.goog.", "customSubjectAlternativeNames": []string{"db.acme.example"}}))
 	plain, domain := info.TLS(""), info.TLS("db.example.com")
 	for _, tt := range []struct {
 		name  string
@@ -343,6 +353,7 @@ func TestServerIsVerified(t *testing.T) {
 		{"name of the legacy field", plain, leaf(serverCA, "", "old.sql.goog"), true},
 		{"dialled name", domain, leaf(serverCA, "", "db.example.com"), true},
 		{"name that was not dialled", plain, leaf(serverCA, "", "db.example.com"), false},
+		{"name that the owner has had put into it", plain, leaf(second, "", "db.acme.example"), true},
 		{"another instance", plain, leaf(serverCA, "my-project:other-db"), false},
 		{"another instance, by a dialled name", domain, leaf(serverCA, "my-project:other-db"), false},
 		{"foreign CA", plain, leaf(clientCA, "my-project:my-db"), false},
@@ -401,6 +412,7 @@ func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
 		}
 	}
 	for name, proxy := range map[string]answer{
+		"page":               echo(func(s string) string { return "<html><title>" + s + "</title></html>" }),
 		"text":               echo(func(s string) string { return s }),
 		"JSON":               echo(func(s string) string { return errorJSON(400, s) }),
 		"cut off in a token": echo(func(s string) string { return strings.Repeat("x", 900) + s }),
@@ -414,7 +426,8 @@ func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
 				if !errors.As(err, &api) || api.Code != 400 {
 					t.Errorf("error is %v", err)
 				}
-				wantText(t, err, string(h)+": googleapi: ")
+				wantText(t, err, string(h)+": ")
+				wantText(t, err, "400")
 				if strings.Contains(err.Error(), "ya29") {
 					t.Errorf("error tells a part of a token: %v", err)
 				}

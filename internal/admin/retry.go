@@ -30,7 +30,7 @@ const (
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
-// does not mend, or has been tried four times. It does not sleep after the
+// does not mend, as that an instance is not ready, or has been tried four times. It does not sleep after the
 // last try. The context of a try ends after tryTimeout.
 func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	pause := firstPause
@@ -40,7 +40,7 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 		v, err := f(tryCtx)
 		cancel()
 		switch {
-		case err == nil, Terminal(err), RetryAfter(err, time.Now()) > 0:
+		case err == nil, Terminal(err), NotReady(err), RetryAfter(err, time.Now()) > 0:
 			return v, err
 		case ctx.Err() != nil && before != nil && errors.Is(err, ctx.Err()):
 			return v, interrupted(ctx, before) // this try tells no more than that ctx has ended
@@ -92,7 +92,8 @@ func interrupted(ctx context.Context, err error) error {
 // Terminal reports whether err will come again until a person changes
 // something: a refused call, a wrong configuration, a reply without sense, a
 // source of useless tokens.
-// Transport errors, quota, and faults of the server are not terminal.
+// Transport errors, quota, faults of the server, answers of others in its place and
+// the state of an instance are not terminal.
 func Terminal(err error) bool {
 	var (
 		reply     *ReplyError
@@ -105,8 +106,11 @@ func Terminal(err error) bool {
 	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &source) || errors.As(err, &noAccount) {
 		return true
 	}
+	if Stranger(err) {
+		return false
+	}
 	code, _ := refusal(err)
-	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && !Quota(err)
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && !NotReady(err) && !Quota(err)
 }
 
 // Quota reports whether err says that a quota is used up: a 429, or a 403 of

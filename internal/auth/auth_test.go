@@ -259,16 +259,32 @@ func TestKeysOfOtherUniversesSignTheirTokens(t *testing.T) {
 	}
 }
 
-func TestWorkforceLoginsAreNotPutIntoCertificates(t *testing.T) {
+// Cloud SQL takes the token of a workforce login in a certificate, though its
+// scope cannot be narrowed.
+func TestWorkforceLoginsLogIn(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	login := authtest.With(s.User(), map[string]any{"type": "external_account_authorized_user", "token_url": s.URL + "/token", "audience": "x"})
-	creds := auth.New(auth.Config{JSON: login})
-	if text := wantError[*auth.ConfigError](t, creds.Login()).Error(); !strings.Contains(text, "WithImpersonation") {
-		t.Errorf("%q does not tell what to use", text)
+	creds := auth.New(auth.Config{JSON: s.Workforce()})
+	tok, err := creds.Login().Token()
+	if err != nil || tok.AccessToken != s.Tokens[""] {
+		t.Errorf("got %v, %v", tok, err)
 	}
-	if n := s.Asked(); n != 0 {
-		t.Errorf("%d requests", n)
+	if calls := s.Calls(); len(calls) != 1 || calls[0] != (authtest.Call{Who: "workforce user"}) {
+		t.Errorf("calls %v, want one of a workforce user, without a scope", calls)
+	}
+}
+
+func TestAByteOrderMarkIsSkipped(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, file := range [][]byte{s.User(), s.ServiceAccount(), s.ExternalAccount(t.TempDir())} {
+		marked := append([]byte("\ufeff"), file...)
+		if err := auth.CheckJSON(marked); err != nil {
+			t.Errorf("CheckJSON: %v", err)
+		}
+		if _, err := auth.New(auth.Config{JSON: marked}).Admin().Token(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

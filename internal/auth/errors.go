@@ -50,16 +50,22 @@ const (
 	Federation    Step = "external identity"   // a subject token, by the Security Token Service
 	SubjectToken  Step = "subject token"       // that is to be exchanged there
 	Impersonation Step = "impersonation"       // of a service account, by the IAM Credentials API
+	Metadata      Step = "metadata server"     // a token of the machine, or the container
 )
 
 // RefusedError says that a server on the way to a token answered with a
 // failure.
 type RefusedError struct {
 	Step   Step
+	Host   string // of the server
 	Target string // service account that was to be impersonated, or ""
 	Code   int
 	Header http.Header
 	Err    error
+
+	// Stranger is set if the answer does not have the form that those of such a
+	// server have: something else has most likely given it.
+	Stranger bool
 
 	// ClockOffset is how far this machine's clock was ahead of the server's.
 	ClockOffset time.Duration

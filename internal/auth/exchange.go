@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 )
 
 const (
@@ -43,7 +45,9 @@ func exchange(ctx context.Context, f func(context.Context) (*oauth2.Token, error
 	case err == nil:
 		return tok, nil
 	case w.refusal != nil:
-		w.refusal.Err = err
+		if w.refusal.Err == nil {
+			w.refusal.Err = err
+		}
 		return nil, w.refusal
 	case w.asked || ctx.Err() != nil:
 		return nil, err
@@ -72,21 +76,28 @@ func (w *watcher) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp == nil || resp.Body == nil { // net/http takes care of these
 		return resp, err
 	}
-	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxReply)
-		return resp, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	_ = resp.Body.Close()
 	if err != nil {
 		return nil, err
 	}
-	for _, secret := range secretsIn(req, form) {
-		body = bytes.ReplaceAll(body, []byte(secret), []byte("[secret]"))
+	step, target := stepOf(req, form)
+	good := resp.StatusCode >= 200 && resp.StatusCode < 300 && (step == SubjectToken || !answer.IsPage(body))
+	if !good {
+		for _, secret := range secretsIn(req, form) {
+			body = bytes.ReplaceAll(body, []byte(secret), []byte("[secret]"))
+		}
+		body = body[:min(len(body), maxRefusal)]
 	}
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	w.refusal = &RefusedError{Code: resp.StatusCode, Header: resp.Header}
-	w.refusal.Step, w.refusal.Target = stepOf(req, form)
+	if good {
+		return resp, nil
+	}
+	w.refusal = &RefusedError{Step: step, Host: req.URL.Hostname(), Target: target, Code: resp.StatusCode, Header: resp.Header}
+	if !answer.IsRefusal(body) {
+		w.refusal.Stranger = step != SubjectToken // anybody's server can give that
+		w.refusal.Err = errors.New(answer.Summary(resp.StatusCode, resp.Header, body))
+	}
 	if offset, ok := ClockOffset(resp.Header, time.Now()); ok {
 		w.refusal.ClockOffset = offset
 	}

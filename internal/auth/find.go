@@ -2,19 +2,14 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 
 	"golang.org/x/oauth2"
 )
-
-// maxFile bounds a credentials file, which has a few kilobytes.
-const maxFile = 1 << 20
 
 // find looks the credentials up.
 func (c *Credentials) find(ctx context.Context) (*identity, error) {
@@ -23,7 +18,7 @@ func (c *Credentials) find(ctx context.Context) (*identity, error) {
 		return nil, err
 	}
 	if id.universe != "" && id.universe != c.cfg.Universe {
-		return nil, &ConfigError{fmt.Sprintf("the credentials belong to the universe %s, the Dialer to %s; see WithUniverseDomain", id.universe, c.cfg.Universe)}
+		return nil, &ConfigError{fmt.Sprintf("the credentials belong to %s, the Dialer to %s; see WithUniverseDomain", universeName(id.universe), c.cfg.Universe)}
 	}
 	if c.cfg.Target == "" {
 		return id, nil
@@ -35,6 +30,16 @@ func (c *Credentials) find(ctx context.Context) (*identity, error) {
 	}), nil
 }
 
+// domainForm is how a universe is named. What a file has instead is not shown.
+var domainForm = regexp.MustCompile(`^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$`)
+
+func universeName(domain string) string {
+	if !domainForm.MatchString(domain) {
+		return "another universe"
+	}
+	return "the universe " + domain
+}
+
 // beforeImpersonation returns the credentials themselves.
 func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error) {
 	switch {
@@ -43,7 +48,7 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 	case c.cfg.JSON != nil:
 		return parseFrom("WithCredentialsJSON", c.cfg.JSON)
 	case c.cfg.File != "":
-		return readFile(c.cfg.File)
+		return readFile("WithCredentialsFile", c.cfg.File)
 	}
 	return findDefault(ctx)
 }
@@ -51,17 +56,18 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 // findDefault looks for Application Default Credentials where all of Google's
 // libraries do.
 func findDefault(ctx context.Context) (*identity, error) {
-	if name := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"); name != "" {
-		return readFile(name)
+	const variable = "GOOGLE_APPLICATION_CREDENTIALS"
+	if path := os.Getenv(variable); path != "" {
+		return readFile(variable, path)
 	}
-	name := gcloudFile()
-	id, err := readFile(name)
+	dir := gcloudDir()
+	path, show := filepath.Join(dir, "application_default_credentials.json"), LooksLikePath(dir)
+	raw, err := read(path)
 	if err == nil {
-		return id, nil
-	}
-	var path *fs.PathError
-	if !errors.As(err, &path) {
-		return nil, err // it was read, and is no good
+		if !show {
+			path = "of CLOUDSDK_CONFIG"
+		}
+		return parseFrom(path, raw)
 	}
 	// A file that must not be read is no hindrance: services can have the
 	// administrator's HOME.
@@ -69,11 +75,11 @@ func findDefault(ctx context.Context) (*identity, error) {
 	if found != nil || metaErr != nil {
 		return found, metaErr
 	}
-	return nil, &NotFoundError{Err: fmt.Errorf("no Application Default Credentials: GOOGLE_APPLICATION_CREDENTIALS is not set, %w, and there is no metadata server", path)}
+	return nil, &NotFoundError{Err: fmt.Errorf("no Application Default Credentials: %s is not set, %w, and there is no metadata server", variable, withoutPath(err, show))}
 }
 
-// gcloudFile is where gcloud writes Application Default Credentials.
-func gcloudFile() string {
+// gcloudDir is where gcloud writes Application Default Credentials.
+func gcloudDir() string {
 	dir := os.Getenv("CLOUDSDK_CONFIG")
 	switch {
 	case dir != "":
@@ -83,21 +89,7 @@ func gcloudFile() string {
 		home, _ := os.UserHomeDir() // without one, the error names the rest
 		dir = filepath.Join(home, ".config", "gcloud")
 	}
-	return filepath.Join(dir, "application_default_credentials.json")
-}
-
-// readFile returns the credentials in a file.
-func readFile(name string) (*identity, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, &NotFoundError{From: name, Err: err}
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return nil, &NotFoundError{From: name, Err: err}
-	}
-	return parseFrom(name, raw)
+	return dir
 }
 
 func parseFrom(place string, raw []byte) (*identity, error) {

@@ -104,7 +104,7 @@ func isRefusal(err error) bool {
 	switch {
 	case errors.As(err, &unusable), errors.As(err, &misfit), errors.As(err, &noAccount):
 		return true
-	case errors.As(err, &refused):
+	case errors.As(err, &refused) && !refused.Stranger:
 		code = refused.Code
 	case errors.As(err, &vm):
 		code = vm.Code

@@ -1,18 +1,23 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
 )
 
@@ -67,8 +72,8 @@ func (h *hedges) metadataToken(ctx context.Context, scope string) (*oauth2.Token
 func (h *hedges) metadata(ctx context.Context, suffix string) (string, error) {
 	return hedge.Run(ctx, &h.hedger, hedge.Call[string]{
 		Do: func(ctx context.Context, _ bool) (string, error) {
-			text, err := metadata.NewClient(nil).GetWithContext(ctx, suffix)
-			if failure, ok := errors.AsType[*metadata.Error](err); ok && failure.Code == http.StatusTooManyRequests {
+			text, err := askMetadata(ctx, suffix)
+			if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Code == http.StatusTooManyRequests {
 				h.hedger.Quiet(quotaPause)
 			}
 			return text, err
@@ -76,16 +81,76 @@ func (h *hedges) metadata(ctx context.Context, suffix string) (string, error) {
 		Weigh: func(err error) hedge.Weight {
 			var (
 				unknown metadata.NotDefinedError
-				failure *metadata.Error
+				refused *RefusedError
 			)
 			switch {
-			case errors.As(err, &unknown), errors.As(err, &failure) && failure.Code < 500:
+			case errors.As(err, &unknown), errors.As(err, &refused) && refused.Code < 500:
 				return hedge.Final
-			case failure != nil:
+			case refused != nil:
 				return hedge.Passing
 			}
 			return hedge.Unanswered
 		},
 		Hedged: func() { h.count(callMetadata) },
 	})
+}
+
+// metadataTransport is like the one of package metadata, which keeps the text of
+// some refusals to itself.
+var metadataTransport = &http.Transport{
+	DialContext:     (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+	IdleConnTimeout: time.Minute,
+}
+
+// askMetadata asks the metadata server. Its error is a [*RefusedError] if the
+// server has answered, with the text that GKE's passes on from IAM; a
+// metadata.NotDefinedError if there is nothing of that name; or of the network.
+func askMetadata(ctx context.Context, suffix string) (string, error) {
+	heard := &lastAnswer{base: metadataTransport}
+	client := metadata.NewClient(&http.Client{Transport: heard, Timeout: 5 * time.Second})
+	text, err := client.GetWithContext(ctx, suffix)
+	_, unknown := errors.AsType[metadata.NotDefinedError](err)
+	_, answered := errors.AsType[*metadata.Error](err)
+	if !unknown && !answered {
+		return text, err
+	}
+	body := []byte(heard.body)
+	ofIAM := iamAnswer.Match(body)
+	if unknown && !ofIAM {
+		return "", err
+	}
+	refused := &RefusedError{Step: Metadata, Host: heard.host, Code: heard.code, Header: heard.header, Stranger: answer.IsPage(body)}
+	refused.Err = errors.New(answer.Summary(heard.code, heard.header, body))
+	if ofIAM {
+		refused.Err = errors.New(strings.TrimSpace(heard.body))
+	}
+	return "", refused
+}
+
+// iamAnswer is in the texts that GKE's metadata server passes on.
+var iamAnswer = regexp.MustCompile(`IAM returned \d{3}`)
+
+// lastAnswer remembers the last answer. It is for one goroutine.
+type lastAnswer struct {
+	base   http.RoundTripper
+	host   string
+	code   int
+	header http.Header
+	body   string
+}
+
+// RoundTrip does what base does.
+func (l *lastAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	l.host, l.code, l.header, l.body = req.URL.Hostname(), resp.StatusCode, resp.Header, string(body)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
 }

@@ -1,10 +1,14 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
+	"os"
+	"regexp"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
@@ -26,11 +30,11 @@ type credentialsFile struct {
 	TokenURI     string `json:"token_uri"`
 
 	// external account
-	Audience                 string                            `json:"audience"`
-	SubjectTokenType         string                            `json:"subject_token_type"`
-	TokenURL                 string                            `json:"token_url"`
-	CredentialSource         *externalaccount.CredentialSource `json:"credential_source"`
-	WorkforcePoolUserProject string                            `json:"workforce_pool_user_project"`
+	Audience                 string            `json:"audience"`
+	SubjectTokenType         string            `json:"subject_token_type"`
+	TokenURL                 string            `json:"token_url"`
+	CredentialSource         *credentialSource `json:"credential_source"`
+	WorkforcePoolUserProject string            `json:"workforce_pool_user_project"`
 	ImpersonationLife        struct {
 		Seconds int `json:"token_lifetime_seconds"`
 	} `json:"service_account_impersonation"`
@@ -45,12 +49,20 @@ type credentialsFile struct {
 	Installed json.RawMessage `json:"installed"`
 }
 
+// byteOrderMark is what editors of Windows begin a file with.
+const byteOrderMark = "\ufeff"
+
+// typeForm is that of all types of credentials. What a file has instead is not
+// shown.
+var typeForm = regexp.MustCompile(`^[a-z][a-z_]{0,49}$`)
+
 var (
 	errNotJSON      = errors.New("want the JSON of a credentials file")
 	errClient       = errors.New("this is an OAuth client, which has no identity; run `gcloud auth application-default login --client-id-file` with it")
-	errUnknownType  = errors.New(`"type" is not one of service_account, authorized_user, external_account, external_account_authorized_user, impersonated_service_account`)
 	errUser         = errors.New(`"client_id", "client_secret" or "refresh_token" is missing`)
 	errKey          = errors.New(`"client_email" or "private_key" is missing`)
+	errSource       = errors.New(`"credential_source" is missing`)
+	errX509         = errors.New("the subject token is to be proven with an X.509 certificate (credential_source.certificate), which this library cannot do; use another credential_source, or WithTokenSource with credentials of cloud.google.com/go/auth")
 	errImpersonated = errors.New(`"source_credentials" or a good "service_account_impersonation_url" is missing`)
 )
 
@@ -64,6 +76,7 @@ func CheckJSON(raw []byte) error {
 // parse returns the credentials that a file contains. Its errors show nothing
 // of that.
 func parse(raw []byte) (*identity, error) {
+	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark))
 	var f credentialsFile
 	if json.Unmarshal(raw, &f) != nil {
 		return nil, errNotJSON
@@ -88,12 +101,20 @@ func parse(raw []byte) (*identity, error) {
 	case google.ImpersonatedServiceAccount:
 		return f.impersonated(id)
 	default:
-		err = errUnknownType
+		err = unknownType(id.kind)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return id, nil
+}
+
+func unknownType(kind string) error {
+	which := `"type"`
+	if typeForm.MatchString(kind) {
+		which = fmt.Sprintf("the type %q", kind)
+	}
+	return fmt.Errorf("%s is not one of service_account, authorized_user, external_account, external_account_authorized_user, impersonated_service_account", which)
 }
 
 func (f *credentialsFile) serviceAccount(id *identity, raw []byte) error {
@@ -155,7 +176,44 @@ func (f *credentialsFile) user(id *identity) error {
 	return nil
 }
 
+// credentialSource is where a subject token comes from.
+type credentialSource struct {
+	externalaccount.CredentialSource
+	Certificate json.RawMessage `json:"certificate"`
+}
+
+// ErrExecutables says that the subject token comes from a program that may not be
+// run.
+var ErrExecutables = errors.New("the program in credential_source may not be run: GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES is not 1")
+
+// ErrSubjectFile says that the file of the subject token cannot be read.
+var ErrSubjectFile = errors.New("no subject token")
+
+// explain returns err, the error of an exchange, or what says better why there is
+// no subject token.
+func (s *credentialSource) explain(err error) error {
+	if _, unsent := errors.AsType[*NotFoundError](err); !unsent {
+		return err
+	}
+	switch {
+	case s.Executable != nil && os.Getenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES") != "1":
+		return &NotFoundError{Err: ErrExecutables}
+	case s.File != "":
+		if _, unread := read(s.File); unread != nil {
+			return &NotFoundError{Err: fmt.Errorf("%w: %w", ErrSubjectFile, withoutPath(unread, LooksLikePath(s.File)))}
+		}
+	}
+	return err
+}
+
 func (f *credentialsFile) externalAccount(id *identity) error {
+	source := f.CredentialSource
+	if source == nil {
+		return errSource
+	}
+	if source.Certificate != nil {
+		return errX509
+	}
 	cfg := externalaccount.Config{
 		Audience:                       f.Audience,
 		SubjectTokenType:               f.SubjectTokenType,
@@ -164,7 +222,7 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 		ServiceAccountImpersonationLifetimeSeconds: f.ImpersonationLife.Seconds,
 		ClientID:                 f.ClientID,
 		ClientSecret:             f.ClientSecret,
-		CredentialSource:         f.CredentialSource,
+		CredentialSource:         &source.CredentialSource,
 		WorkforcePoolUserProject: f.WorkforcePoolUserProject,
 		UniverseDomain:           id.universe,
 	}
@@ -175,7 +233,7 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 		id.belongsTo(imp.email())
 	}
 	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
-		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
+		tok, err := exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			cfg := cfg
 			cfg.Scopes = []string{scope}
 			ts, err := externalaccount.NewTokenSource(ctx, cfg)
@@ -184,11 +242,13 @@ func (f *credentialsFile) externalAccount(id *identity) error {
 			}
 			return ts.Token()
 		})
+		return tok, source.explain(err)
 	}
 	return nil
 }
 
-// externalUser is for what gcloud writes after a login of a workforce pool.
+// externalUser is for what gcloud writes after a login of a workforce pool. Its
+// tokens have the scope cloud-platform, whatever is asked for.
 func (f *credentialsFile) externalUser(id *identity, raw []byte) error {
 	load := func(ctx context.Context) (*google.Credentials, error) {
 		return google.CredentialsFromJSONWithType(ctx, raw, google.ExternalAccountAuthorizedUser)
@@ -196,10 +256,7 @@ func (f *credentialsFile) externalUser(id *identity, raw []byte) error {
 	if _, err := load(context.Background()); err != nil {
 		return errUser
 	}
-	id.token = func(ctx context.Context, scope string) (*oauth2.Token, error) {
-		if scope == loginScope {
-			return nil, &ConfigError{"IAM login needs a token of the scope sqlservice.login, and credentials of the type external_account_authorized_user cannot make one; use WithImpersonation or WithIAMAuthNTokenSources"}
-		}
+	id.token = func(ctx context.Context, _ string) (*oauth2.Token, error) {
 		return exchange(ctx, func(ctx context.Context) (*oauth2.Token, error) {
 			creds, err := load(ctx)
 			if err != nil {

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -88,6 +89,44 @@ func TestRefusalsOfEveryServer(t *testing.T) {
 			}
 			if got := admin.RetryAfter(err, time.Now()); got != tt.retryAfter {
 				t.Errorf("%s, %d: retry after %v, want %v", step, tt.code, got, tt.retryAfter)
+			}
+		}
+	}
+}
+
+// A page of a filtering proxy, or the text of anything else, is no refusal by the
+// server: it may pass, and says nothing about the credentials.
+func TestAnAnswerInAnotherFormIsNobodysRefusal(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		code       int
+		begin, end string
+	}{
+		"page":         {403, "<html><title>", "</title></html>"},
+		"another API":  {404, `{"message":"no route: `, `"}`},
+		"text":         {401, "", ""},
+		"sign-in page": {200, "<!DOCTYPE html><title>", "</title>"},
+	} {
+		s := newServer(t)
+		for step, way := range ways(s, t.TempDir()) {
+			if step == auth.SubjectToken { // anybody's server
+				continue
+			}
+			s.Fail = func(r *http.Request) *authtest.Failure {
+				if !strings.HasPrefix(r.URL.Path, way.path) {
+					return nil
+				}
+				return &authtest.Failure{Code: tt.code, Body: tt.begin + r.Header.Get("Authorization") + r.Form.Encode() + tt.end}
+			}
+			_, err := auth.New(way.cfg).Login().Token()
+			refused, ok := errors.AsType[*auth.RefusedError](err)
+			if !ok || !refused.Stranger || refused.Host == "" || refused.Code != tt.code || admin.Terminal(err) || len(err.Error()) > 400 {
+				t.Errorf("%s, %s: got %v", step, name, err)
+			}
+			for _, secret := range authtest.Secrets() {
+				if strings.Contains(err.Error(), secret[:min(len(secret), 20)]) {
+					t.Errorf("%s, %s: a secret is in %q", step, name, err)
+				}
 			}
 		}
 	}

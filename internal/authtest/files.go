@@ -80,6 +80,18 @@ func (s *Server) User() []byte {
 	}))
 }
 
+// Workforce is the login of a user of a workforce pool.
+func (s *Server) Workforce() []byte {
+	return must(json.Marshal(map[string]any{
+		"type":          "external_account_authorized_user",
+		"audience":      "//iam.googleapis.com/locations/global/workforcePools/pool/providers/provider",
+		"client_id":     clientID,
+		"client_secret": clientSecret,
+		"refresh_token": refreshToken,
+		"token_url":     s.URL + "/v1/oauthtoken",
+	}))
+}
+
 // ExternalAccount is a workload identity; its subject token is in a file that
 // is made in dir, or with "" comes from a URL.
 func (s *Server) ExternalAccount(dir string) []byte {

@@ -43,7 +43,7 @@ type Call struct {
 type Failure struct {
 	Code   int
 	Header http.Header
-	Body   string // the request itself, secrets and all, if empty
+	Body   string // if empty, a refusal in the form of the server, which echoes the request, secrets and all
 }
 
 // GKE makes the metadata server refuse tokens as GKE's does: it passes IAM's
@@ -159,8 +159,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			}
 			w.WriteHeader(f.Code)
 			if f.Body == "" {
-				unescaped, _ := url.QueryUnescape(string(body))
-				f.Body = fmt.Sprintf("%s %s %s", r.Header.Get("Authorization"), body, unescaped)
+				f.Body = refusal(r, f.Code, body)
 			}
 			_, _ = io.WriteString(w, f.Body)
 			return
@@ -172,6 +171,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.refresh(w, form)
 	case path == "/token":
 		s.assertion(w, form.Get("assertion"))
+	case path == "/v1/oauthtoken":
+		s.workforce(w, r, form)
 	case path == "/sts" || path == "/v1/token":
 		s.exchange(w, form)
 	case strings.HasSuffix(path, ":generateAccessToken"):
@@ -189,12 +190,37 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// refusal is what the servers say when they refuse, in the form of each. They echo
+// what they were sent.
+func refusal(r *http.Request, code int, body []byte) string {
+	unescaped, _ := url.QueryUnescape(string(body))
+	echo := fmt.Sprintf("%s %s %s", r.Header.Get("Authorization"), body, unescaped)
+	switch {
+	case strings.HasSuffix(r.URL.Path, ":generateAccessToken"):
+		return string(must(json.Marshal(map[string]any{"error": map[string]any{"code": code, "message": echo}})))
+	case r.URL.Path == "/token", r.URL.Path == "/v1/oauthtoken", r.URL.Path == "/sts", r.URL.Path == "/v1/token":
+		return string(must(json.Marshal(map[string]any{"error": "refused", "error_description": echo})))
+	}
+	return echo
+}
+
 func (s *Server) refresh(w http.ResponseWriter, form url.Values) {
 	if form.Get("refresh_token") != refreshToken || form.Get("client_id") != clientID || form.Get("client_secret") != clientSecret {
 		refuse(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Bad Request"}`)
 		return
 	}
 	s.give(w, Call{Who: "user", Scope: form.Get("scope")})
+}
+
+// workforce is the token endpoint of workforce pools, which takes the client's
+// secret as a password only.
+func (s *Server) workforce(w http.ResponseWriter, r *http.Request, form url.Values) {
+	id, secret, _ := r.BasicAuth()
+	if form.Get("refresh_token") != refreshToken || id != clientID || secret != clientSecret {
+		refuse(w, http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Bad Request"}`)
+		return
+	}
+	s.give(w, Call{Who: "workforce user", Scope: form.Get("scope")})
 }
 
 func (s *Server) assertion(w http.ResponseWriter, jwt string) {

@@ -67,6 +67,10 @@ func ParseProxy(rawURL string) (*Proxy, error) {
 	}
 	p := &Proxy{scheme: u.Scheme, host: u.Hostname(), addr: net.JoinHostPort(u.Hostname(), port), user: u.User}
 	if defaultPorts[u.Scheme] == "" {
+		const longest = len("socks4a") // what is longer can be anything
+		if len(u.Scheme) > longest {
+			return nil, fmt.Errorf("unknown scheme: %w", errNoURL)
+		}
 		return nil, fmt.Errorf("unknown scheme %q: %w", u.Scheme, errNoURL)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -165,7 +169,7 @@ func (p *Proxy) Dial(ctx context.Context, dial Func, addr string) (net.Conn, err
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, &Error{p, fmt.Errorf("no way to %s: %w", addr, err)}
+		return nil, &Error{p, fmt.Errorf("cannot reach %s: %w", addr, err)}
 	}
 	return tunnel, nil
 }

@@ -175,7 +175,7 @@ func TestWhatFollowsTheResponseIsKept(t *testing.T) {
 
 func TestErrorsTellWhichProxyFailedAndHow(t *testing.T) {
 	t.Parallel()
-	const noWay = ": no way to " + target + ": "
+	const noWay = ": cannot reach " + target + ": "
 	for name, tt := range map[string]struct {
 		url, answer, want string
 		is                error

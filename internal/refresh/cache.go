@@ -302,7 +302,7 @@ func (c *Cache[T]) retryAtLocked() time.Time {
 	if c.fail == nil {
 		return time.Time{}
 	}
-	return c.fail.retryAt(maxGap)
+	return c.fail.retryAt(true)
 }
 
 // startLocked starts a fetch, in place of one in progress. What it returns is
@@ -331,7 +331,7 @@ func (c *Cache[T]) failedLocked(now time.Time, f failure) {
 	}
 	c.fail = &f
 	if !c.policy.Lazy {
-		c.armLocked(f.retryAt(maxUnattended).Sub(now))
+		c.armLocked(f.retryAt(false).Sub(now))
 	}
 }
 

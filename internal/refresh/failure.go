@@ -62,11 +62,19 @@ type failure struct {
 	inARow   int // like attempts, but begun anew when somebody asks after a pause
 }
 
-// retryAt is when the next attempt may start; longest bounds the pause after
-// a terminal failure.
-func (f *failure) retryAt(longest time.Duration) time.Time {
-	pause := gap(transientGap, maxGap, f.inARow)
+// retryAt is when the next attempt may start. Those that nobody asks for have
+// longer pauses.
+func (f *failure) retryAt(asked bool) time.Time {
+	longest := maxGap
+	if asked && f.verdict.MaxPause > 0 {
+		longest = f.verdict.MaxPause
+	}
+	pause := gap(transientGap, longest, f.inARow)
 	if f.verdict.Terminal {
+		longest = maxUnattended
+		if asked {
+			longest = maxGap
+		}
 		pause = gap(terminalGap, longest, f.inARow)
 	}
 	return f.at.Add(max(between(pause, pause+pause/10, f.jitter), f.verdict.RetryAfter))

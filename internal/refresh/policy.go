@@ -28,6 +28,10 @@ type Verdict struct {
 
 	// RetryAfter is how long the source asked to be left alone.
 	RetryAfter time.Duration
+
+	// MaxPause bounds the pauses between attempts that somebody waits for, after
+	// a failure that is known to pass. Zero: 30 s.
+	MaxPause time.Duration
 }
 
 const (

@@ -3,6 +3,7 @@
 package refusal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -27,12 +28,12 @@ const (
 
 // SilentHint is what to do about a database that ends a connection before it has
 // said anything.
-const SilentHint = "The way is good, but the database does not answer: look whether the instance is starting, out of memory or at its limit of connections, and into its log."
+const SilentHint = "The path to the database works, but the database does not answer: check whether the instance is starting, out of memory or at its connection limit, and look at its log."
 
 // Tell sends message, and hint if the protocol has a place for it, to a client
 // that has not been sent anything yet. engine is the database version that the
-// Admin API reports; if it is empty, the client shows its protocol. Clients of
-// SQL Server are told nothing. The caller closes c.
+// Admin API reports; if it is empty, the client shows its protocol. The caller
+// closes c.
 func Tell(c net.Conn, engine, message, hint string) error {
 	c = deadline.Of(c)
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -44,7 +45,7 @@ func Tell(c net.Conn, engine, message, hint string) error {
 	case strings.HasPrefix(engine, "MYSQL"):
 		return mysql(c, message)
 	case strings.HasPrefix(engine, "SQLSERVER"):
-		return nil
+		return sqlServer(c, message)
 	}
 	return unknown(c, message, hint)
 }
@@ -61,16 +62,18 @@ func unknown(c net.Conn, message, hint string) error {
 		return mysql(c, message)
 	case err != nil:
 		return err
-	case first[0] != 0: // a length of less than 16 MiB begins with it; TDS does not
-		return nil
 	}
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	return postgres(struct {
+	whole := struct {
 		io.Reader
 		io.Writer
-	}{io.MultiReader(strings.NewReader("\x00"), c), c}, message, hint)
+	}{io.MultiReader(bytes.NewReader(first[:]), c), c}
+	if first[0] == tdsPrelogin { // PostgreSQL begins with a length of less than 16 MiB
+		return sqlServer(whole, message)
+	}
+	return postgres(whole, message, hint)
 }
 
 // What PostgreSQL's clients ask for before the startup message.

@@ -1,14 +1,18 @@
 package refusal_test
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	mssql "github.com/microsoft/go-mssqldb"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
@@ -95,13 +99,49 @@ func TestMySQLClientsAreTold(t *testing.T) {
 	}
 }
 
+// dialed is a driver's connection.
+type dialed struct{ net.Conn }
+
+func (d dialed) DialContext(context.Context, string, string) (net.Conn, error) { return d, nil }
+func (dialed) HostName() string                                                { return "db" } // so that the driver does not look it up
+
+// A driver that does without TLS shows the message, another one says that it
+// insists.
+func TestSQLServerClientsAreTold(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"SQLSERVER_2022_WEB", ""} {
+		for encrypt, want := range map[string]string{"disable": "no route to  it", "false": "no route to  it", "true": "does not support encryption"} {
+			t.Run(engine+", encrypt="+encrypt, func(t *testing.T) {
+				t.Parallel()
+				var got error
+				took, err := told(t, engine, func(c *memnet.Conn) {
+					connector, err := mssql.NewConnector("sqlserver://app:secret@db?encrypt=" + encrypt)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					connector.Dialer = dialed{c}
+					_, got = connector.Connect(context.Background())
+				})
+				if got == nil || !strings.Contains(got.Error(), want) || took != 0 || (err == nil) != (encrypt != "true") {
+					t.Errorf("Tell took %v: %v; the client was told %v", took, err, got)
+				}
+				var told mssql.Error
+				if encrypt != "true" && (!errors.As(got, &told) || told.Number != 50000 || told.Class != 20) {
+					t.Errorf("the client was told %#v", got)
+				}
+			})
+		}
+	}
+}
+
 func TestOthersAreToldNothing(t *testing.T) {
 	t.Parallel()
-	prelogin := "\x12\x01\x00\x08\x00\x00\x00\x00"
 	cancel := string(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 16), 80877102)) + "12345678"
 	for name, tt := range map[string]struct{ engine, sends string }{
-		"SQL Server":                     {"SQLSERVER_2022_WEB", prelogin},
-		"SQL Server, engine not known":   {"", prelogin},
+		"not SQL Server":                 {"SQLSERVER_2022_WEB", "GET / HTTP/1.1\r\n\r\n"},
+		"a packet that is too short":     {"SQLSERVER_2022_WEB", "\x12\x01\x00\x07\x00\x00\x00\x00"},
+		"a message without end":          {"SQLSERVER_2022_WEB", strings.Repeat("\x12\x00\x80\x00\x00\x00\x00\x00"+strings.Repeat("x", 0x7ff8), 5)},
 		"cancel request":                 {"POSTGRES_17", cancel},
 		"not PostgreSQL":                 {"POSTGRES_17", "GET / HTTP/1.1\r\n\r\n"},
 		"a length that is too short":     {"POSTGRES_17", "\x00\x00\x00\x07\x00\x03\x00\x00"},
@@ -134,6 +174,7 @@ func TestASilentPostgreSQLClientIsGivenUp(t *testing.T) {
 func FuzzTell(f *testing.F) {
 	f.Add("", []byte("\x00\x00\x00\x08\x04\xd2\x16\x2f"), "no")
 	f.Add("POSTGRES_17", []byte("\x00\x00\x00\x09\x00\x03\x00\x00\x00"), "no\x00")
+	f.Add("SQLSERVER_2022_WEB", []byte("\x12\x01\x00\x08\x00\x00\x00\x00\x10\x01\x00\x09\x00\x00\x00\x00x"), "no")
 	f.Add("MYSQL_8_4", []byte{}, strings.Repeat("x", 3000))
 	f.Fuzz(func(t *testing.T, engine string, sends []byte, message string) {
 		client, server := memnet.Pair(memnet.Addr("client"), memnet.Addr("server"))

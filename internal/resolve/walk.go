@@ -53,7 +53,7 @@ func (r *Resolver) walk(ctx context.Context, domain string, tell func(error)) (r
 		}
 		failure.add(nil, "%s is a CNAME for %s", name, target)
 		if slices.Contains(chain, target) {
-			failure.add(nil, "the CNAMEs go round in a circle")
+			failure.add(nil, "the CNAMEs form a loop")
 			return route{}, failure
 		}
 		if len(chain) > maxDepth {

@@ -73,7 +73,7 @@ func TestLoopOfCNAMEsIsNoticed(t *testing.T) {
 		w.dns.SetCNAME("b.example.com", "c.example.com")
 		w.dns.SetCNAME("c.example.com", "B.example.com")
 		err := w.start(domain, time.Minute).wantErr(0)
-		if lookupError(t, err, "c.example.com is a CNAME for b.example.com", "circle").Temporary() {
+		if lookupError(t, err, "c.example.com is a CNAME for b.example.com", "loop").Temporary() {
 			t.Error("it is temporary")
 		}
 		if got := len(w.dns.Queries("b.example.com")); got != 2 {

@@ -24,19 +24,24 @@ import (
 
 // Config says how to reach the service, and as whom.
 type Config struct {
-	Endpoint     Endpoint
-	UserAgent    string
-	QuotaProject string // x-goog-user-project; empty: none
+	Endpoint  Endpoint
+	UserAgent string
 
 	// TLS is for the connection to the service; its ServerName and NextProtos
 	// are filled in. Nil: the system's roots.
 	TLS *tls.Config
 
-	// Token returns the access token that authorises a stream. Replace is told
-	// of one that the service has refused, and reports whether there may be a
-	// better one. Nil functions: no token is sent, and none is replaced.
-	Token   func(context.Context) (string, error)
-	Replace func(refused string) bool
+	// Credentials returns what authorises a stream. Replace is told of a token that
+	// the service has refused, and reports whether there may be a better one. Nil
+	// functions: nothing is sent, and nothing is replaced.
+	Credentials func(context.Context) (Credentials, error)
+	Replace     func(refused string) bool
+}
+
+// Credentials authorise a stream.
+type Credentials struct {
+	Token        string // an access token
+	QuotaProject string // that the stream counts for: x-goog-user-project; empty: none
 }
 
 // Route is a way to open TCP connections to the service. Streams of one route
@@ -49,9 +54,8 @@ type Route struct {
 // Client opens streams. Its methods are safe for concurrent use. It has no
 // goroutine, and no connection, before the first Open.
 type Client struct {
-	cfg   Config
-	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
-	calm  atomic.Bool // the server has complained about pings
+	cfg  Config
+	calm atomic.Bool // the server has complained about pings
 
 	mu     sync.Mutex // guards everything below, and the links; never held over I/O
 	pools  map[*Route]*pool
@@ -86,16 +90,18 @@ func (c *Client) Open(ctx context.Context, s wire.Session, r *Route) (*Conn, err
 // header returns what is sent in front of a session, and the token in it.
 func (c *Client) header(ctx context.Context, s wire.Session) (header metadata.MD, token string, err error) {
 	header = metadata.MD{"x-goog-request-params": {s.RoutingHeader()}}
-	if c.cfg.QuotaProject != "" {
-		header.Set("x-goog-user-project", c.cfg.QuotaProject)
+	if c.cfg.Credentials == nil {
+		return header, "", nil
 	}
-	if c.cfg.Token != nil {
-		if token, err = c.cfg.Token(ctx); err != nil {
-			return nil, "", err
-		}
-		header.Set("authorization", "Bearer "+token)
+	creds, err := c.cfg.Credentials(ctx)
+	if err != nil {
+		return nil, "", err
 	}
-	return header, token, nil
+	header.Set("authorization", "Bearer "+creds.Token)
+	if creds.QuotaProject != "" {
+		header.Set("x-goog-user-project", creds.QuotaProject)
+	}
+	return header, creds.Token, nil
 }
 
 // Forget closes the HTTP/2 connections of a route, each after its last stream.

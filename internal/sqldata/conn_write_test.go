@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -88,6 +89,63 @@ func TestCloseWriteBesideAWriteEndsNothingElse(t *testing.T) {
 				t.Errorf("%d bytes came back of %d, %v", len(got), n, err)
 			}
 			_ = c.Close()
+		}
+	})
+}
+
+// What a Write has taken arrives, and what it has not taken does not, though Close
+// comes in the middle of it.
+func TestCloseBesideAWriteLosesNothingThatWasTaken(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan int)
+	inWorld(t, func(s stream) error {
+		if err := s.start(); err != nil {
+			return err
+		}
+		n := 0
+		for {
+			text, err := s.read()
+			if n += len(text); err != nil {
+				arrived <- n
+				return err
+			}
+		}
+	}, func(w *world) {
+		var beside int // Closes that a Write has met
+		for i := range 300 {
+			c := w.connect()
+			var taken int
+			var wg sync.WaitGroup
+			began := make(chan bool)
+			wg.Go(func() {
+				data := make([]byte, wire.MaxChunk+i)
+				for range 1000 {
+					n, err := c.Write(data)
+					if taken == 0 {
+						close(began)
+					}
+					if taken += n; err != nil {
+						if !errors.Is(err, net.ErrClosed) {
+							t.Errorf("Write: %v", err)
+						}
+						beside++
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				<-began
+				if err := c.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			})
+			wg.Wait()
+			if n := <-arrived; n != taken {
+				t.Fatalf("%d bytes have arrived of %d", n, taken)
+			}
+		}
+		if beside == 0 {
+			t.Error("no Close came beside a Write")
 		}
 	})
 }

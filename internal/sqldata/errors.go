@@ -19,7 +19,8 @@ import (
 
 // StatusError is the status with which a stream has failed. The service has sent
 // it, or gRPC has made it of what has happened to the connection: then the code
-// is Unavailable, Internal or Unknown, since no limits of size or time are set.
+// is Unavailable, Internal or Unknown. OutOfRange is a message that was too large
+// to be taken.
 type StatusError struct {
 	Code    codes.Code
 	Message string
@@ -69,7 +70,17 @@ func streamError(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.EOF
 	}
-	return ending(status.Convert(err))
+	s := status.Convert(err)
+	if tooLarge(s) {
+		s = status.New(codes.OutOfRange, fmt.Sprintf("the service has sent a message of more than %d MiB", maxMessage>>20))
+	}
+	return ending(s)
+}
+
+// tooLarge reports whether gRPC has refused a message for its size. It tells that
+// in the text only, with the code of a service that is exhausted.
+func tooLarge(s *status.Status) bool {
+	return s.Code() == codes.ResourceExhausted && strings.HasPrefix(s.Message(), "grpc: received message larger than max")
 }
 
 // terminated is what the end of a session means.

@@ -3,7 +3,6 @@ package sqldata
 import (
 	"context"
 	"crypto/tls"
-	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -42,11 +41,18 @@ const (
 
 	// connectTimeout is how long a link may take to connect.
 	connectTimeout = 20 * time.Second
+
+	// maxMessage is the size of the largest message that is taken from the service:
+	// that of Google's connector for Go.
+	maxMessage = 100 << 20
 )
 
 // pool is the links of one route that take streams.
 type pool struct {
 	route *Route
+	terse atomic.Bool // the service says nothing first: silence tells nothing about a link
+
+	// guarded by Client.mu
 	links []*link
 	most  int       // streams on one of them
 	until time.Time // the server counts as allowing fewer than maxStreams
@@ -143,7 +149,7 @@ func (c *Client) newLinkLocked(p *pool) (*link, error) {
 		grpc.WithIdleTimeout(0), // links see to that
 		grpc.WithKeepaliveParams(ping),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec), grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec), grpc.MaxCallRecvMsgSize(maxMessage)),
 	)
 	if err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, t
 			case e.conn != nil:
 				e.attempt.conn = e.conn
 			case e.err == nil:
-				c.terse.Store(false)
+				e.attempt.link.pool.terse.Store(false)
 				won = e.attempt
 				return won.conn, nil
 			case len(attempts) == 1 || !isLost(e.err):
@@ -102,8 +102,8 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, t
 			for i, a := range attempts {
 				a.looks++
 				last := i == len(attempts)-1
-				if a.silent() && (a.alive() || last && c.terse.Load()) {
-					c.terse.Store(true)
+				if a.silent() && (a.alive() || last && a.link.pool.terse.Load()) {
+					a.link.pool.terse.Store(true)
 					won = a
 					return won.conn, nil
 				}
@@ -138,11 +138,10 @@ func (a *attempt) ended(err error) {
 func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, done <-chan struct{}) {
 	stream, err := a.link.cc.NewStream(ctx, &wire.Desc, wire.Path)
 	if err == nil {
-		if err = stream.SendMsg(&wire.Request{Start: &s}); errors.Is(err, io.EOF) {
-			err = stream.RecvMsg(new(wire.Response))
-		}
+		err = stream.SendMsg(&wire.Request{Start: &s})
 	}
-	if err != nil {
+	early := errors.Is(err, io.EOF) // the stream has ended: what is received tells why
+	if err != nil && !early {
 		err = hide(a.token, streamError(err))
 		if isLost(err) {
 			a.link.retire() // it waits before it connects again
@@ -154,6 +153,9 @@ func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, 
 	c := newConn(stream, a.cancel, a.ended, s.Name(), a.token)
 	events <- event{attempt: a, conn: c}
 	if err, heard := c.hear(done); heard {
+		if early && isLost(err) {
+			a.link.retire()
+		}
 		events <- event{attempt: a, err: err}
 	}
 }

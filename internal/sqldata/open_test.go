@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,23 @@ func TestARefusalIsTheErrorOfOpen(t *testing.T) {
 	})
 }
 
+// A service that ended the stream before the session was sent, as one time in
+// fifty here, was not heard: its last message was thrown away, and the end was
+// told as io.EOF.
+func TestAnEndBeforeTheSessionTellsWhy(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(s stream) error {
+		return s.terminate(codes.Internal, "the reason")
+	}, func(w *world) {
+		for range 500 {
+			c, err := w.client.Open(w.t.Context(), session, w.route)
+			if e, ok := errors.AsType[*sqldata.StatusError](err); !ok || e.Code != codes.Internal || e.Message != "the reason" {
+				t.Fatalf("got %v, %v", c, err)
+			}
+		}
+	})
+}
+
 // A service that waits for the first byte of the client's is not waited for, but
 // for a second, and takes no connection more than one that says something.
 func TestASilentServiceIsWaitedForASecond(t *testing.T) {
@@ -160,6 +178,37 @@ func TestADeadConnectionHoldsUpNobody(t *testing.T) {
 		for _, c := range append(more, old) {
 			_ = c.Close()
 		}
+	})
+}
+
+// That the service says nothing first by one route was taken to be so by all: a
+// dead connection of another was returned as one that works.
+func TestSilenceByOneRouteTellsNothingAboutAnother(t *testing.T) {
+	t.Parallel()
+	var terse atomic.Bool
+	inWorld(t, func(s stream) error {
+		if terse.Load() {
+			<-s.Context().Done()
+			return nil
+		}
+		return echo(s)
+	}, func(w *world) {
+		old := w.connect()
+		terse.Store(true)
+		silent, err := w.client.Open(w.t.Context(), session, &sqldata.Route{Dial: w.dial})
+		if err != nil || silent.Answered() {
+			t.Fatalf("the service has answered, %v", err)
+		}
+		terse.Store(false)
+		w.tcp(0).hole.Store(true)
+		c := w.connect()
+		if n := w.dials.Load(); !c.Answered() || n != 3 {
+			t.Errorf("answered %v, over one of %d TCP connections", c.Answered(), n)
+		}
+		for _, c := range []*sqldata.Conn{old, silent, c} {
+			_ = c.Close()
+		}
+		_ = w.tcp(0).Close()
 	})
 }
 
@@ -363,11 +412,12 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}, func(w *world) {
 		token, better := "bad", "good"
 		client := sqldata.New(sqldata.Config{
-			Endpoint:     sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
-			UserAgent:    "cloudsqlconn/1",
-			QuotaProject: "quota",
-			Token:        func(context.Context) (string, error) { return token, nil },
-			Replace:      func(refused string) bool { token = better; return refused == "bad" },
+			Endpoint:  sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
+			UserAgent: "cloudsqlconn/1",
+			Credentials: func(context.Context) (sqldata.Credentials, error) {
+				return sqldata.Credentials{Token: token, QuotaProject: "quota"}, nil
+			},
+			Replace: func(refused string) bool { token = better; return refused == "bad" },
 		})
 		defer client.Close()
 		c, err := client.Open(w.t.Context(), session, w.route)
@@ -406,9 +456,9 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 	inWorld(t, echo, func(w *world) {
 		none := errors.New("no token")
 		client := sqldata.New(sqldata.Config{
-			Endpoint: sqldata.Endpoint{Host: "127.0.0.1", Port: "443"},
-			TLS:      &tls.Config{},
-			Token:    func(context.Context) (string, error) { return "", none },
+			Endpoint:    sqldata.Endpoint{Host: "127.0.0.1", Port: "443"},
+			TLS:         &tls.Config{},
+			Credentials: func(context.Context) (sqldata.Credentials, error) { return sqldata.Credentials{}, none },
 		})
 		defer client.Close()
 		if _, err := client.Open(w.t.Context(), session, w.route); !errors.Is(err, none) || w.dials.Load() != 0 {

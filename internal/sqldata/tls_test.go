@@ -51,9 +51,9 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := sqldata.New(sqldata.Config{
-				Endpoint: sqldata.Endpoint{Host: tt.host, Port: "443"},
-				TLS:      tt.config,
-				Token:    func(context.Context) (string, error) { return "token", nil },
+				Endpoint:    sqldata.Endpoint{Host: tt.host, Port: "443"},
+				TLS:         tt.config,
+				Credentials: func(context.Context) (sqldata.Credentials, error) { return sqldata.Credentials{Token: "token"}, nil },
 			})
 			defer client.Close()
 			route := &sqldata.Route{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -39,8 +39,8 @@ func TestNoErrorShowsTheToken(t *testing.T) {
 				return status.Error(codes.PermissionDenied, strings.Repeat("x", tt.before)+token)
 			}, func(w *world) {
 				client := sqldata.New(sqldata.Config{
-					Endpoint: sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
-					Token:    func(context.Context) (string, error) { return token, nil },
+					Endpoint:    sqldata.Endpoint{Host: "127.0.0.1", Port: "443", Plaintext: true},
+					Credentials: func(context.Context) (sqldata.Credentials, error) { return sqldata.Credentials{Token: token}, nil },
 				})
 				defer client.Close()
 				c, err := client.Open(w.t.Context(), session, w.route)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -15,8 +16,9 @@ import (
 type Instance struct {
 	t         *Telemetry
 	name      []attribute.KeyValue
-	succeeded metric.MeasurementOption // outcome of what went well
-	named     metric.MeasurementOption // no outcome
+	succeeded metric.MeasurementOption            // outcome of what went well
+	reached   map[string]metric.MeasurementOption // the same, by type of address
+	named     metric.MeasurementOption            // no outcome
 	received  metric.MeasurementOption
 	sent      metric.MeasurementOption
 
@@ -30,13 +32,34 @@ func (t *Telemetry) Instance(connectionName string, iam bool) *Instance {
 	with := func(more ...attribute.KeyValue) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(slices.Concat(name, more)...))
 	}
+	reached := map[string]metric.MeasurementOption{}
+	for _, kind := range AddressTypes {
+		reached[kind] = with(keyOutcome.String("success"), keyAddress.String(kind))
+	}
 	return &Instance{
+		reached:   reached,
 		t:         t,
 		name:      slices.Clip(name),
 		succeeded: with(keyOutcome.String("success")),
 		named:     with(),
 		received:  with(keyDirection.String("receive")),
 		sent:      with(keyDirection.String("transmit")),
+	}
+}
+
+// reachedBy are the attributes of a Dial that went well, nil if those of any other
+// will do. i can be nil.
+func (i *Instance) reachedBy(via Via) metric.MeasurementOption {
+	if i == nil {
+		return nil
+	}
+	return i.reached[via.Address]
+}
+
+// Closed counts a connection that was open for so long.
+func (i *Instance) Closed(after time.Duration) {
+	if ctx := context.Background(); i.t.meters.lives.Enabled(ctx) {
+		i.t.meters.lives.Record(ctx, after.Seconds(), i.named)
 	}
 }
 

@@ -14,6 +14,7 @@ type instruments struct {
 	durations metric.Float64Histogram
 	refreshes metric.Int64Counter
 	hedges    metric.Int64Counter
+	lives     metric.Float64Histogram
 }
 
 // Reading is what is read of an instance when metrics are collected.
@@ -26,7 +27,7 @@ type Reading struct {
 // meter makes the instruments, and registers what reads the others.
 func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 	m := provider.Meter(scope, metric.WithInstrumentationVersion(cfg.Version))
-	var errs [7]error
+	var errs [8]error
 	t.meters.dials, errs[0] = m.Int64Counter("cloudsqlconn.dial.count",
 		metric.WithUnit("{dial}"), metric.WithDescription("Dials that have ended."))
 	t.meters.durations, errs[1] = m.Float64Histogram("cloudsqlconn.dial.duration",
@@ -36,6 +37,9 @@ func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 		metric.WithUnit("{refresh}"), metric.WithDescription("Refreshes of metadata and certificate that have ended."))
 	t.meters.hedges, errs[6] = m.Int64Counter("cloudsqlconn.hedge.count",
 		metric.WithUnit("{call}"), metric.WithDescription("Calls for metadata, certificates and tokens that were made a second time, since they had not been answered."))
+	t.meters.lives, errs[7] = m.Float64Histogram("cloudsqlconn.connection.duration",
+		metric.WithUnit("s"), metric.WithDescription("How long connections were open that have been closed."),
+		metric.WithExplicitBucketBoundaries(0.1, 1, 10, 60, 300, 600, 1800, 3600, 7200, 21600, 86400))
 	expiry, err := m.Float64ObservableGauge("cloudsqlconn.refresh.expiry",
 		metric.WithUnit("s"), metric.WithDescription("Time until the client certificate expires; negative when it has."))
 	errs[3] = err

@@ -37,10 +37,20 @@ const (
 	keyPeerPort  = attribute.Key("network.peer.port")
 	keyStatus    = attribute.Key("rpc.response.status_code")
 	keyWay       = attribute.Key("cloudsqlconn.way")
+	keyAddress   = attribute.Key("cloudsqlconn.address_type")
 )
 
 // bySQLData marks a Dial that has used SQL Data. Others have no such attribute.
 var bySQLData = keyWay.String("sql_data")
+
+// Via is how a Dial has reached an instance.
+type Via struct {
+	Stream  bool   // by SQL Data
+	Address string // otherwise one of AddressTypes; "": it has not, or that is not known
+}
+
+// AddressTypes are those of an instance, and that of a DNS name that leads to it.
+var AddressTypes = []string{"PUBLIC", "PRIVATE", "PSC", "DNS_NAME"}
 
 // Config says where a [Telemetry] tells what it is told. Version, ErrorType and
 // Read are required.
@@ -108,14 +118,17 @@ func (t *Telemetry) Dial(ctx context.Context) (context.Context, Span) {
 	return ctx, Span{span, t.errorType}
 }
 
-// Dialed ends the span and counts the Dial, which has used SQL Data if stream is
-// set. i is nil if it is not known which instance was meant.
-func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, stream bool, err error) {
+// Dialed ends the span and counts the Dial. i is nil if it is not known which
+// instance was meant.
+func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took time.Duration, via Via, err error) {
 	if i != nil && span.span != nil {
 		span.set(i.described()...)
 	}
-	if stream {
+	switch {
+	case via.Stream:
 		span.set(bySQLData)
+	case via.Address != "" && span.span != nil:
+		span.set(keyAddress.String(via.Address))
 	}
 	span.End(err)
 	counted, timed := t.meters.dials.Enabled(ctx), t.meters.durations.Enabled(ctx)
@@ -123,7 +136,10 @@ func (t *Telemetry) Dialed(ctx context.Context, span Span, i *Instance, took tim
 		return
 	}
 	attrs := t.outcome(i, err)
-	if stream {
+	if by := i.reachedBy(via); by != nil && err == nil {
+		attrs = by
+	}
+	if via.Stream {
 		way := metric.WithAttributes(bySQLData)
 		t.meters.dials.Add(ctx, 1, attrs, way)
 		t.meters.durations.Record(ctx, took.Seconds(), attrs, way)

@@ -38,7 +38,8 @@ func dial(ctx context.Context, t *Telemetry, i *Instance) {
 	connect.End(nil)
 	_, handshake := i.Handshake(ctx, "192.0.2.1", 3307)
 	handshake.End(nil)
-	t.Dialed(ctx, whole, i, time.Millisecond, false, nil)
+	t.Dialed(ctx, whole, i, time.Millisecond, Via{Address: "PRIVATE"}, nil)
+	i.Closed(time.Minute)
 }
 
 // global is what happened in a process whose global providers were set late. It

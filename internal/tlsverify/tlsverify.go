@@ -58,6 +58,10 @@ type Error struct {
 	CommonName string   // of the leaf
 	DNSNames   []string // SANs of the leaf
 
+	// SHA1 is set if the certificate names the instance, and is refused for its
+	// signature: crypto/x509 does not say so.
+	SHA1 bool
+
 	Err error // what is wrong with the chain; nil if only the names are
 }
 
@@ -68,7 +72,10 @@ func (e *Error) Error() string {
 		problem = "is not acceptable: " + e.Err.Error()
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](e.Err); ok {
-		problem = "does not lead to the instance's server CA: " + e.Err.Error()
+		problem = "does not chain to the instance's server CA: " + e.Err.Error()
+	}
+	if e.SHA1 {
+		problem = "is signed with SHA-1, which proves nothing any more: " + e.Err.Error()
 	}
 	return fmt.Sprintf("server certificate %s; expected one of %q, found common name %q and DNS names %q (CA mode %s)",
 		problem, e.Expected, e.CommonName, e.DNSNames, e.CAMode)
@@ -97,6 +104,7 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 			CAMode:     id.caMode(),
 			CommonName: leaf.Subject.CommonName,
 			DNSNames:   leaf.DNSNames,
+			SHA1:       err != nil && isSHA1(leaf) && id.isNamedBy(leaf, dialled),
 			Err:        err,
 		}
 	}
@@ -104,8 +112,20 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	if err := id.verifyChain(leaf, certs[1:], now); err != nil {
 		return refuse(err)
 	}
+	if !id.isNamedBy(leaf, dialled) {
+		return refuse(nil)
+	}
+	return nil
+}
+
+func isSHA1(c *x509.Certificate) bool {
+	return c.SignatureAlgorithm == x509.SHA1WithRSA || c.SignatureAlgorithm == x509.ECDSAWithSHA1
+}
+
+// isNamedBy reports whether leaf has an expected name.
+func (id *Identity) isNamedBy(leaf *x509.Certificate, dialled string) bool {
 	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
-		return nil
+		return true
 	}
 	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
 	for i, san := range leaf.DNSNames {
@@ -113,10 +133,10 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	}
 	for _, name := range id.names(dialled) {
 		if sans.VerifyHostname(name) == nil {
-			return nil
+			return true
 		}
 	}
-	return refuse(nil)
+	return false
 }
 
 // verifyChain checks that leaf leads to an anchor, or remembers that it does:

@@ -110,6 +110,28 @@ func pool(issuers ...*issuer) *x509.CertPool {
 	return p
 }
 
+func TestASignatureWithSHA1IsTold(t *testing.T) {
+	t.Parallel()
+	p := pki()
+	sha1 := func(commonName string) *x509.Certificate {
+		return altered(server(commonName), func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
+	}
+	id := Identity{Anchors: pool(p.legacy), CommonName: "my-project:my-db"}
+	for name, tt := range map[string]struct {
+		leaf *issuer
+		want bool
+	}{
+		"the instance's":     {issue(p.legacy, sha1("my-project:my-db")), true},
+		"another instance's": {issue(p.legacy, sha1("my-project:other")), false},
+		"with SHA-256":       {issue(p.foreign, server("my-project:my-db")), false},
+	} {
+		refused, ok := errors.AsType[*Error](id.Verify([]*x509.Certificate{tt.leaf.cert}, "", now))
+		if !ok || refused.SHA1 != tt.want || strings.Contains(refused.Error(), "is signed with SHA-1") != tt.want {
+			t.Errorf("%s: got %v", name, refused)
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	p := pki()
@@ -270,33 +292,33 @@ func TestVerify(t *testing.T) {
 		}, {
 			name: "foreign CA, right names",
 			id:   legacy, from: p.foreign, leaf: server(cn, name),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
 		}, {
 			name: "foreign CA in the handshake",
 			id:   legacy, from: p.foreign, leaf: server(cn), sent: []*issuer{p.foreign},
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
 		}, {
 			name: "foreign CA of the same name",
 			id:   Identity{Anchors: pool(p.root), CommonName: cn}, from: p.foreign, leaf: server(cn),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + ` (possibly because of "x509: ECDSA verification failure" while trying to verify candidate authority certificate "Google Cloud SQL Root CA"); expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + ` (possibly because of "x509: ECDSA verification failure" while trying to verify candidate authority certificate "Google Cloud SQL Root CA"); expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
 		}, {
 			name: "intermediate nowhere",
 			id:   Identity{Anchors: pool(p.root), DNSNames: []string{name}},
 			from: p.intermediate, leaf: server("", name),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + `; expected one of ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"], found common name "" and DNS names ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"] (CA mode not given)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + `; expected one of ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"], found common name "" and DNS names ["42cfcd3545f4.2imj07zrx20yw.europe-west1.sql.goog"] (CA mode not given)`,
 		}, {
 			name: "no anchors",
 			id:   Identity{Anchors: pool(), CommonName: cn}, from: p.legacy, leaf: server(cn),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
 		}, {
 			name: "signed by a server",
 			id:   Identity{Anchors: pool(p.pinned), CommonName: cn}, from: p.pinned, leaf: server(cn),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + ` (possibly because of "x509: invalid signature: parent certificate cannot sign this kind of certificate" while trying to verify candidate authority certificate "my-project:my-db"); expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + ` (possibly because of "x509: invalid signature: parent certificate cannot sign this kind of certificate" while trying to verify candidate authority certificate "my-project:my-db"); expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`,
 		}, {
 			name: "client certificate",
 			id:   legacy, from: p.client,
 			leaf: altered(server("Google Cloud SQL Client"), func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) }),
-			want: `server certificate does not lead to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "Google Cloud SQL Client" and DNS names [] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
+			want: `server certificate does not chain to the instance's server CA: ` + unsigned + `; expected one of ["my-project:my-db"], found common name "Google Cloud SQL Client" and DNS names [] (CA mode GOOGLE_MANAGED_INTERNAL_CA)`,
 		}, {
 			name: "client certificate, were both CAs one",
 			id:   Identity{Anchors: pool(p.client), CommonName: cn}, from: p.client,
@@ -372,7 +394,7 @@ func TestNilAnchorsAreNotTheSystemsRoots(t *testing.T) {
 
 	id := Identity{CommonName: "my-project:my-db"}
 	check(t, id.Verify([]*x509.Certificate{leaf}, "", now),
-		`server certificate does not lead to the instance's server CA: x509: certificate signed by unknown authority; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`)
+		`server certificate does not chain to the instance's server CA: x509: certificate signed by unknown authority; expected one of ["my-project:my-db"], found common name "my-project:my-db" and DNS names [] (CA mode not given)`)
 }
 
 func check(t *testing.T, err error, want string) {

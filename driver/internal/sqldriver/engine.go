@@ -19,23 +19,30 @@ const (
 // packages are the driver packages.
 var packages = map[string]string{Postgres: "driver/postgres", MySQL: "driver/mysql", SQLServer: "driver/sqlserver"}
 
+// Conn is a connection of a Dialer. The methods are those that all of them have
+// for driver packages.
+type Conn interface {
+	net.Conn
+	EngineVersion() string
+	Instance() cloudsqlconn.Name
+	LoginPrincipal(context.Context) (string, error)
+}
+
 // Dial connects to an instance that runs engine. Another engine is an error
 // before anything is sent to it; one that the Admin API does not name may be
 // the right one.
-func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (net.Conn, error) {
-	c, err := d.Dial(ctx, instance, opts...)
+func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (Conn, error) {
+	conn, err := d.Dial(ctx, instance, opts...)
 	if err != nil {
 		return nil, err
 	}
-	var version string
-	if v, ok := c.(interface{ EngineVersion() string }); ok {
-		version = v.EngineVersion()
-	}
+	c := conn.(Conn)
+	version := c.EngineVersion()
 	for other, pkg := range packages {
 		if other != engine && strings.HasPrefix(version, other) {
 			_ = c.Close()
 			return nil, &cloudsqlconn.Error{
-				Op:       "dial",
+				Op:       cloudsqlconn.OpDial,
 				Instance: instance,
 				Hint:     "Connect to this instance with the package " + pkg + ".",
 				Err:      fmt.Errorf("%w: the instance runs %s, and the package %s speaks the protocol of another engine", cloudsqlconn.ErrConfig, version, packages[engine]),

@@ -18,7 +18,7 @@ func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, u
 	if d.SQLDataMode(opts...) != cloudsqlconn.SQLDataNever {
 		hint += " Through SQL Data the user must be the account of the access token, hence that of WithImpersonation if it is set; a login token of WithIAMAuthNTokenSources does not count."
 	}
-	return &cloudsqlconn.Error{Op: "login", Instance: instance, Hint: hint, Err: err}
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: instance, Hint: hint, Err: err}
 }
 
 func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string) string {
@@ -48,5 +48,5 @@ func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, us
 // SilentError returns err, with which the connection to an instance has ended
 // before the database said anything, as a [*cloudsqlconn.Error] with a hint.
 func SilentError(instance string, err error) error {
-	return &cloudsqlconn.Error{Op: "handshake", Instance: instance, Hint: refusal.SilentHint, Err: err}
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpHandshake, Instance: instance, Hint: refusal.SilentHint, Err: err}
 }

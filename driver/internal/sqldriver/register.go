@@ -1,45 +1,31 @@
-// Package sqldriver registers drivers with database/sql.
 package sqldriver
 
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"fmt"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// OpenFunc makes a connector from a data source name. It is called once for
-// every sql.Open; nothing is kept of it here.
-type OpenFunc func(dsn string) (driver.Connector, error)
-
-// Register makes open available to sql.Open under name. A taken name is an
-// error, and then closer is called at once; otherwise closer comes back as the
-// function that releases what open uses.
-func Register(name string, open OpenFunc, closer func() error) (cleanup func() error, err error) {
+// Register makes open available to sql.Open under name, with a Dialer made with
+// opts. A taken name is an error. cleanup closes the Dialer; it is never nil.
+func Register(name string, opts []cloudsqlconn.Option, open func(*cloudsqlconn.Dialer, string) (Opener, error)) (cleanup func() error, err error) {
+	nothing := func() error { return nil }
+	d, err := cloudsqlconn.NewDialer(context.Background(), opts...)
+	if err != nil {
+		return nothing, err
+	}
 	// sql.Register panics if the name is taken, and there is no other way to
 	// ask that is safe against somebody who registers at the same time.
 	defer func() {
 		if r := recover(); r != nil {
-			_ = closer()
-			cleanup, err = nil, fmt.Errorf("cannot register the driver %q: %v; choose another name", name, r)
+			_ = d.Close()
+			cleanup = nothing
+			err = ConfigError(fmt.Errorf("%w: cannot register the driver %q: %v; choose another name", cloudsqlconn.ErrConfig, name, r),
+				"A driver's name is taken for the life of the process: register it once, such as in main, or under another name.")
 		}
 	}()
-	sql.Register(name, contextDriver{open})
-	return closer, nil
-}
-
-// contextDriver hands the caller's context to the connector: that is what
-// driver.DriverContext is for.
-type contextDriver struct{ open OpenFunc }
-
-var _ driver.DriverContext = contextDriver{}
-
-func (d contextDriver) OpenConnector(dsn string) (driver.Connector, error) { return d.open(dsn) }
-
-func (d contextDriver) Open(dsn string) (driver.Conn, error) {
-	c, err := d.open(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return c.Connect(context.Background())
+	sql.Register(name, &contextDriver{func(dsn string) (Opener, error) { return open(d, dsn) }})
+	return d.Close, nil
 }

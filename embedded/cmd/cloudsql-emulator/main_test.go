@@ -157,7 +157,7 @@ func TestMySQLServesPasswordAndIAMLogins(t *testing.T) {
 	}
 }
 
-// serve is a local door to the instance.
+// serve connects local clients to the instance.
 func serve(t *testing.T, d *cloudsqlconn.Dialer) (host, port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

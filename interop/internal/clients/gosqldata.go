@@ -75,7 +75,7 @@ func serveGoSQLData(config string) error {
 		cloudsqlconn.WithSQLDataEndpoint(target.SQLData),
 		cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(token)),
 		cloudsqlconn.WithBuiltInMetrics(false),
-		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithSQLData()))
+		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithSQLData(), cloudsqlconn.WithDialIAMAuthN(target.IAM)))
 	if err != nil {
 		return err
 	}

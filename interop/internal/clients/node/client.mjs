@@ -24,7 +24,12 @@ function auth(r) {
 function connector(r) {
   if (!connectors.has(r.connector)) {
     if (r.resolver) dns.setServers([r.resolver]);
-    connectors.set(r.connector, new Connector({auth: auth(r), sqlAdminAPIEndpoint: r.endpoint, sqlDataEndpoint: r.sqlData}));
+    connectors.set(r.connector, new Connector({
+      auth: auth(r),
+      sqlAdminAPIEndpoint: r.endpoint,
+      sqlDataEndpoint: r.sqlData,
+      sqlDataStreamTimeout: 2 * 3600 * 1000, // has no effect
+    }));
   }
   return connectors.get(r.connector);
 }

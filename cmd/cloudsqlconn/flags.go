@@ -1,0 +1,117 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+)
+
+// dialerFlags defines the flags that are options of a Dialer. What it returns
+// gives the options, once the flags are parsed.
+func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
+	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
+	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
+	iam := fs.Bool("iam", false, "log in to the database with IAM")
+	dns := fs.Bool("dns", false, "accept DNS names as well, and look them up")
+	fs.Func("ip-types", "address `types` to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
+		types, err := cloudsqlconn.ParseIPTypes(s)
+		add(cloudsqlconn.WithIPTypes(types...))
+		return err
+	})
+	fs.Func("credentials", "credentials `file` (default Application Default Credentials)", func(s string) error {
+		add(cloudsqlconn.WithCredentialsFile(s))
+		return nil
+	})
+	fs.Func("credentials-json", "the credentials themselves, as `JSON`; better set in the environment than as a flag, which other users of this machine can see", func(s string) error {
+		add(cloudsqlconn.WithCredentialsJSON([]byte(s)))
+		return nil
+	})
+	fs.Func("impersonate", "e-mail of a service `account` to impersonate; after it, separated by commas, the delegates, of which the last one is impersonated first", func(s string) error {
+		chain := strings.Split(s, ",")
+		delegates := chain[1:]
+		slices.Reverse(delegates)
+		add(cloudsqlconn.WithImpersonation(chain[0], delegates...))
+		return nil
+	})
+	fs.Func("quota-project", "`project` that Admin API calls are counted for", func(s string) error {
+		add(cloudsqlconn.WithQuotaProject(s))
+		return nil
+	})
+	fs.Func("universe", "`domain` of the universe of the credentials and the Admin API (default googleapis.com)", func(s string) error {
+		add(cloudsqlconn.WithUniverseDomain(s))
+		return nil
+	})
+	fs.Func("proxy", "`URL` of the proxy to connect to instances through, http, https or socks5", func(s string) error {
+		add(cloudsqlconn.WithProxy(s))
+		return nil
+	})
+	fs.Func("user-agent", "`name` to add to the User-Agent of Admin API calls", func(s string) error {
+		add(cloudsqlconn.WithUserAgent(s))
+		return nil
+	})
+	fs.Func("endpoint", "`URL` of the Admin API (default https://sqladmin.googleapis.com)", func(s string) error {
+		add(cloudsqlconn.WithAdminAPIEndpoint(s))
+		return nil
+	})
+	fs.Func("sql-data", "`mode`: whether to connect through SQL Data, which needs no network path: never, prefer (by an address if SQL Data does not serve the instance) or only (default never)", func(s string) error {
+		mode, err := cloudsqlconn.ParseSQLDataMode(s)
+		add(cloudsqlconn.WithSQLData(mode))
+		return err
+	})
+	fs.Func("sql-data-endpoint", "`host` or URL of SQL Data (default that of the Admin API)", func(s string) error {
+		add(cloudsqlconn.WithSQLDataEndpoint(s))
+		return nil
+	})
+	token := fs.String("token", "", "access `token` for the Admin API, instead of credentials; other users of this machine can see it")
+	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default the one of -token)")
+	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
+	return func() ([]cloudsqlconn.Option, error) {
+		*iam = *iam || *login != ""
+		switch {
+		case *login != "" && *token == "":
+			return nil, errors.New("-login-token: want -token too, for the Admin API")
+		case *iam && *token != "":
+			add(cloudsqlconn.WithIAMAuthNTokenSources(bare(*token), bare(cmp.Or(*login, *token))))
+		case *token != "":
+			add(cloudsqlconn.WithTokenSource(bare(*token)))
+		}
+		if *dns {
+			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
+		}
+		return append(opts, cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam)), nil
+	}
+}
+
+// bare is a source of one token.
+func bare(token string) oauth2.TokenSource {
+	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
+}
+
+// fromEnvironment sets the flags that have a variable and were not given, such as
+// CLOUDSQLCONN_TOKEN for -token. Secrets are not seen there by other users.
+func fromEnvironment(fs *flag.FlagSet) error {
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var errs []error
+	fs.VisitAll(func(f *flag.Flag) {
+		name := "CLOUDSQLCONN_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := os.Getenv(name)
+		if given[f.Name] || value == "" {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("the variable %s: %w", name, err))
+		}
+	})
+	return errors.Join(errs...)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/debug/cloudsqldebug"
+)
+
+// health answers probes about a proxy.
+type health struct {
+	dialer  *cloudsqlconn.Dialer
+	missing atomic.Int64 // instances that are not listened for, yet or at all
+	stops   atomic.Bool  // no connection is accepted any more, or soon
+}
+
+// serve answers at address until ctx ends. It returns the address.
+func (h *health) serve(ctx context.Context, address place) (net.Addr, error) {
+	l, err := address.open("")
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/startup", probe(h.startup))
+	mux.HandleFunc("/readiness", probe(h.readiness))
+	mux.HandleFunc("/liveness", probe(func() error { return nil }))
+	mux.Handle("/", cloudsqldebug.Handler(h.dialer))
+	const patience = 10 * time.Second
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	go func() { _ = s.Serve(l) }()
+	return l.Addr(), nil
+}
+
+// probe answers 200, or 503 with what is wrong.
+func probe(look func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := look(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// startup reports whether clients of all instances can connect.
+func (h *health) startup() error {
+	if n := h.missing.Load(); n > 0 {
+		return fmt.Errorf("not listening for %d of the instances", n)
+	}
+	return nil
+}
+
+// readiness reports whether it makes sense to send clients.
+func (h *health) readiness() error {
+	if h.stops.Load() {
+		return errors.New("stopping")
+	}
+	if err := h.startup(); err != nil {
+		return err
+	}
+	for _, s := range h.dialer.Instances() {
+		if s.LastError != nil && time.Now().After(s.Expiry) {
+			return fmt.Errorf("no certificate for %s: %w", s.Name, s.LastError)
+		}
+	}
+	return nil
+}
+
+// tellManager tells a service manager of systemd's kind, if there is one, how the
+// program is: sd_notify(3).
+func tellManager(state string) error {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return nil
+	}
+	if strings.HasPrefix(name, "@") { // in the abstract name space
+		name = "\x00" + name[1:]
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte(state))
+	return err
+}

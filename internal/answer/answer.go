@@ -1,0 +1,80 @@
+// Package answer tells the answers of Google's servers from those of something
+// else that answers in their place: a filtering proxy, a captive portal, a front
+// end whose service is down.
+package answer
+
+import (
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// IsRefusal reports whether body is how Google's servers refuse: an object with
+// "error" in it, which is a text at token endpoints, and an object at APIs.
+func IsRefusal(body []byte) bool {
+	var reply struct {
+		Error json.RawMessage `json:"error"`
+	}
+	return json.Unmarshal(body, &reply) == nil && len(reply.Error) > 0 && (reply.Error[0] == '"' || reply.Error[0] == '{')
+}
+
+const (
+	maxTitle = 120 // bytes of a title, or of a text, that are told
+	maxTag   = 40  // of the header Server
+)
+
+var (
+	pageForm = regexp.MustCompile(`(?i)^\s*(<!doctype html|<html|<head|<body|<!--)`)
+	titles   = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+	heads    = regexp.MustCompile(`(?is)<h1[^>]*>(.*?)</h1>`)
+	markups  = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// IsPage reports whether body is a web page.
+func IsPage(body []byte) bool { return pageForm.Match(body) }
+
+// Summary tells in one short line what has been answered: the status, the title
+// of a web page or the beginning of any other text, and what names itself as the
+// server.
+func Summary(code int, header http.Header, body []byte) string {
+	status := fmt.Sprintf("%d %s", code, http.StatusText(code))
+	if by := clean(header.Get("Server"), maxTag); by != "" {
+		status += " by " + by
+	}
+	return strings.TrimSpace(status) + Content(body)
+}
+
+// Content is what Summary tells of a body.
+func Content(body []byte) string {
+	text, kind := string(body), "the text"
+	if IsPage(body) {
+		kind = "a web page"
+		found := titles.FindStringSubmatch(text)
+		if found == nil {
+			found = heads.FindStringSubmatch(text)
+		}
+		if found == nil {
+			return ", with a web page without a title"
+		}
+		text = html.UnescapeString(markups.ReplaceAllString(found[1], " "))
+	}
+	if text = clean(text, maxTitle); text == "" {
+		return ", without content"
+	}
+	return fmt.Sprintf(", with %s %q", kind, text)
+}
+
+// clean returns text in one line of so many bytes.
+func clean(text string, most int) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar
+	}), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,113 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+)
+
+// location is where a connection by an address leads.
+type location struct {
+	dialled string // the name that was passed to Dial
+	name    Name
+	host    string // an address of the instance, or of a node of a read pool
+}
+
+// WithSameHost dials the host that conn is on, a connection of the same Dialer:
+// of a read pool the same node. It is for what has to reach the same server
+// process, such as a request of PostgreSQL to cancel a query.
+//
+// The name passed to Dial has to be the one that conn was dialled with, or that
+// of its instance ([ErrConfig] otherwise). It is not resolved anew: should a DNS
+// name lead to another instance by now, the connection leads to conn's all the
+// same. No other host is tried. conn may have been closed. If it is one of SQL
+// Data, it has no host, and the option means nothing.
+func WithSameHost(conn net.Conn) DialOption {
+	return dialOption(func(d *dialConfig) {
+		c, ok := conn.(interface{ location() *location })
+		if !ok {
+			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
+			return
+		}
+		d.same = c.location()
+	})
+}
+
+// target returns where a Dial of name leads.
+func (d *Dialer) target(ctx context.Context, name string, same *location) (target, error) {
+	switch {
+	case same == nil:
+		t, err := d.resolve(ctx, name)
+		t.dialled = name
+		return t, err
+	case d.ctx.Err() != nil:
+		return target{}, d.reason(name, ErrDialerClosed)
+	case name != same.dialled && name != same.name.String():
+		return target{}, asConfigError([]error{errors.New("WithSameHost: the connection was dialled with another name")})
+	}
+	return target{name: same.name, dialled: same.dialled, only: same.host}, nil
+}
+
+func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host} }
+
+func (c *streamConn) location() *location { return nil }
+
+func (c eitherConn) location() *location {
+	return c.Current().(interface{ location() *location }).location()
+}
+
+// Instance returns the instance that the connection leads to.
+func (c *conn) Instance() Name {
+	n := c.connector.key.name
+	n.domain = c.domain
+	return n
+}
+
+// Instance returns the instance that the connection leads to.
+func (c *streamConn) Instance() Name { return c.connector.key.name }
+
+// Instance returns the instance that the connection leads to.
+func (c eitherConn) Instance() Name {
+	return c.Current().(interface{ Instance() Name }).Instance()
+}
+
+// InnerTLS is [Dialer.InnerTLS] by the metadata that the connection was made
+// with.
+func (c *conn) InnerTLS() *tls.Config { return c.info.InnerTLS() }
+
+// LoginPrincipal returns the account that the connection logs in as, as
+// [Dialer.LoginPrincipal] does: the one in its client certificate.
+func (c *conn) LoginPrincipal(ctx context.Context) (string, error) {
+	email, err := c.info.Login.Email(ctx)
+	return email, c.connector.unknown(err)
+}
+
+// LoginPrincipal returns the account that the connection logs in as: the one of
+// the access token.
+func (c *streamConn) LoginPrincipal(ctx context.Context) (string, error) {
+	d := c.connector.dialer
+	if !c.connector.key.iam || d.credentials == nil {
+		return "", nil
+	}
+	email, err := d.credentials.Email(ctx)
+	return email, c.connector.unknown(err)
+}
+
+// LoginPrincipal returns the account that the connection logs in as.
+func (c eitherConn) LoginPrincipal(ctx context.Context) (string, error) {
+	return c.Current().(interface {
+		LoginPrincipal(context.Context) (string, error)
+	}).LoginPrincipal(ctx)
+}
+
+// unknown is the error of a look whose the credentials are.
+func (c *connector) unknown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.dialer.reason(c.String(), c.dialer.newError(opRefresh, c.String(), &admin.TokenError{Err: err}))
+}
