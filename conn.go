@@ -24,12 +24,12 @@ type conn struct {
 	dialled  string        // the name that was passed to Dial
 	domain   string        // the DNS name that it was resolved by, or ""
 	host     string        // the address
-	exchange *mdx.Exchange // of metadata; nil: none
-	offer    *mdx.Exchange // that a driver package can ask for; nil: none
+	exchange *mdx.Exchange // of metadata, if tells; nil: none
 
-	own   bool        // domain is a DNS name of Cloud SQL's own, or an alias of one
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
+	tells bool        // the exchange is in use
+	own   bool        // domain is a DNS name of Cloud SQL's own, or an alias of one
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -46,10 +46,8 @@ func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.Syscal
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
 	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host, own: at.own}
 	if dc.exchange != exchangeNever && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
-		conn.offer = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
-	}
-	if dc.exchange == exchangeAlways {
-		conn.exchange = conn.offer
+		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
+		conn.tells = dc.exchange == exchangeAlways
 	}
 	conn.track(c, conn, at.name)
 	if tc.HasSocket() {
@@ -96,14 +94,14 @@ func (c *conn) judged(err error) error {
 }
 
 func (c *conn) read(b []byte) (int, error) {
-	if c.exchange != nil {
+	if c.tells {
 		return c.exchange.Read(c.tls, b)
 	}
 	return c.tls.Read(b)
 }
 
 func (c *conn) write(b []byte) (int, error) {
-	if c.exchange != nil {
+	if c.tells {
 		return c.exchange.Write(c.tls, b)
 	}
 	return c.tls.Write(b)
@@ -163,10 +161,10 @@ func (c *conn) cut(reason error) bool {
 // connection for secure, and driver/mysql, which calls this before the first
 // Read, must send passwords as over MySQL's own TLS.
 func (c *conn) ExchangeMetadata() bool {
-	if c.exchange == nil && c.offer != nil {
-		c.exchange = c.offer
+	if !c.tells && c.exchange != nil {
+		c.tells = true
 	}
-	return c.exchange != nil
+	return c.tells
 }
 
 // EngineVersion returns the instance's database engine and version, as

@@ -31,8 +31,8 @@ type Proxy struct {
 	node   string   // its name
 
 	serverCAs atomic.Int64 // how many there have been
-	echoes    sync.Once    // tells that it does
 
+	echoes   sync.Once  // tells that it does
 	entering sync.Mutex // held while the state changes; comes before all others
 
 	mu          sync.Mutex                     // guards everything below; a node's comes before its pool's

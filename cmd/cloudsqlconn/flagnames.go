@@ -27,8 +27,8 @@ var flagNames = strings.NewReplacer(
 	"WithSQLData", "-sql-data",
 	"WithTokenSource", "-token",
 	"WithUniverseDomain", "-universe",
-	"WithUserAgent", "-user-agent",
 	"WithUnlistedDomain(true)", "-unlisted-domain",
+	"WithUserAgent", "-user-agent",
 )
 
 // translated is a Writer of texts, each written at once.

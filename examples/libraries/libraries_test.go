@@ -43,7 +43,7 @@ type cloud struct {
 func newCloud(t *testing.T, db *dbtest.Server) *cloud {
 	t.Helper()
 	c := &cloud{t: t, Server: cloudsqltest.NewServer()}
-	t.Cleanup(c.Server.Close)
+	t.Cleanup(c.Close)
 	c.proxy = c.AddInstance(instance, db.Instance())
 	var err error
 	c.dialer, err = cloudsqlconn.NewDialer(t.Context(), c.Options()...)

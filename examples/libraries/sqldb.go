@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"os"
 
-	"ariga.io/atlas/sql/migrate"
 	atlaspostgres "ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
 	"entgo.io/ent/dialect"
@@ -52,7 +51,6 @@ func atlasTables(ctx context.Context, pool *sql.DB, name string) (tables []strin
 	if err != nil {
 		return nil, err
 	}
-	var _ migrate.Driver = driver // what atlas plans and applies changes with
 	s, err := driver.InspectSchema(ctx, name, &schema.InspectOptions{Mode: schema.InspectTables})
 	if err != nil {
 		return nil, err

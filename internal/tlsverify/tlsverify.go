@@ -109,13 +109,14 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 		return &Error{Expected: id.expected(dialled), CAMode: id.caMode(), Err: errNoCertificate}
 	}
 	leaf := certs[0]
-	refuse := func(err error) *Error {
+	refuse := func(err error) error {
 		return &Error{
 			Expected:   id.expected(dialled),
 			CAMode:     id.caMode(),
 			CommonName: leaf.Subject.CommonName,
 			DNSNames:   leaf.DNSNames,
 			SHA1:       err != nil && isSHA1(leaf) && id.isNamedBy(leaf, dialled),
+			Unlisted:   err == nil && id.isNamedBy(leaf, ""),
 			Err:        err,
 		}
 	}
@@ -123,12 +124,10 @@ func (id *Identity) Verify(certs []*x509.Certificate, dialled string, now time.T
 	if err := id.verifyChain(leaf, certs[1:], now); err != nil {
 		return refuse(err)
 	}
-	if id.isNamedBy(leaf, dialled) {
-		return nil
+	if !id.isNamedBy(leaf, dialled) {
+		return refuse(nil)
 	}
-	err := refuse(nil)
-	err.Unlisted = id.isNamedBy(leaf, "")
-	return err
+	return nil
 }
 
 func isSHA1(c *x509.Certificate) bool {
@@ -140,16 +139,11 @@ func (id *Identity) isNamedBy(leaf *x509.Certificate, dialled string) bool {
 	if id.CommonName != "" && leaf.Subject.CommonName == id.CommonName {
 		return true
 	}
-	return hasName(leaf, id.names(dialled))
-}
-
-// hasName reports whether a SAN of leaf is one of names.
-func hasName(leaf *x509.Certificate, names []string) bool {
 	sans := x509.Certificate{DNSNames: make([]string, len(leaf.DNSNames))}
 	for i, san := range leaf.DNSNames {
 		sans.DNSNames[i] = undotted(san)
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return sans.VerifyHostname(name) == nil })
+	return slices.ContainsFunc(id.names(dialled), func(name string) bool { return sans.VerifyHostname(name) == nil })
 }
 
 // verifyChain checks that leaf leads to an anchor, or remembers that it does:
