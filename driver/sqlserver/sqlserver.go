@@ -151,7 +151,7 @@ func checkConfig(cfg *msdsn.Config) error {
 		return errors.New("failoverpartner names a second server; the instance keeps its name when it fails over")
 	}
 	if cfg.Parameters[authenticator] == "krb5" && cfg.ServerSPN == "" && (net.ParseIP(cfg.Host) != nil || !strings.Contains(cfg.Host, ".")) {
-		return fmt.Errorf("the host is %q; with authenticator=krb5 it is the instance's name in the domain, as sqlserver.ServerName makes it", cfg.Host)
+		return errors.New("the host has no domain; with authenticator=krb5 it is the instance's name in the domain, as sqlserver.ServerName makes it")
 	}
 	return nil
 }

@@ -12,14 +12,12 @@ import (
 // CheckInstance refuses what is not the name of an instance, nor can be one for
 // a Resolver: what a direct connection has for a host, and half a name.
 func CheckInstance(name string) error {
-	switch {
-	case strings.HasPrefix(name, "/"), name == "", name == "localhost", net.ParseIP(name) != nil:
-		return fmt.Errorf("%w: %q is not an instance connection name; want project:region:instance", cloudsqlconn.ErrBadName, name)
-	case strings.Contains(name, ":"):
-		_, err := cloudsqlconn.ParseName(name)
-		return err
+	address := strings.HasPrefix(name, "/") || name == "" || name == "localhost" || net.ParseIP(name) != nil
+	if !address && !strings.Contains(name, ":") {
+		return nil
 	}
-	return nil
+	_, err := cloudsqlconn.ParseName(name)
+	return err
 }
 
 // ConfigError returns the error of a constructor. Unless it is one already, it is
