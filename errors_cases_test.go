@@ -400,6 +400,14 @@ var handshakeFailures = []failure{
 		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."},
 		AlterServerCert: func(c *x509.Certificate) { c.DNSNames = []string{"77ab.2imj.europe-west1.sql.goog."} },
 	}},
+	{name: "a DNS name that is not in the server certificate", cfg: cloudsqltest.Instance{Addrs: onlyPublic, CAMode: cloudsqltest.CustomerCAS}, fail: func(w *world) error {
+		dns := cloudsqltest.NewDNS()
+		dns.SetTXT("db.example.com", testInstance)
+		_ = w.dialer.Close()
+		w.dialer = w.newDialer(cloudsqlconn.WithDNSResolver(dns))
+		_, err := w.dialer.Dial(context.Background(), "db.example.com")
+		return err
+	}},
 	{name: "a server with another CA", cfg: cloudsqltest.Instance{Addrs: onlyPublic}, before: func(w *world) {
 		w.AddInstance(otherInstance, cloudsqltest.Instance{Addrs: onlyPublic}) // takes the address
 	}},
