@@ -45,6 +45,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitSignal = 128 // and the signal's number, as a shell has it
 )
 
 func main() {
@@ -71,11 +72,19 @@ var commands = []command{
 	{"wait", "[flags]", "wait until a proxy with -health has started", (*program).wait},
 }
 
-// main runs the program until it ends or is told to by a signal.
+// main runs the program until it ends or is told to by a signal. A second one
+// ends it at once.
 func (p *program) main(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal does what it does to any program
+	signals := make(chan os.Signal, 2) // room for both: none is lost
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		stop()
+		os.Exit(exitSignal + int((<-signals).(syscall.Signal)))
+	}()
 	return p.run(ctx, args)
 }
 
