@@ -18,21 +18,21 @@ import (
 )
 
 // Check tests every hop that a Dial with the same options takes, up to the first
-// byte of the database, and reports on each of them. Nothing that is
-// cached about the instance is used or changed: metadata and certificate are fetched
-// anew, and every address of the wanted types is tried. With [WithSQLData] it tests
-// a stream, and addresses only if SQL Data does not serve the instance and
-// SQLDataPrefer is set.
+// byte from the database, and reports on each of them. Nothing that is cached about
+// the instance is used or changed: metadata and certificate are fetched afresh, and
+// every address of the wanted types is tried. With [WithSQLData] it tests a stream,
+// and addresses only if SQL Data does not serve the instance and SQLDataPrefer is
+// set.
 //
-// Failures are in the Report; the hops after one are tested as far as that makes
-// sense. The error is for wrong options (ErrConfig), a closed Dialer and a ctx that
-// has already ended. The dial timeout bounds all hops together.
+// Failures are in the Report; the hops after a failed one are tested as far as that
+// makes sense. The error is for wrong options (ErrConfig), a closed Dialer and a ctx
+// that has already ended. The dial timeout bounds all hops together.
 //
 // Check does not log in to the database, so a database that is full can pass. The
 // database may log a connection that ended before a login; MySQL counts it as a
 // connection error of the host, which it eventually blocks (max_connect_errors).
-// Once MySQL has answered, handshakes at other addresses of the instance, or of the
-// same node of a read pool, end before they reach it.
+// Once MySQL has answered, handshakes with other addresses of the instance, or of
+// the same node of a read pool, end before they reach MySQL.
 func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*Report, error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {

@@ -22,13 +22,13 @@ const (
 	defaultKeepAlive      = 30 * time.Second
 )
 
-// Option configures a [Dialer]. Options only store; NewDialer checks all of
-// them at once.
+// Option configures a [Dialer]. Options only store values; NewDialer checks all
+// of them together.
 type Option interface {
 	applyDialer(*config)
 }
 
-// DialOption configures one Dial. Given to NewDialer it is the default for all
+// DialOption configures one Dial. Given to NewDialer, it is the default for all
 // Dials.
 type DialOption interface {
 	Option
@@ -112,16 +112,16 @@ func WithRefreshTimeout(d time.Duration) Option {
 	return option(func(c *config) { c.refreshTimeout = d })
 }
 
-// WithLazyRefresh refreshes certificates when a Dial finds them due and never
-// in the background: for places where the CPU stops between requests, such as
-// serverless functions.
+// WithLazyRefresh refreshes certificates when a Dial finds them due, and never
+// in the background: for environments where the CPU stops between requests, such
+// as serverless functions.
 func WithLazyRefresh() Option {
 	return option(func(c *config) { c.lazy = true })
 }
 
 // WithPrivateKey sets the client key. It signs at each handshake; a Dial does not
-// wait for a Sign that takes longer than its context lasts. Default: an RSA key of 2048 bits, made
-// in the background, one for the whole process.
+// wait for a Sign beyond the end of its context. Default: an RSA key of 2048 bits,
+// generated in the background, one for the whole process.
 func WithPrivateKey(key crypto.Signer) Option {
 	return option(func(c *config) {
 		c.key = key

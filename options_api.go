@@ -12,17 +12,17 @@ import (
 // calls. Default: Application Default Credentials, looked up at the first
 // Dial. The tokens need the scope sqlservice.admin or cloud-platform.
 //
-// The source is asked for each call of the API, by one goroutine at a time; one
-// that makes new tokens should be an [oauth2.ReuseTokenSource]. Nobody waits for it
-// longer than their context lasts, but nothing can end a call that hangs: it
-// occupies one goroutine, and unlike calls of servers it is not made a second time
-// beside the first. An empty or expired token is not sent: the source is asked once
-// more, and if that brings nothing better, it is left alone for five seconds, during
-// which Dials that need it fail with [ErrPermission].
+// The source is asked for each call to the API, by one goroutine at a time; one
+// that fetches new tokens should be wrapped in an [oauth2.ReuseTokenSource]. No
+// caller waits for it beyond the end of their context, but nothing can end a call
+// that hangs: it occupies one goroutine, and unlike a call to a server it is not
+// made a second time alongside the first. An empty or expired token is not sent: the
+// source is asked once more, and if that gives nothing better, it is left alone for
+// five seconds, during which Dials that need it fail with [ErrPermission].
 //
 // There is no IAM login, since these tokens do not belong in certificates:
-// see [WithIAMAuthNTokenSources], and [WithImpersonation], which makes both
-// kinds of token of one source.
+// see [WithIAMAuthNTokenSources], and [WithImpersonation], which gets both kinds
+// of token from one source.
 func WithTokenSource(api oauth2.TokenSource) Option {
 	return option(func(c *config) {
 		c.from("WithTokenSource")
@@ -35,11 +35,11 @@ func WithTokenSource(api oauth2.TokenSource) Option {
 
 const withTwoSources = "WithIAMAuthNTokenSources"
 
-// WithIAMAuthNTokenSources sets two sources: of the tokens that authorise
-// Admin API calls, and of those that log in to the database. The latter should
+// WithIAMAuthNTokenSources sets two sources: one of the tokens that authorise
+// Admin API calls, and one of those that log in to the database. The latter should
 // have the scope sqlservice.login and no other, since they travel inside
-// certificates. Both are asked as [WithTokenSource] says, the latter for each
-// certificate.
+// certificates. Both are used as described at [WithTokenSource], the latter for
+// each certificate.
 func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	return option(func(c *config) {
 		c.from(withTwoSources)
@@ -50,13 +50,13 @@ func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	})
 }
 
-// WithCredentialsFile takes the place of Application Default Credentials: the
-// file is what GOOGLE_APPLICATION_CREDENTIALS would name. NewDialer refuses JSON in
-// place of a path. The file is read at the first Dial; one that cannot be used is an
-// error of that Dial, ErrPermission. It is read again after its credentials, or a
-// token made with them, have been refused, so that it can be replaced; if it has
-// disappeared or is not valid, its previous content stays in use. See [WithCredentialsJSON] about what it
-// may contain.
+// WithCredentialsFile replaces Application Default Credentials with a file such as
+// GOOGLE_APPLICATION_CREDENTIALS would name. NewDialer refuses JSON in place of a
+// path. The file is read at the first Dial, which fails with ErrPermission if it
+// cannot be used. It is read again after its credentials, or a token obtained with
+// them, have been refused, so that it can be replaced; if it has disappeared or is
+// not valid, its previous content stays in use. See [WithCredentialsJSON] for what
+// it may contain.
 func WithCredentialsFile(name string) Option {
 	return option(func(c *config) {
 		c.from("WithCredentialsFile")
@@ -67,23 +67,23 @@ func WithCredentialsFile(name string) Option {
 	})
 }
 
-// WithCredentialsJSON sets what a credentials file contains: a service
-// account's key, the login of a user (what `gcloud auth application-default
+// WithCredentialsJSON sets the content of a credentials file: a service
+// account's key, a user's credentials (what `gcloud auth application-default
 // login` writes), an external account (workload identity federation), or an
 // impersonated service account. NewDialer refuses anything else.
 //
 // All of them are trusted. An external account says which file is read, or which
 // program is run, on this machine, and to which servers the result is sent: do not
-// use one that comes from somebody else and that you have not checked. See
+// use one from somebody else that you have not checked. See
 // https://cloud.google.com/docs/authentication/external/externally-sourced-credentials.
 //
 // IAM login works with all of them. The token that it puts into the certificate has
-// the scope sqlservice.login and no other, but for logins of workforce pools
+// the scope sqlservice.login and no other, except with credentials of workforce pools
 // (external_account_authorized_user): theirs has the scope cloud-platform and cannot
 // be narrowed, unless [WithImpersonation] is added.
 //
-// An external account whose subject token is proven with an X.509 certificate is
-// refused. One that runs a program needs the environment variable
+// An external account that authenticates with an X.509 certificate is refused. One
+// that runs a program needs the environment variable
 // GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1.
 func WithCredentialsJSON(text []byte) Option {
 	text = slices.Clone(text)
@@ -97,14 +97,14 @@ func WithCredentialsJSON(text []byte) Option {
 }
 
 // WithImpersonation makes the Dialer act as the service account target, named
-// by its e-mail. The credentials that the Dialer has otherwise need the role
-// Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on
-// target; with delegates, on the first of these, which needs it on the next,
-// and the last on target. The tokens of [WithTokenSource] need the scope
-// cloud-platform for that. It is an error with [WithIAMAuthNTokenSources].
+// by its e-mail address. The credentials that the Dialer would otherwise use need
+// the role Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on
+// target; with delegates, they need it on the first of these, which needs it on the
+// next, and so on, and the last on target. The tokens of [WithTokenSource] need the
+// scope cloud-platform for that. It is an error with [WithIAMAuthNTokenSources].
 //
-// It is target then that needs the role Cloud SQL Client, and that IAM login
-// logs in as. The quota project of the other credentials counts for the
+// It is then target that needs the role Cloud SQL Client, and that IAM login
+// logs in as. The quota project of the other credentials applies to the
 // impersonation only.
 func WithImpersonation(target string, delegates ...string) Option {
 	delegates = slices.Clone(delegates)
@@ -117,25 +117,24 @@ func WithImpersonation(target string, delegates ...string) Option {
 }
 
 // WithAdminAPIEndpoint sets the root URL of the SQL Admin API. Default:
-// https://sqladmin.googleapis.com, or the like in the universe of
+// https://sqladmin.googleapis.com, or its counterpart in the universe of
 // [WithUniverseDomain].
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) { c.endpoint = url })
 }
 
-// WithHTTPClient sets the client that carries Admin API calls. Without an
-// option that sets credentials it must authorise them by itself, and there is
-// no IAM login. With [WithCredentialsFile], [WithCredentialsJSON] or
-// [WithImpersonation] it must not, and carries the calls that get tokens too,
-// but for those to the metadata server. A token source of the caller's has a
-// client of its own.
+// WithHTTPClient sets the client that makes Admin API calls. Without an option
+// that sets credentials, client must authorise them itself, and there is no IAM
+// login. With [WithCredentialsFile], [WithCredentialsJSON] or [WithImpersonation]
+// it must not, and it makes the calls that get tokens too, except those to the
+// metadata server. A token source of the caller's has a client of its own.
 //
-// A call that is not answered for longer than usual (1.5 s until some have been
-// timed, then twice what they take, 0.5 s at least) is made a second time
-// beside the first. Without this option that goes over another connection;
-// client is used for both as it is. With HTTP/2 they can share a connection,
-// and hang together if that is dead, unless its transport notices: see
-// [http.HTTP2Config], SendPingTimeout.
+// A call that takes longer than usual to be answered (1.5 s until some have been
+// timed, then twice what they take, but at least 0.5 s) is made a second time
+// alongside the first. Without this option, the second goes over another connection;
+// client is used for both as it is. With HTTP/2 they can share a connection, and
+// both hang if it is dead, unless its transport notices: see [http.HTTP2Config],
+// SendPingTimeout.
 func WithHTTPClient(client *http.Client) Option {
 	return option(func(c *config) {
 		c.httpClient = client
@@ -145,22 +144,21 @@ func WithHTTPClient(client *http.Client) Option {
 	})
 }
 
-// WithQuotaProject sets the project that Admin API calls, and the streams of SQL
-// Data, are counted for. The
-// caller needs serviceusage.services.use there. Default: the environment
-// variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is at NewDialer; otherwise what the
-// credentials file names (`gcloud auth application-default set-quota-project`);
-// otherwise none is named, and the calls count for the project that the
-// credentials belong to.
+// WithQuotaProject sets the project whose quota Admin API calls, and the streams of
+// SQL Data, count against. The caller needs serviceusage.services.use there.
+// Default: the environment variable GOOGLE_CLOUD_QUOTA_PROJECT, as it is when
+// NewDialer is called; otherwise the project that the credentials file names
+// (`gcloud auth application-default set-quota-project`); otherwise none is named,
+// and the calls count against the project that the credentials belong to.
 func WithQuotaProject(project string) Option {
 	return option(func(c *config) { c.quotaProject = project })
 }
 
 // WithUniverseDomain sets the domain of the cloud that the instances are in.
-// Default: the environment variable GOOGLE_CLOUD_UNIVERSE_DOMAIN, as it is at
-// NewDialer; otherwise googleapis.com, the public cloud. Credentials that
-// belong to another universe are an error of the Dial, ErrConfig, before
-// anything is sent; a caller's own token source cannot be checked.
+// Default: the environment variable GOOGLE_CLOUD_UNIVERSE_DOMAIN, as it is when
+// NewDialer is called; otherwise googleapis.com, the public cloud. With credentials
+// that belong to another universe, Dial fails with ErrConfig before anything is
+// sent; a caller's own token source cannot be checked.
 func WithUniverseDomain(domain string) Option {
 	return option(func(c *config) {
 		c.universe = domain
@@ -170,9 +168,8 @@ func WithUniverseDomain(domain string) Option {
 	})
 }
 
-// WithUserAgent adds a word to the User-Agent of Admin API calls, and of the
-// streams of SQL Data. Given more
-// than once, all of them are sent.
+// WithUserAgent adds a word to the User-Agent of Admin API calls and of SQL Data
+// streams. If it is given more than once, all the words are sent.
 func WithUserAgent(ua string) Option {
 	return option(func(c *config) { c.userAgent += " " + ua })
 }

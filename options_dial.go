@@ -33,9 +33,9 @@ type dialConfig struct {
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
-// [net.Dialer.DialContext] does. It is called from several goroutines at once, by
-// one Dial too: see [WithIPTypes]. It should return soon after ctx ends; a Dial
-// does not wait for one that does not, which keeps a goroutine until then.
+// [net.Dialer.DialContext] does. It is called from several goroutines at once, even
+// by one Dial: see [WithIPTypes]. It should return soon after ctx ends; a Dial does
+// not wait for one that does not, which occupies a goroutine until it returns.
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // with returns d with opts applied.
@@ -125,22 +125,23 @@ func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
 
 // WithIPTypes tries the instance's addresses of these types, in this order.
 //
-// The next address is tried when the one before has failed, or beside it when
-// that has not answered for 250 ms (RFC 8305; less for a Dial with little time).
-// TLS is spoken on the first connection that is open; another address is used only
-// if that fails, or has had its share of the time, 5 s at most, while there are
-// addresses that have not been tried. An address that has not answered comes last
-// for the next ten minutes, or until the instance gets other addresses or another
-// server CA, and so does one where something other than the instance was found. For a read pool, each Dial begins
-// with another node, and the pool's own addresses come after the nodes; a node that
-// refuses connections comes last for 30 seconds.
+// The next address is tried when the one before has failed, or in parallel with it
+// when it has not answered for 250 ms (RFC 8305; less for a Dial with little time).
+// TLS is spoken on the first connection to open; another address is used only if
+// that fails, or if it has used up its share of the time, 5 s at most, while there
+// are addresses that have not been tried. An address that has not answered comes
+// last for the next ten minutes, or until the instance gets other addresses or
+// another server CA, and so does one where something other than the instance was
+// found. For a read pool, each Dial begins with a different node, and the pool's own
+// addresses come after the nodes; a node that refuses connections comes last for 30
+// seconds.
 func WithIPTypes(types ...IPType) DialOption {
 	types = slices.Clone(types)
 	return dialOption(func(d *dialConfig) { d.types = types })
 }
 
 // WithDialFunc sets the function that opens TCP connections to instances. The
-// connections need not support deadlines, as those through an SSH client do not:
+// connections need not support deadlines, which those through an SSH client lack:
 // when the deadline of a waiting Read or Write passes, the connection is closed.
 // Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
 // says.
@@ -151,12 +152,12 @@ func WithDialFunc(f DialFunc) DialOption {
 // WithProxy connects to instances through a proxy: socks5://host:port,
 // http://host:port (the method CONNECT) or https://host:port (CONNECT, with TLS
 // to the proxy, whose certificate this machine must trust). socks5h is the same
-// as socks5: the proxy looks up names. Without a port it is 1080, 80 or 443.
+// as socks5: the proxy looks up names. The default ports are 1080, 80 and 443.
 // A user:password@ in the URL, percent-encoded, is sent to the proxy and never
 // appears in an error.
 //
 // The connection to the proxy is opened with the function of [WithDialFunc].
-// Calls of the Admin API do not use it: see [WithHTTPClient]. Default: no
+// Admin API calls do not use it: see [WithHTTPClient]. Default: no
 // proxy, whatever the environment says.
 func WithProxy(url string) DialOption {
 	return dialOption(func(d *dialConfig) {
@@ -169,8 +170,8 @@ func WithProxy(url string) DialOption {
 // variable all_proxy or else ALL_PROXY, except for the addresses listed in
 // no_proxy or else NO_PROXY and for those of this machine. The list has the
 // form that net/http reads: hosts, domains, IP addresses and networks separated
-// by commas. Without the variable there is no proxy. The environment is read
-// when NewDialer, or the Dial that the option is given to, begins.
+// by commas. Without the variable there is no proxy. The environment is read at
+// the start of NewDialer, or of the Dial that the option is given to.
 func WithProxyFromEnvironment() DialOption {
 	return dialOption(func(d *dialConfig) {
 		p, err := netdial.FromEnvironment()
@@ -182,11 +183,11 @@ func WithProxyFromEnvironment() DialOption {
 	})
 }
 
-// WithTCPKeepAlive says how soon a dead peer is noticed, the instance or else
-// the proxy. After d without traffic, and every d from then on, TCP sends a
-// keep-alive probe; three without an answer break the connection, which is 4×d
-// after the peer was last heard. On Linux, sent data that stays unacknowledged
-// for 4×d breaks it too (TCP_USER_TIMEOUT), instead of some 15 minutes later.
+// WithTCPKeepAlive sets how soon a dead peer, the instance or the proxy, is
+// noticed. After d without traffic, and every d from then on, TCP sends a
+// keep-alive probe; three without an answer break the connection, 4×d after the
+// peer was last heard from. On Linux, sent data that stays unacknowledged for 4×d
+// breaks it too (TCP_USER_TIMEOUT), instead of some 15 minutes later.
 //
 // Default, and with 0: 30 s, hence two minutes. Negative: no probes, and the
 // system's own limits. d is rounded up to seconds; more than 9 hours count as
@@ -201,13 +202,13 @@ func WithTCPKeepAlive(d time.Duration) DialOption {
 	})
 }
 
-// WithMetadataExchange says whether to tell a MySQL instance that understands
-// it that the connection is encrypted up to the client. It then takes the
-// password of caching_sha2_password as over MySQL's own TLS, and hands out no RSA
-// key: set it to true only for a client of MySQL that knows that it is believed
-// to be encrypted. Nothing is sent before the first Write. Default: the
-// connections of driver/mysql and of [Dialer.Serve] tell, others do not. Serve
-// tells what its listener is.
+// WithMetadataExchange says whether to tell a MySQL instance that supports the
+// exchange that the connection is encrypted up to the client. MySQL then takes the
+// password of caching_sha2_password as it does over its own TLS, and hands out no
+// RSA key: set it to true only for a MySQL client that knows that the server takes
+// its connection for encrypted. Nothing is sent before the first Write. Default: the
+// connections of driver/mysql and of [Dialer.Serve] make the exchange, others do
+// not. Serve tells the instance what its listener is.
 func WithMetadataExchange(on bool) DialOption {
 	mode := exchangeNever
 	if on {
@@ -225,8 +226,8 @@ const (
 	exchangeAlways
 )
 
-// WithDialTimeout bounds a whole Dial, all hops together. A deadline of the
-// caller's context that is sooner wins. Default: 30 s.
+// WithDialTimeout bounds a whole Dial, all hops together. An earlier deadline of
+// the caller's context takes precedence. Default: 30 s.
 func WithDialTimeout(d time.Duration) DialOption {
 	return dialOption(func(c *dialConfig) { c.timeout = d })
 }

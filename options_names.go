@@ -39,19 +39,19 @@ func WithResolver(r Resolver) Option {
 	})
 }
 
-// WithDNSResolver lets Dial take DNS names beside instance connection names.
+// WithDNSResolver lets Dial take DNS names as well as instance connection names.
 // dns is [net.DefaultResolver], or anything else that looks up names like it. A
 // nil *net.Resolver is the same as a zero Resolver, as package net has it.
 //
 // A name of Cloud SQL's own, such as 42cf.2imj.us-west1.sql.goog, is resolved
 // by the Admin API. Any other has a TXT record with the instance's connection
-// name, or is an alias (CNAME) of one that has. If it has addresses (A, AAAA)
-// too, they are tried before those of the instance. The server's certificate
+// name, or is an alias (CNAME) of a name that has one. If it has addresses (A,
+// AAAA) too, they are tried before those of the instance. The server's certificate
 // must be for the name, unless it has the instance's connection name (see
 // [WithUnlistedDomain]).
 //
-// DNS is asked at every Dial, so that a changed record counts at once. When it
-// gives no answer, the last one serves. See also [WithFailoverPeriod]. Use a
+// DNS is queried at every Dial, so that a changed record takes effect at once. When
+// there is no answer, the last one is used. See also [WithFailoverPeriod]. Use a
 // private zone: a public record discloses the instance's name.
 func WithDNSResolver(dns DNS) Option {
 	return option(func(c *config) {
@@ -62,24 +62,24 @@ func WithDNSResolver(dns DNS) Option {
 	})
 }
 
-// WithUnlistedDomain says whether the server's certificate may be without the DNS
-// name that was dialled, if it has one that the instance's metadata names.
-// Certificates of Google's shared CA and of customer-managed CAs have DNS names
-// alone; of the latter, those that the instance was given as custom subject
-// alternative names. With true, who can change the name's TXT record can lead
-// the program, and its password, to any instance that it may connect to. Default:
-// false, the server is refused with ErrUnverified.
+// WithUnlistedDomain says whether the server's certificate may lack the DNS name
+// that was dialled, if it has one that the instance's metadata names. Certificates
+// of Google's shared CA and of customer-managed CAs have DNS names only; with the
+// latter, the custom subject alternative names of the instance are among them. With
+// true, whoever can change the name's TXT record can direct the program, and its
+// password, to any instance that it may connect to. Default: false, the server is
+// refused with ErrUnverified.
 //
-// It concerns neither certificates whose common name is project:instance, as
-// those of an instance's own CA, nor Cloud SQL's own DNS names and their aliases.
+// It affects neither certificates whose common name is project:instance, such as
+// those from an instance's own CA, nor Cloud SQL's own DNS names and their aliases.
 func WithUnlistedDomain(on bool) Option {
 	return option(func(c *config) { c.names.unlisted = on })
 }
 
 // WithFailoverPeriod sets how often a DNS name with open connections is looked
 // up again. When it names another instance, the connections to the old one are
-// closed; a failed look-up changes nothing. Default: 30 s. 0: only the look-ups
-// of Dials count.
+// closed; a failed look-up changes nothing. Default: 30 s. 0: the name is looked up
+// by Dials only.
 func WithFailoverPeriod(d time.Duration) Option {
 	return option(func(c *config) { c.names.failoverPeriod = d })
 }

@@ -18,14 +18,14 @@ type observeConfig struct {
 
 // WithLogger sets the log. Default: none.
 //
-// Each instance has a logger of its own, with the attribute instance. Routine is
-// logged at Debug: Dials and refreshes. Changes of state are logged at Info: new
-// addresses, a new server CA, an address that does not answer while another one
-// does, a DNS name that now leads to another instance, an instance that SQL Data
-// does not serve, a recovery. Failures that will be retried are logged at Warn: of a
-// refresh while the old certificate is still valid, of a Dial before its next try,
-// of SQL Data when it is exhausted, of a background look-up. Errors that a method
-// returns are not logged. No token, key or password is logged. The texts and
+// Each instance has a logger of its own, with the attribute instance. Routine
+// events are logged at Debug: Dials and refreshes. Changes of state are logged at
+// Info: new addresses, a new server CA, an address that does not answer while
+// another one does, a DNS name that now means another instance, an instance that SQL
+// Data does not serve, a recovery. Failures that will be retried are logged at Warn:
+// of a refresh while the old certificate is still valid, of a Dial before its next
+// attempt, of SQL Data when it is exhausted, of a background look-up. Errors that a
+// method returns are not logged. No token, key or password is logged. The texts and
 // attributes of the records can change at any time.
 //
 // The handler is called from many goroutines, and holds up Dials and refreshes
@@ -39,28 +39,29 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithTracerProvider sets what takes the spans of Dials. Default: the global
+// WithTracerProvider sets the provider for the spans of Dials. Default: the global
 // one, otel.GetTracerProvider(), which records nothing until the program sets
 // another. To record nothing at all, pass NewTracerProvider() of
 // go.opentelemetry.io/otel/trace/noop, which costs nothing.
 //
 // The span cloudsqlconn.Dial has the children resolve, connect and handshake,
-// or stream (with [WithSQLData]), one for each try, and refresh if the Dial had to wait for metadata and
-// certificate; a refresh itself belongs to no Dial, and has no span. Attributes:
-// cloudsqlconn.instance, cloudsqlconn.iam_authn, db.system.name,
-// server.address and server.port, network.peer.address and network.peer.port
-// (the instance's, or a proxy's), and error.type; with SQL Data cloudsqlconn.way,
-// which is sql_data, and of a stream that failed rpc.response.status_code; without,
-// of a Dial that has connected, cloudsqlconn.address_type (PUBLIC, PRIVATE, PSC, or
-// DNS_NAME for an address that only the DNS name has).
+// or stream (with [WithSQLData]), one for each attempt, and refresh if the Dial had
+// to wait for metadata and certificate; a refresh itself belongs to no Dial, and has
+// no span. Attributes: cloudsqlconn.instance, cloudsqlconn.iam_authn,
+// db.system.name, server.address and server.port, network.peer.address and
+// network.peer.port (the instance's, or a proxy's), and error.type; with SQL Data,
+// cloudsqlconn.way, which is sql_data, and for a stream that failed
+// rpc.response.status_code; without SQL Data, for a Dial that has connected,
+// cloudsqlconn.address_type (PUBLIC, PRIVATE, PSC, or DNS_NAME for an address that
+// only the DNS name has).
 //
 // error.type is one of
 //
 //   - bad_name, not_found, permission, no_address, unverified, config and
-//     dialer_closed, after the errors of this package
-//   - token: no access token could be had; quota: one is used up
-//   - http_409 and the like: what the Admin API has answered, if none of the above
-//     fits; not_the_api: something has answered in its place, whatever the status;
+//     dialer_closed, named after the errors of this package
+//   - token: no access token could be obtained; quota: one is used up
+//   - http_409 and the like: the Admin API's answer, if none of the above fits;
+//     not_the_api: something else has answered in its place, whatever the status;
 //     rpc_unavailable and the like: the status of SQL Data
 //   - dns, connection_refused, connection_reset, tls, proxy: with the instance, or
 //     with a service
@@ -76,7 +77,7 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	})
 }
 
-// WithMeterProvider sets what takes the metrics. Default: the global one,
+// WithMeterProvider sets the provider for metrics. Default: the global one,
 // otel.GetMeterProvider(), which keeps nothing until the program sets another.
 // To have none at all, pass NewMeterProvider() of
 // go.opentelemetry.io/otel/metric/noop.
@@ -86,24 +87,22 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //
 //   - cloudsqlconn.dial.duration, a histogram, in seconds, and
 //     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
-//     which is as in [WithTracerProvider]; if SQL Data was used, also
-//     cloudsqlconn.way (sql_data), and otherwise, of those that have connected,
+//     which is as in [WithTracerProvider]; if SQL Data was used, also by
+//     cloudsqlconn.way (sql_data), and otherwise, for those that have connected, by
 //     cloudsqlconn.address_type
 //   - cloudsqlconn.refresh.count: by outcome and error.type
-//   - cloudsqlconn.refresh.expiry: seconds until what the last refresh has
-//     brought expires
-//   - cloudsqlconn.hedge.count: calls that were made a second time, since they
-//     had not been answered for longer than usual; by cloudsqlconn.call
-//     (connectSettings, generateEphemeralCert, resolveConnectSettings, token,
-//     metadata server)
+//   - cloudsqlconn.refresh.expiry: seconds until the result of the last refresh
+//     expires
+//   - cloudsqlconn.hedge.count: calls that were made a second time, since their
+//     answer took longer than usual; by cloudsqlconn.call (connectSettings,
+//     generateEphemeralCert, resolveConnectSettings, token, metadata server)
 //   - cloudsqlconn.connection.duration, a histogram, in seconds: how long
-//     connections were open that have been closed
+//     connections that have been closed were open
 //   - cloudsqlconn.connections.open
 //   - cloudsqlconn.io, in bytes of the database protocol: by
 //     network.io.direction (receive, transmit)
 //
-// The last two and refresh.expiry are read when the provider collects, and no longer after
-// Close.
+// The last two and refresh.expiry are read when the provider collects, until Close.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return option(func(c *config) {
 		c.observe.meters = p

@@ -15,8 +15,8 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
-// Report is what [Dialer.Check] found. It holds no secrets; of paths on this
-// machine, what it prints has the last element only.
+// Report is what [Dialer.Check] found. It holds no secrets; of a path on this
+// machine, it prints only the last element.
 type Report struct {
 	Time    time.Time // when the check began
 	Name    string    // what was checked, as far as it can be a name
@@ -35,12 +35,11 @@ type Step struct {
 	Err      error  // an [*Error]; nil unless Result is Failed
 }
 
-// Hop is a step on the way to a database.
+// Hop is a step on the path to a database.
 type Hop string
 
-// The hops, in their order. The last three come once for each address. HopStream
-// comes with [WithSQLData] only, with HopDatabase after it, and none of the hops
-// between.
+// The hops, in order. The last three appear once for each address. HopStream appears
+// with [WithSQLData] only, followed by HopDatabase, without the hops in between.
 const (
 	HopName        Hop = "name"        // reading it, or asking the program's own resolver
 	HopDNS         Hop = "DNS"         // looking it up
@@ -66,11 +65,11 @@ const (
 	Skipped Result = "skipped" // not needed, or of no use after what had failed
 )
 
-// OK reports whether no hop has failed. Those to addresses that a Dial would
-// not have needed count too.
+// OK reports whether no hop has failed, including those to addresses that a Dial
+// would not have needed.
 func (r *Report) OK() bool { return r.Err() == nil }
 
-// Err returns the errors of all hops that have failed, as one; nil if none has.
+// Err returns the errors of all failed hops as one; nil if there are none.
 func (r *Report) Err() error {
 	var errs oneLine
 	for _, s := range r.Steps {
@@ -84,8 +83,8 @@ func (r *Report) Err() error {
 	return errs
 }
 
-// String returns a table for people, and what they can do about the hops that
-// have failed.
+// String returns a table for people to read, and what they can do about the hops
+// that have failed.
 func (r *Report) String() string {
 	var b strings.Builder
 	verdict := "ok"
@@ -114,7 +113,7 @@ func (r *Report) String() string {
 	return b.String() + hints
 }
 
-// MarshalJSON adds whether the report is OK.
+// MarshalJSON adds whether the Report is OK.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Time    time.Time `json:"time"`
@@ -125,7 +124,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	}{r.Time.UTC(), r.Name, r.Version, r.OK(), r.Steps})
 }
 
-// MarshalJSON gives the duration in seconds, and the error as a text.
+// MarshalJSON gives the duration in seconds, and the error as text.
 func (s Step) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Hop     Hop     `json:"hop"`

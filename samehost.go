@@ -18,15 +18,15 @@ type location struct {
 	own     bool   // the name is a DNS name of Cloud SQL's own, or an alias of one
 }
 
-// WithSameHost dials the host that conn is on, a connection of the same Dialer:
-// of a read pool the same node. It is for what has to reach the same server
-// process, such as a request of PostgreSQL to cancel a query.
+// WithSameHost dials the host that conn, a connection of the same Dialer, is on: in
+// a read pool, the same node. It is for whatever has to reach the same server
+// process, such as PostgreSQL's request to cancel a query.
 //
 // The name passed to Dial has to be the one that conn was dialled with, or that
-// of its instance ([ErrConfig] otherwise). It is not resolved anew: should a DNS
-// name lead to another instance by now, the connection leads to conn's all the
-// same. No other host is tried. conn may have been closed. If it is one of SQL
-// Data, it has no host, and the option means nothing.
+// of its instance ([ErrConfig] otherwise). It is not resolved again: even if a DNS
+// name means another instance by now, the connection is to conn's instance. No other
+// host is tried. conn may have been closed. If it is a stream of SQL Data, it has no
+// host, and the option has no effect.
 func WithSameHost(conn net.Conn) DialOption {
 	return dialOption(func(d *dialConfig) {
 		c, ok := conn.(interface{ location() *location })
@@ -76,8 +76,8 @@ func (c eitherConn) Instance() Name {
 	return c.Current().(interface{ Instance() Name }).Instance()
 }
 
-// InnerTLS is [Dialer.InnerTLS] by the metadata that the connection was made
-// with.
+// InnerTLS is like [Dialer.InnerTLS], with the metadata that the connection was
+// made with.
 func (c *conn) InnerTLS() *tls.Config { return c.info.InnerTLS() }
 
 // LoginPrincipal returns the account that the connection logs in as, as

@@ -46,8 +46,9 @@ func WithMaxConnections(n int) ServeOption {
 	})
 }
 
-// WithDrainTimeout sets how long Serve waits for its connections to end when it
-// is to return; what is left then is cut. Default: 30 s. 0: it cuts at once.
+// WithDrainTimeout sets how long Serve, when it is to return, waits for its
+// connections to end; those left after that are cut. Default: 30 s. 0: they are cut
+// at once.
 func WithDrainTimeout(d time.Duration) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.drain = d
@@ -57,27 +58,27 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 	})
 }
 
-// Serve makes l a local port of an instance, for programs that cannot use a
+// Serve makes l a local port for an instance, for programs that cannot use a
 // Dialer: it connects each client of l, TCP or unix, to the instance. Whoever
-// reaches l is authorised as far as IAM is concerned; with IAM login no password is
-// needed either. Listen on loopback, or on a unix socket that only the right people
-// can open.
+// can connect to l is authorised as far as IAM is concerned; with IAM login no
+// password is needed either. Listen on loopback, or on a unix socket that only the
+// right people can open.
 //
 // A client that cannot be connected is told why in the protocol of PostgreSQL,
-// MySQL or SQL Server, and one of MySQL also if the database behind the instance
-// is silent. Half-closes are propagated independently in each direction; a client that
-// stays when the instance has ended the connection is cut after 2 s. With
-// [WithLogger] there is a record for each client that is connected, for each end,
-// with the bytes, both at Info, and for each failure, at Warn, with the hint.
+// MySQL or SQL Server; a MySQL client is told, too, when the database behind the
+// instance is silent. Half-closes are propagated independently in each direction; a
+// client that stays when the instance has ended the connection is cut after 2 s.
+// [WithLogger] gets a record of each client that connects and of each connection
+// that ends, with its byte counts, both at Info, and of each failure, at Warn, with
+// the hint.
 //
-// A client's request to cancel a query of PostgreSQL goes to every node of a read
-// pool that a connection of this Serve is on: which one the query runs on is not
-// known.
+// A client's request to cancel a PostgreSQL query goes to every node of a read pool
+// that this Serve has a connection to: which one the query runs on is not known.
 //
-// Serve closes l and returns when ctx has ended, the Dialer has been closed, or
-// somebody else has closed l, which is its error, [net.ErrClosed]. Other failures
-// of l may pass, and l is asked again after a pause of up to 1 s. Open
-// connections have the drain timeout to end.
+// Serve closes l and returns when ctx has ended, when the Dialer has been closed, or
+// when somebody else has closed l, in which case the error is [net.ErrClosed]. Other
+// failures of l may be transient: Accept is called again after a pause of up to 1 s.
+// Open connections have the drain timeout to end.
 func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ...ServeOption) error {
 	cfg := serveConfig{drain: defaultDrainTimeout}
 	for i, o := range opts {

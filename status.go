@@ -21,7 +21,7 @@ type InstanceStatus struct {
 	Expiry            time.Time           // of the certificate, or of the login token in it if that is sooner
 
 	// LastError is why the last refresh failed, nil if it did not: the [*Error]
-	// that a Dial has for it, with its hint. Attempts is how many have failed since
+	// that a Dial returns for it, with its hint. Attempts is how many have failed since
 	// the last success.
 	LastError error
 	Attempts  int
@@ -29,9 +29,9 @@ type InstanceStatus struct {
 	Refreshing bool             // a refresh is in progress
 	History    []RefreshAttempt // the last 16 refreshes that have ended, the latest last
 
-	// SQLDataUnserved is until when Dials with SQLDataPrefer take an address at
-	// once, since SQL Data does not serve the instance; SQLDataCooldown is when it
-	// is asked again after it was exhausted. Zero: neither is so.
+	// SQLDataUnserved is the time until which Dials with SQLDataPrefer use an address
+	// at once, since SQL Data does not serve the instance; SQLDataCooldown is when SQL
+	// Data is asked again after it was exhausted. Zero: not the case.
 	SQLDataUnserved time.Time
 	SQLDataCooldown time.Time
 
@@ -39,7 +39,7 @@ type InstanceStatus struct {
 	BytesRead, BytesWritten int64 // over all connections, closed ones included
 }
 
-// RefreshAttempt is a refresh that has ended.
+// RefreshAttempt describes a refresh that has ended.
 type RefreshAttempt struct {
 	Time     time.Time // when it began
 	Duration time.Duration
@@ -48,9 +48,9 @@ type RefreshAttempt struct {
 	Error    string // why it failed, cut after some 500 bytes; "" if it did not
 }
 
-// Instances returns a snapshot of all instances that were dialled or warmed
-// up, in the order of their names. An instance used with passwords and with
-// IAM login appears twice.
+// Instances returns a snapshot of all instances that have been dialled or warmed
+// up, sorted by name. An instance used both with passwords and with IAM login
+// appears twice.
 func (d *Dialer) Instances() []InstanceStatus {
 	d.mu.Lock()
 	connectors := slices.Collect(maps.Values(d.connectors))

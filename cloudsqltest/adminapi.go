@@ -54,12 +54,12 @@ var dnsRoute = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/locations/([^/]
 type Request struct {
 	Time     time.Time
 	Method   string
-	Path     string // without escapes
+	Path     string // unescaped
 	Call     string // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, or "" if unknown
 	Instance string // project:instance, or "" if the call is unknown, or no instance has the DNS name
 	Header   http.Header
 	Body     []byte // decompressed
-	Fault    *Fault // what went wrong with it on demand, or nil
+	Fault    *Fault // what was made to go wrong with it, or nil
 	Status   int    // of the answer; 0 if there is none yet, or never will be
 }
 

@@ -8,11 +8,11 @@ type Behavior int
 // The behaviours of an instance, and what [Counts] calls them.
 const (
 	Healthy           Behavior = iota
-	Silent                     // accepts, reads, and never says anything: Silent
+	Silent                     // accepts, reads, and never sends anything: Silent
 	StallHandshake             // begins its answer to the TLS handshake and stops: Stalled
 	CloseAtOnce                // accepts, and ends the connection in an orderly way: Dropped
 	ResetAtOnce                // accepts, and resets the connection: Dropped
-	Unreachable                // swallows SYNs, as [Server.Swallow] does: Swallowed; past DialContext like Silent
+	Unreachable                // swallows SYNs, as [Server.Swallow] does: Swallowed; like Silent for clients that bypass DialContext
 	CloseAfterRefusal          // like Healthy, but closes as soon as it has refused the client certificate, so that what the client writes then fails: Rejected
 )
 
@@ -37,12 +37,12 @@ func (b Behavior) String() string {
 	return fmt.Sprintf("Behavior(%d)", int(b))
 }
 
-// SetBehavior says what happens to connections from now on. Those that are
-// there stay as they are. In a read pool it counts for all nodes that have no
-// behaviour of their own.
+// SetBehavior sets what happens to connections from now on. Existing ones stay as
+// they are. In a read pool it applies to all nodes that have no behaviour of their
+// own.
 func (p *Proxy) SetBehavior(b Behavior) { p.SetBehaviorFor(0, b) }
 
-// SetBehaviorFor says what happens to the next n connections; after them the
+// SetBehaviorFor sets what happens to the next n connections; after them the
 // instance is Healthy. Zero means for ever.
 func (p *Proxy) SetBehaviorFor(n int, b Behavior) {
 	p.mu.Lock()

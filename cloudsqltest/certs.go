@@ -10,13 +10,13 @@ import (
 	"google.golang.org/api/sqladmin/v1beta4"
 )
 
-// RotateServerCA gives the instance another server CA and certificate.
-// Connections stay open; sessions from before cannot be resumed.
+// RotateServerCA gives the instance a new server CA and certificate.
+// Connections stay open; earlier sessions cannot be resumed.
 func (p *Proxy) RotateServerCA() { p.issue(newServerCA(p.cfg.CAMode, int(p.serverCAs.Add(1)))) }
 
-// AlterServerCert takes the place of [Instance].AlterServerCert, and gives the
-// instance another server certificate of the same CA. With nil it is a good
-// one again. Connections stay open; sessions from before cannot be resumed.
+// AlterServerCert replaces [Instance].AlterServerCert, and gives the instance a new
+// server certificate from the same CA. With nil it is a good one again. Connections
+// stay open; earlier sessions cannot be resumed.
 func (p *Proxy) AlterServerCert(alter func(*x509.Certificate)) {
 	p.mu.Lock()
 	p.alterServer = alter
@@ -68,9 +68,8 @@ func (p *Proxy) issueIfSame(seen int, ca []*authority, template *x509.Certificat
 	return true
 }
 
-// RotateClientCA gives the instance another client CA: it refuses the
-// certificates signed so far. Connections stay open; sessions from before
-// cannot be resumed.
+// RotateClientCA gives the instance a new client CA: it refuses the certificates
+// signed so far. Connections stay open; earlier sessions cannot be resumed.
 func (p *Proxy) RotateClientCA() {
 	ca := newClientCA()
 	p.mu.Lock()
@@ -93,16 +92,16 @@ func (p *Proxy) resetTLSLocked() {
 	}
 }
 
-// SetCertTTL changes the life of client certificates signed from now on, as
-// [Instance].CertTTL does.
+// SetCertTTL sets the lifetime of client certificates signed from now on, like
+// [Instance].CertTTL.
 func (p *Proxy) SetCertTTL(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.certTTL = d
 }
 
-// AlterClientCert takes the place of [Instance].AlterClientCert for client
-// certificates signed from now on. With nil they are good ones again.
+// AlterClientCert replaces [Instance].AlterClientCert for client certificates signed
+// from now on. With nil they are good ones again.
 func (p *Proxy) AlterClientCert(alter func(*x509.Certificate)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

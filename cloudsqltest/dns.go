@@ -14,10 +14,10 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS holds the records of an emulated domain name system. It is a resolver
-// itself, in the shape of a *net.Resolver, on fake time too; [DNS.Listen]
+// DNS holds the records of an emulated domain name system. It is itself a
+// resolver, in the shape of a *net.Resolver, on fake time too; [DNS.Listen]
 // serves the same records as a real DNS server. Names match in any letter
-// case, with or without a trailing dot. What has no record does not exist. Its
+// case, with or without a trailing dot. A name without records does not exist. Its
 // methods are safe for concurrent use.
 type DNS struct {
 	mu      sync.Mutex // guards everything below
@@ -38,7 +38,7 @@ type dnsRecords struct {
 // DNSType is the type of a record, or of a question for it.
 type DNSType string
 
-// The types of record that a [DNS] has. Of others it has none.
+// The types of record that a [DNS] has. It has no others.
 const (
 	TXT   DNSType = "TXT"
 	CNAME DNSType = "CNAME"
@@ -52,7 +52,7 @@ type DNSCode int
 // The answers of a [DNSFault].
 const (
 	Genuine  DNSCode = iota // what the records say
-	ServFail                // SERVFAIL: temporary, to net.Resolver
+	ServFail                // SERVFAIL: temporary, according to net.Resolver
 	NXDomain                // there is no such name
 	Refused                 // the server does not answer such questions: not temporary
 )
@@ -72,22 +72,22 @@ func (c DNSCode) String() string {
 	return fmt.Sprintf("DNSCode(%d)", int(c))
 }
 
-// DNSFault is what goes wrong with questions for a name. [DNS.Hits] counts how
+// DNSFault is what goes wrong with questions for a name. [DNS.Hits] returns how
 // often it did. It must not be changed once it has been given to [DNS.Fail].
 type DNSFault struct {
 	// Type is the type of the questions that it happens to. Default: all.
 	Type DNSType
 
 	// Times is how often the fault happens; after that, questions are answered
-	// by the records. Zero means always.
+	// from the records. Zero means always.
 	Times int
 
-	// Delay passes before the question is answered.
+	// Delay is how long it takes until the question is answered.
 	Delay time.Duration
 
-	// Hang never answers: the question, or the answer, is lost. A lookup of the
-	// DNS itself fails with a timeout after ten seconds, as a *net.Resolver
-	// does that has one server.
+	// Hang means no answer: the question, or the answer, is lost. A lookup by the
+	// DNS's own methods fails with a timeout after ten seconds, like one by a
+	// *net.Resolver that has one server.
 	Hang bool
 
 	// Code is the answer. Default: what the records say.
@@ -99,7 +99,7 @@ type DNSQuery struct {
 	Time  time.Time
 	Name  string // in lower case, without a trailing dot
 	Type  DNSType
-	Fault *DNSFault // what went wrong with it on demand, or nil
+	Fault *DNSFault // what was made to go wrong with it, or nil
 }
 
 // NewDNS returns a DNS without records.
@@ -107,8 +107,8 @@ func NewDNS() *DNS {
 	return &DNS{zone: map[string]*dnsRecords{}, faults: map[string][]*DNSFault{}, hits: map[*DNSFault]int{}}
 }
 
-// SetTXT gives a name these TXT records, in place of those it has. A text of
-// more than 255 bytes becomes one record of several strings.
+// SetTXT gives a name these TXT records, replacing those it has. A text of more
+// than 255 bytes becomes one record of several strings.
 func (d *DNS) SetTXT(name string, texts ...string) {
 	records := make([][]string, len(texts))
 	for i, text := range texts {
@@ -118,7 +118,7 @@ func (d *DNS) SetTXT(name string, texts ...string) {
 }
 
 // SetSplitTXT gives a name one TXT record, made of several strings. To a
-// *net.Resolver they are one text. It panics if there is none, or one is longer
+// *net.Resolver they are one text. It panics if there are none, or if one is longer
 // than 255 bytes.
 func (d *DNS) SetSplitTXT(name string, parts ...string) {
 	if len(parts) == 0 {
@@ -134,9 +134,9 @@ func (d *DNS) SetSplitTXT(name string, parts ...string) {
 }
 
 // SetCNAME makes a name an alias of target, which need not exist. With an empty
-// target it is none any more. Questions for its other records are answered with
-// those of the target, and with SERVFAIL if the aliases go round in a circle.
-// Records of an alias itself, which real DNS does not have, come first.
+// target it is an alias no longer. Questions for its other records are answered with
+// those of the target, and with SERVFAIL if the aliases form a loop. Records of an
+// alias itself, which real DNS does not allow, take precedence.
 func (d *DNS) SetCNAME(name, target string) {
 	if target != "" {
 		target = strings.TrimSuffix(target, ".") + "."
@@ -144,8 +144,8 @@ func (d *DNS) SetCNAME(name, target string) {
 	d.set(name, func(r *dnsRecords) { r.cname = target })
 }
 
-// SetHost gives a name these addresses, IPv4 (A) and IPv6 (AAAA), in place of
-// those it has. It panics if one is no IP address.
+// SetHost gives a name these addresses, IPv4 (A) and IPv6 (AAAA), replacing those
+// it has. It panics if one is not an IP address.
 func (d *DNS) SetHost(name string, ips ...string) {
 	var hosts []netip.Addr
 	for _, ip := range ips {
@@ -154,7 +154,7 @@ func (d *DNS) SetHost(name string, ips ...string) {
 	d.set(name, func(r *dnsRecords) { r.hosts = hosts })
 }
 
-// Remove removes all records of a name. It does not exist any more.
+// Remove removes all records of a name, which then no longer exists.
 func (d *DNS) Remove(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -176,26 +176,25 @@ func (d *DNS) set(name string, change func(*dnsRecords)) {
 }
 
 // AnswerOneHop makes a lookup of a CNAME return the next name and not the last,
-// and all other questions be answered without following aliases: what simple
-// resolvers do, and servers that do not recurse.
+// and answers all other questions without following aliases, as simple resolvers
+// and servers that do not recurse do.
 func (d *DNS) AnswerOneHop(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.oneHop = on
 }
 
-// Fail says what goes wrong with questions for a name from now on, in place of
-// what did before; of several faults, the first that fits a question. Without
-// faults the name is good again. The targets of aliases have faults of their
-// own.
+// Fail sets what goes wrong with questions for a name from now on, replacing what
+// did before; of several faults, the first that matches a question happens. Without
+// faults the name is good again. The targets of aliases have faults of their own.
 func (d *DNS) Fail(name string, faults ...*DNSFault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.faults[hostKey(name)] = slices.Clone(faults)
 }
 
-// Hits returns how many questions have met the fault, which is told from others
-// by its address. A question is counted before it is answered.
+// Hits returns how many questions have met the fault, which is identified by its
+// address. A question is counted before it is answered.
 func (d *DNS) Hits(f *DNSFault) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -215,7 +214,7 @@ func (d *DNS) Queries(name string) (list []DNSQuery) {
 	return list
 }
 
-// LookupTXT is like that of a *net.Resolver. Its errors are a *net.DNSError.
+// LookupTXT is like that of a *net.Resolver. Every error is a *net.DNSError.
 func (d *DNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	a, err := d.lookup(ctx, name, TXT)
 	if err != nil {
@@ -231,9 +230,9 @@ func (d *DNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	return texts, nil
 }
 
-// LookupCNAME is like that of a *net.Resolver: it returns the last of the names
-// that aliases lead to, with a trailing dot, and the name itself if that has
-// addresses and is no alias. Its errors are a *net.DNSError.
+// LookupCNAME is like that of a *net.Resolver: it returns the last name in the chain
+// of aliases, with a trailing dot, or host itself if that has addresses and is not
+// an alias. Every error is a *net.DNSError.
 func (d *DNS) LookupCNAME(ctx context.Context, host string) (string, error) {
 	a, err := d.lookup(ctx, host, CNAME)
 	switch {
@@ -248,7 +247,7 @@ func (d *DNS) LookupCNAME(ctx context.Context, host string) (string, error) {
 }
 
 // LookupHost is like that of a *net.Resolver: it returns the IPv4 addresses of
-// a name, then the IPv6 ones. Its errors are a *net.DNSError.
+// a name, then the IPv6 ones. Every error is a *net.DNSError.
 func (d *DNS) LookupHost(ctx context.Context, host string) (addrs []string, err error) {
 	for _, t := range []DNSType{A, AAAA} {
 		a, lookupErr := d.lookup(ctx, host, t)

@@ -40,7 +40,7 @@ type DNSServerCounts struct {
 // maxUDP is how long an answer over UDP may be if the question does not say.
 const maxUDP = 512
 
-// Listen starts a server on a free port. The caller should call its Close when
+// Listen starts a server on a free port. The caller should call Close on it when
 // finished.
 func (d *DNS) Listen() *DNSServer {
 	s := &DNSServer{dns: d, conns: map[net.Conn]bool{}}
@@ -93,8 +93,8 @@ func (s *DNSServer) count(n *int) {
 	*n++
 }
 
-// Close stops the server and returns when all that it started has ended.
-// Questions without an answer get none. It can be called again.
+// Close stops the server and returns when everything that it started has ended.
+// Pending questions get no answer. It can be called again.
 func (s *DNSServer) Close() {
 	s.cancel()
 	_ = s.udp.Close()

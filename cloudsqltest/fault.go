@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong with an Admin API request. [Server.Hits] counts how
+// Fault is what goes wrong with an Admin API request. [Server.Hits] returns how
 // often it did. Delay comes first, then Hang; ResetAt or CutAt break off the
-// answer that the other fields make. A Fault must not be changed once
+// answer that the other fields describe. A Fault must not be changed once
 // [Server.OnRequest] has returned it.
 type Fault struct {
 	// Times is how often the fault happens; after that, requests are answered
 	// as if OnRequest had returned nil. Zero means always.
 	Times int
 
-	// Delay passes before the request is answered, or ends otherwise.
+	// Delay is how long it takes until the request is answered, or ends otherwise.
 	Delay time.Duration
 
-	// Hang never answers. The request ends when the client gives up or the
+	// Hang means no answer. The request ends when the client gives up or the
 	// Server is closed.
 	Hang bool
 
@@ -30,17 +30,17 @@ type Fault struct {
 	ResetAt Point
 
 	// CutAt ends the connection at this point, if ResetAt is not set: the
-	// client sees an unexpected EOF. A truncated answer that looks complete is
-	// made by Alter.
+	// client sees an unexpected EOF. For a truncated answer that looks complete,
+	// use Alter.
 	CutAt Point
 
-	// Status and Body replace the answer if one of them is set. Status is 200
-	// by default. A Status of an error without Body gets the API's error
+	// Status and Body replace the answer if one of them is set. The default Status
+	// is 200. The default Body for the Status of an error is the API's error
 	// envelope, see [ErrorBody].
 	Status int
 	Body   string
 
-	// Header is added to the header of the answer, genuine or not.
+	// Header is added to the headers of the answer, genuine or not.
 	Header http.Header
 
 	// Alter returns the body to send instead of this one, genuine or not.

@@ -25,27 +25,26 @@ type Instance struct {
 	// Backend is the database server behind the instance: host:port, or the
 	// path of a unix socket.
 	//
-	// MySQL holds a unix socket for secure, and hands out no RSA key there: a
-	// client whose way is not secure to its knowledge, one without a metadata
-	// exchange and without TLS of MySQL's own, cannot log in over it with
+	// MySQL considers a unix socket secure, and hands out no RSA key there: a
+	// client that does not know its connection to be secure, having neither made a
+	// metadata exchange nor used MySQL's own TLS, cannot log in over it with
 	// caching_sha2_password, unless the server remembers the password. Name a
-	// TCP port; a socket is good for users without a password, see IAMBackend.
-	// Over TCP the instance uses the server's TLS for clients that have told TLS
-	// or UDS in a metadata exchange.
+	// TCP port; a socket is fine for users without a password, see IAMBackend.
+	// Over TCP the instance uses the server's TLS for clients that have announced
+	// TLS or UDS in a metadata exchange.
 	Backend string
 
 	// IAMBackend, if set, is where connections go whose certificate carries a
-	// login token. A real server has no IAM: let it trust its unix socket and
-	// ask for passwords on TCP, and only IAM logins pass without one.
+	// login token. A real server has no IAM: have it trust its unix socket and ask
+	// for passwords on TCP, so that only IAM logins are let in without one.
 	IAMBackend string
 
-	// IAMUsers are the principals that may log in with IAM, if they have to be
-	// known: see [Server.Principals]. Default: all of them.
+	// IAMUsers are the principals that may log in with IAM, if not all of them
+	// may: see [Server.Principals]. Default: all of them.
 	IAMUsers []string
 
-	// SQLData makes the instance one that SQL Data serves, as it does those of
-	// the edition DEVELOPER: see [Server.ServeSQLData]. Default: it is refused
-	// there.
+	// SQLData makes SQL Data serve the instance, as it does those of the edition
+	// DEVELOPER: see [Server.ServeSQLData]. Default: SQL Data refuses it.
 	SQLData bool
 
 	// Pooler, if not nil, puts managed connection pooling in front of a
@@ -54,47 +53,47 @@ type Instance struct {
 
 	// Handler serves connections if Backend is empty, each in a goroutine of
 	// its own. Its argument is a [*Conn], decrypted, or a [*StreamConn] if the
-	// client has come through SQL Data. It is closed when Handler returns.
-	// It must return when the connection has ended. A panic in it is
-	// not recovered. Default: [Echo], and a line in the log at the first connection.
+	// client has connected through SQL Data, and is closed when Handler returns.
+	// Handler must return when the connection has ended. A panic in it is not
+	// recovered. Default: [Echo], and a line in the log at the first connection.
 	Handler func(net.Conn)
 
 	// Addrs are the instance's addresses: IP addresses, for PSC a DNS name. An
-	// address leads to the instance that took it last. Default: a public and a
+	// address belongs to the instance that took it last. Default: a public and a
 	// private address of its own, in 127.0.0.0/8.
 	Addrs map[cloudsqlconn.IPType]string
 
-	// Nodes make the instance a read pool: the metadata has them beside the
+	// Nodes make the instance a read pool: the metadata lists them alongside the
 	// instance's own addresses. [Proxy.Nodes] returns them.
 	Nodes []Node
 
 	// ListenOn3307 makes the instance listen on port 3307 of its default
-	// addresses, for connectors that know no dial function. It needs a
-	// [NewServer] and Linux, where all of 127.0.0.0/8 is there; otherwise
+	// addresses, for connectors that take no dial function. It needs a
+	// [NewServer] and Linux, where all of 127.0.0.0/8 is available; otherwise
 	// AddInstance panics. A name for PSC, which SetAddrs can add, must resolve to
-	// one of the other addresses. Any number of servers and processes can do so at the
-	// same time.
+	// one of the other addresses. Any number of servers and processes can do so at
+	// the same time.
 	ListenOn3307 bool
 
-	// CAMode is the form of the server's certificate. Default: LegacyCA.
+	// CAMode is the kind of the server's CA and certificate. Default: LegacyCA.
 	CAMode CAMode
 
 	// DNSNames are names of the instance: in the metadata, and in the server's
 	// certificate. Default: with LegacyCA none in the metadata, and in the
 	// certificate one of its own; otherwise a generated one with a trailing dot.
-	// Those under sql-psa.goog are of private services access, and never stand in
-	// the older field dnsName; those under sql-psc.goog are of Private Service
+	// Those under sql-psa.goog are for private services access, and never appear in
+	// the older field dnsName; those under sql-psc.goog are for Private Service
 	// Connect; those of the region global are write endpoints.
 	DNSNames []string
 
 	// AlterSettings, if not nil, changes each answer to connectSettings and
 	// resolveConnectSettings: the fields of its JSON, such as an address's
-	// timeToRetire, customSubjectAlternativeNames, or some that no client knows.
+	// timeToRetire, customSubjectAlternativeNames, or fields unknown to any client.
 	// It is called from many goroutines at once.
 	AlterSettings func(settings map[string]any)
 
-	// CertTTL is the life of client certificates. A negative one makes them
-	// expired. Default: the validDuration of the request, or one hour.
+	// CertTTL is the lifetime of client certificates. If it is negative, they have
+	// expired from the start. Default: the validDuration of the request, or one hour.
 	CertTTL time.Duration
 
 	// ClockSkew is how far the instance's clock is ahead of the Admin API's.
@@ -104,8 +103,8 @@ type Instance struct {
 	// signed: its names, SerialNumber, NotBefore, NotAfter, ExtKeyUsage.
 	AlterServerCert func(*x509.Certificate)
 
-	// ServerCert, if not nil, is what the instance shows in place of a certificate
-	// of its own CA, whatever rotates. AlterSettings can tell clients its CA.
+	// ServerCert, if not nil, is what the instance presents in place of a certificate
+	// from its own CA, whatever rotates. AlterSettings can tell clients its CA.
 	ServerCert *tls.Certificate
 
 	// AlterClientCert, if not nil, changes each client certificate before it is
@@ -113,34 +112,34 @@ type Instance struct {
 	AlterClientCert func(*x509.Certificate)
 
 	// RootAnchorOnly leaves the intermediate out of the metadata's
-	// serverCaCert, in the CAS forms: it comes in the handshake alone.
+	// serverCaCert, in the CAS modes: it is sent in the handshake only.
 	RootAnchorOnly bool
 
 	// NoSessionTickets keeps clients from resuming TLS sessions.
 	NoSessionTickets bool
 
-	// MetadataExchange is what the instance makes of what clients tell about
-	// themselves. Default: it does not know the metadata exchange.
+	// MetadataExchange is what the instance does with what clients tell it about
+	// themselves. Default: it does not support the metadata exchange.
 	MetadataExchange MetadataExchange
 }
 
 // CAMode is an instance's serverCaMode.
 type CAMode string
 
-// The forms of server certificate, as those of 2026 look. RSA keys are shared by
-// all instances of a process.
+// The kinds of server CA and certificate, as they look in 2026. RSA keys are shared
+// by all instances of a process.
 const (
 	// LegacyCA is a CA of the instance's own, with RSA 2048, the serial number 0 and
-	// a dnQualifier. The certificate has the common name project:instance, lives for
-	// ten years, and has no extended key usage.
+	// a dnQualifier. The certificate has the common name project:instance, is valid
+	// for ten years, and has no extended key usage.
 	LegacyCA CAMode = "GOOGLE_MANAGED_INTERNAL_CA"
 
 	// GoogleCAS is a root and an intermediate, with ECDSA P-384. The certificate has
-	// DNS names and no common name, and lives for a year.
+	// DNS names and no common name, and is valid for a year.
 	GoogleCAS CAMode = "GOOGLE_MANAGED_CAS_CA"
 
 	// CustomerCAS is the same with a CA of the customer's: RSA 4096 that signs with
-	// PSS, and RSA 2048 for the server. Making the first takes some seconds.
+	// PSS, and RSA 2048 for the server. Generating the first takes some seconds.
 	CustomerCAS CAMode = "CUSTOMER_MANAGED_CAS_CA"
 
 	// UnspecifiedCA is equivalent to LegacyCA.

@@ -14,7 +14,7 @@ import (
 )
 
 // Conn is a connection as a Handler sees it: decrypted, from a client that has
-// shown a good certificate.
+// presented a good certificate.
 type Conn struct {
 	*tls.Conn
 	token    string

@@ -7,21 +7,21 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
 
-// MetadataExchange is what an instance makes of the metadata exchange: of what
-// clients tell about themselves in front of their first byte.
+// MetadataExchange is what an instance does with the metadata exchange, in which
+// clients tell it about themselves before their first byte.
 type MetadataExchange int
 
 // The kinds of instance. All but the first say in their metadata that they
 // support the exchange. They wait for a request for 250 ms after the TLS
-// handshake, unless the client begins with something else, and turn to the
-// database then; a request that comes later gets no answer.
+// handshake, unless the client begins with something else, and then turn to the
+// database; a request that comes later gets no answer.
 //
-// MySQL's clients wait for the server, and have their request go in front of
-// their login, which is later: no answer reaches them, and neither RefuseMetadata
-// nor OversizedMetadataResponse, both of which are like AcceptMetadataSilently to
-// them. A client meets these two if it sends its request at once.
+// MySQL clients wait for the server, and send their request right before their
+// login, which is later: they get no answer, and to them RefuseMetadata and
+// OversizedMetadataResponse are like AcceptMetadataSilently. A client meets these
+// two if it sends its request at once.
 const (
-	NoMetadataExchange        MetadataExchange = iota // does not know it
+	NoMetadataExchange        MetadataExchange = iota // does not support it
 	AcceptMetadata                                    // answers OK
 	AcceptMetadataBytewise                            // answers OK, each byte in a TLS record of its own
 	AcceptMetadataSilently                            // does not answer
@@ -30,7 +30,7 @@ const (
 	OversizedMetadataResponse                         // answers with a length above 16 KiB, and ends the connection
 )
 
-// RefusedMetadata is the message of an instance that refuses.
+// RefusedMetadata is the message of an instance with RefuseMetadata.
 const RefusedMetadata = "the client protocol type is not allowed"
 
 // String returns the name of the constant.
@@ -53,21 +53,20 @@ func (m MetadataExchange) protocolSupport() []string {
 	return []string{"CLIENT_PROTOCOL_TYPE"}
 }
 
-// ClientMetadata is what a client has told in a metadata exchange.
+// ClientMetadata is what a client has sent in a metadata exchange.
 type ClientMetadata struct {
 	ClientProtocolType string // TCP, TLS, UDS or UNSPECIFIED
 	UserAgent          string
 }
 
-// MetadataExchanges returns what clients have told, in the order in which it
-// came.
+// MetadataExchanges returns what clients have sent, in order of arrival.
 func (p *Proxy) MetadataExchanges() []ClientMetadata {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]ClientMetadata(nil), p.told...)
 }
 
-// ClientProtocolType returns what the client has told by now in a metadata
+// ClientProtocolType returns what the client has announced so far in a metadata
 // exchange: TCP, TLS, UDS, UNSPECIFIED, or "" if there was none.
 func (c *Conn) ClientProtocolType() string {
 	if c.exchange == nil || c.exchange.Request() == nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
-// DialContext connects to the instance that has the address addr, whatever
-// its port, or to SQL Data at its own and at sqladmin.googleapis.com:443: it is
-// the emulated network. No real port 3307 is needed.
+// DialContext is the emulated network: it connects to the instance that has the
+// address addr, whatever the port, or to SQL Data at its own address and at
+// sqladmin.googleapis.com:443. No real port 3307 is needed.
 func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -63,9 +63,9 @@ func dialError(network, addr string, err error) error {
 // hostKey is a host in the form that routes are found by.
 func hostKey(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
 
-// Swallow makes an address answer nothing, as a firewall does that drops
-// packets: connecting to it through [Server.DialContext] takes until the
-// caller gives up. Connections stay open. See also [Unreachable].
+// Swallow makes an address answer nothing, as if a firewall dropped the packets:
+// connecting to it through [Server.DialContext] hangs until the caller gives up.
+// Connections stay open. See also [Unreachable].
 func (s *Server) Swallow(host string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *Server) Swallow(host string) {
 }
 
 // Restore undoes Swallow and returns how many connections were lost. A dial
-// that waits already goes on waiting.
+// that is already waiting keeps waiting.
 func (s *Server) Restore(host string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 // Node describes a node of an emulated read pool. The zero value has a public
 // and a private address.
 type Node struct {
-	// Name is the name of the node, without project. Default: that of the
-	// instance, "-node-" and the number of the node, from 1 on.
+	// Name is the name of the node, without the project. Default: the name of the
+	// instance, "-node-" and the number of the node, starting at 1.
 	Name string
 
 	// Addrs are the node's addresses, as in [Instance].Addrs. Default: a public
@@ -27,9 +27,9 @@ type Node struct {
 	DNSNames []string
 }
 
-// PoolNode is a node of an emulated read pool. It has addresses of its own that
-// lead to what all of the pool leads to, with the certificates of the pool. Its
-// methods are safe for concurrent use.
+// PoolNode is a node of an emulated read pool. It has addresses of its own, and the
+// database and the certificates of the pool. Its methods are safe for concurrent
+// use.
 type PoolNode struct{ proxy *Proxy }
 
 // Nodes returns the nodes of a read pool, in the order of [Instance].Nodes.
@@ -53,18 +53,18 @@ func (n *PoolNode) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
 	}
 }
 
-// SetBehavior says what happens to connections to the node from now on. Unless
-// that is Healthy, what was said of the whole pool does not count for the node.
+// SetBehavior sets what happens to connections to the node from now on. Unless
+// that is Healthy, it overrides for the node what was set for the whole pool.
 func (n *PoolNode) SetBehavior(b Behavior) { n.proxy.SetBehavior(b) }
 
-// SetBehaviorFor says what happens to the next connections to the node, so many
-// of them; after that it is Healthy. Zero means for ever.
+// SetBehaviorFor sets what happens to so many of the next connections to the node;
+// after that it is Healthy. Zero means for ever.
 func (n *PoolNode) SetBehaviorFor(connections int, b Behavior) {
 	n.proxy.SetBehaviorFor(connections, b)
 }
 
 // Stop makes the node refuse connections, as [Proxy.Stop] does. The metadata
-// still has it.
+// still lists it.
 func (n *PoolNode) Stop() { n.proxy.Stop() }
 
 // Start undoes Stop.

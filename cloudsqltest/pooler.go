@@ -2,20 +2,20 @@ package cloudsqltest
 
 import "time"
 
-// Pooler is managed connection pooling with IAM login. For each user and
-// database it keeps the token that it has seen last, in the certificate of
-// whoever has logged in. A login is held against the token from before, and its
-// own is kept from then on, whatever comes of it: once the one from before has
-// expired, the login is refused with SQLSTATE 08P01, and the next is good if that
-// one's token was. A client that logs in after each refresh of its certificate,
-// while the token from before is good, never meets this.
+// Pooler is managed connection pooling with IAM login. For each user and database
+// it keeps the token that it has seen last, in the certificate of the client that
+// logged in. A login is checked against the token kept before, and its own token is
+// kept from then on, whatever the outcome: if the earlier token has expired, the
+// login is refused with SQLSTATE 08P01, and the next login succeeds if the refused
+// one's token is good. A client that logs in after each refresh of its certificate,
+// while the earlier token is good, never sees this.
 //
-// Connections are neither shared nor limited: each has one to the backend of its
-// own. The text of the refusal is the kit's.
+// Connections are neither shared nor limited: each has its own to the backend. The
+// text of the refusal is the kit's.
 type Pooler struct {
-	// Expiry tells when a token expires. It is called once for each login, from
+	// Expiry returns when a token expires. It is called once for each login, from
 	// many goroutines at once. Default: an hour after the pooler has first seen
-	// it for the user and the database.
+	// the token for the user and the database.
 	Expiry func(token string) time.Time
 }
 

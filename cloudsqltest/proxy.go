@@ -18,9 +18,9 @@ import (
 )
 
 // Proxy is the server-side proxy of an emulated instance. It speaks TLS 1.3,
-// and 1.2 with clients that have no other, asks for a certificate of the
+// and 1.2 with clients that speak nothing newer, asks for a certificate from the
 // instance's client CA, and forwards to the backend. A bad client certificate is
-// refused as TLS 1.3 does it: the client believes the handshake is over, and its
+// refused as usual in TLS 1.3: the client believes the handshake is over, and its
 // first Read fails. Its methods are safe for concurrent use.
 type Proxy struct {
 	server *Server
@@ -108,7 +108,7 @@ func (p *Proxy) key() string { return p.name.Project() + ":" + p.name.Instance()
 func (p *Proxy) Name() string { return p.name.String() }
 
 // Addr returns an address at which the proxy really listens, or nil while it
-// is stopped. It is another one after each Start.
+// is stopped. It changes with each Start.
 func (p *Proxy) Addr() net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +167,7 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 // cuts the open ones in an orderly way, and returns when all of them have ended
 // and all Handlers have returned.
 // What keeps it waiting for more than five seconds is logged. It must not be
-// called from a Handler. The Admin API goes on as before: it knows nothing of a
+// called from a Handler. The Admin API continues as before: it knows nothing about a
 // crash. See [Proxy.SetState] for an instance that an administrator has stopped.
 func (p *Proxy) Stop() {
 	wait := p.halt(false)

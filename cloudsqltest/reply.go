@@ -73,7 +73,7 @@ var reasons = []string{"", "forbidden", "instanceDoesNotExist", "invalidState", 
 
 // ErrorBody returns the API's error envelope, as the Body of a [Fault]. The
 // reason is a word such as "invalidState" or "rateLimitExceeded", or empty: then
-// the envelope has a code and a message only, as Cloud SQL's with the code 400.
+// the envelope has only a code and a message, like Cloud SQL's with the code 400.
 func ErrorBody(code int, message, reason string) string {
 	type detail struct {
 		Message string `json:"message"`

@@ -17,27 +17,26 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// Calls of a [Rule] beside those of the Admin API: connections to instances, and
+// Calls of a [Rule] besides those of the Admin API: connections to instances, and
 // streams of SQL Data.
 const (
 	Connect       = "connect"
 	StreamSQLData = "streamSqlData"
 )
 
-// Rule is a fault in words: it says what goes wrong, where and how often. It is
-// made for programs that are told about faults by people; tests have
-// [Server.OnRequest], [Server.OnConnect] and [Proxy.SetBehavior], which can do
-// more.
+// Rule is a fault in words: it says what goes wrong, where and how often. It is for
+// programs whose users ask for faults; tests have [Server.OnRequest],
+// [Server.OnConnect] and [Proxy.SetBehavior], which can do more.
 type Rule struct {
 	Instance    string        // project:region:instance; empty: any
-	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData; empty: any that has the kind
+	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData; empty: any that the kind applies to
 	Probability float64       // above 0, at most 1; zero means 1
 	Times       int           // how often it happens; zero means always
 	Kind        string        // one of [RuleKinds]
-	Delay       time.Duration // of the answer; with each kind for requests and streams
-	Status      int           // of the kind status; a stream ends with the gRPC code that it stands for
-	Body        string        // of the kinds status, where it is optional, and body
-	Header      string        // a line, "Name: value"; with each kind for requests that answers
+	Delay       time.Duration // of the answer; with any kind for requests and streams
+	Status      int           // for the kind status; a stream ends with the gRPC code that it stands for
+	Body        string        // for the kinds status, where it is optional, and body
+	Header      string        // a line, "Name: value"; with any kind for requests that sends an answer
 }
 
 // ruleKind is a kind of fault, of requests or of connections.
@@ -71,11 +70,10 @@ var ruleKinds = []ruleKind{
 }
 
 // RuleKinds returns what [Rule].Kind can be: for requests delay, hang, status,
-// body, header, truncate, and reset and end, at-start, in-headers and in-body,
-// as [Fault] describes them; for streams delay, hang and status, as
-// [StreamFault] does; for connections the [Behavior] constants, in small
-// letters: silent, stall-handshake, close-at-once, reset-at-once, unreachable,
-// close-after-refusal.
+// body, header, truncate, and reset- or end- with at-start, in-headers or in-body, as
+// [Fault] describes them; for streams delay, hang and status, as [StreamFault]
+// does; for connections the [Behavior] constants, in lower case: silent,
+// stall-handshake, close-at-once, reset-at-once, unreachable, close-after-refusal.
 func RuleKinds() (names []string) {
 	for _, k := range ruleKinds {
 		names = append(names, k.name)
@@ -83,13 +81,12 @@ func RuleKinds() (names []string) {
 	return names
 }
 
-// ParseRule reads a rule that is written as key=value pairs with commas between
-// them. The keys are the names of Rule's fields in small letters:
+// ParseRule parses a rule written as key=value pairs separated by commas. The keys
+// are the names of Rule's fields in lower case:
 //
 //	instance=my-project:europe-west1:my-db,call=connectSettings,probability=0.2,kind=status,status=503
 //
-// A value cannot have a comma. The rule is checked by
-// Validate.
+// A value cannot contain a comma. The rule is checked by Validate.
 func ParseRule(text string) (Rule, error) {
 	var r Rule
 	seen := map[string]bool{}
@@ -139,7 +136,7 @@ func (r Rule) Validate() error {
 	return err
 }
 
-// String is the rule as ParseRule reads it.
+// String returns the rule in the form that ParseRule parses.
 func (r Rule) String() string {
 	var pairs []string
 	add := func(key string, value any, has bool) {
@@ -159,7 +156,7 @@ func (r Rule) String() string {
 	return strings.Join(pairs, ",")
 }
 
-// ActiveRule is a rule that a Server goes by.
+// ActiveRule is a rule that a Server follows.
 type ActiveRule struct {
 	Rule
 	server   *Server
@@ -253,10 +250,10 @@ func grpcCode(httpStatus int) (code codes.Code) {
 	return code
 }
 
-// AddRule makes the Server go by a rule, or says what is wrong with it. Of the
-// rules that apply, the first that happens decides; OnRequest, OnConnect,
-// OnStream and what an instance was given itself come before all rules. Rules can name instances that
-// are not there yet.
+// AddRule makes the Server follow a rule, or returns what is wrong with it. Of the
+// rules that apply, the first that happens decides; OnRequest, OnConnect, OnStream
+// and what was set for the instance itself take precedence over all rules. Rules can
+// name instances that have not been added yet.
 func (s *Server) AddRule(r Rule) (*ActiveRule, error) {
 	a, err := r.activate()
 	if err != nil {
@@ -269,7 +266,7 @@ func (s *Server) AddRule(r Rule) (*ActiveRule, error) {
 	return a, nil
 }
 
-// Rules returns the rules that the Server goes by, oldest first.
+// Rules returns the rules that the Server follows, oldest first.
 func (s *Server) Rules() []*ActiveRule {
 	s.mu.Lock()
 	defer s.mu.Unlock()

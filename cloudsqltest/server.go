@@ -22,8 +22,8 @@ import (
 )
 
 // Server emulates the SQL Admin API for the instances added to it, and the
-// network that leads to them. Its methods are safe for concurrent use; its
-// fields may be changed before the first request.
+// network between them and their clients. Its methods are safe for concurrent use;
+// its fields may be changed before the first request.
 type Server struct {
 	// OnRequest, if not nil, is called for every request, from many goroutines
 	// at once. It returns what goes wrong with it, or nil. It may read the
@@ -38,35 +38,35 @@ type Server struct {
 
 	// OnStream, if not nil, is called for every stream of SQL Data whose session
 	// the client has started, from many goroutines at once. It returns what goes
-	// wrong with it, or nil: then what the instance was given counts, see
+	// wrong with it, or nil, in which case the instance's own fault applies, see
 	// [Proxy.SetStreamFault].
 	OnStream func(Stream) *StreamFault
 
-	// AllowAnyKey signs client certificates for keys of every kind. By default
-	// only RSA keys are accepted, the one kind that Cloud SQL is known to take.
+	// AllowAnyKey signs client certificates for keys of any kind. By default
+	// only RSA keys are accepted, the one kind that Cloud SQL is known to accept.
 	AllowAnyKey bool
 
 	// Principals are the IAM principals, e-mail addresses, that tokens belong
-	// to, by token. Beside Token and LoginToken, which may be among them, these
-	// tokens are accepted, by the Admin API and in certificates for IAM login. A
-	// login with a certificate whose token has a principal must be as the
+	// to, by token. In addition to Token and LoginToken, which may be among them,
+	// these tokens are accepted by the Admin API and in certificates for IAM login.
+	// A login with a certificate whose token has a principal must be as the
 	// database user of that principal, see [cloudsqlconn.FormatIAMUser], and is
 	// refused otherwise, with the engine's own error. Default: none, and no
 	// login is checked.
 	Principals map[string]string
 
-	// Quota is how many requests a minute the Admin API takes from a user, who
+	// Quota is how many requests a minute the Admin API accepts from a user, who
 	// is a principal, or a token without one; further ones get 429. Cloud SQL's
-	// is 180 by default. Zero means any number.
+	// default is 180. Zero means any number.
 	Quota int
 
-	// MaxRequests is how many of the last requests are kept for
-	// [Server.Requests], of streams for [SQLData.Streams], and of what clients
-	// have told for [Proxy.MetadataExchanges]. Zero means all.
+	// MaxRequests is how many of the last requests are kept for [Server.Requests],
+	// of the last streams for [SQLData.Streams], and of the last exchanges for
+	// [Proxy.MetadataExchanges]. Zero means all.
 	MaxRequests int
 
-	// Logger, if not nil, is told of every request and connection: at Info what
-	// was asked and what came of it, at Debug how connections go on.
+	// Logger, if not nil, gets a record of every request and connection: at Info
+	// what was asked and what came of it, at Debug the progress of connections.
 	Logger *slog.Logger
 
 	url      string
@@ -100,16 +100,16 @@ func NewServer() *Server {
 	return start(&Server{}, must(net.Listen("tcp", "127.0.0.1:0")), &http.Transport{})
 }
 
-// NewServerOn starts an Admin API on a listener, which Close closes: on a fixed
-// port, for example. The caller should call Close when finished.
+// NewServerOn starts an Admin API on a listener, such as one on a fixed port. Close
+// closes the listener. The caller should call Close when finished.
 func NewServerOn(l net.Listener) *Server {
 	return start(&Server{}, l, &http.Transport{})
 }
 
-// NewMemoryServer starts an Admin API on a network in memory, which only those
-// see that use [Server.Options], or [Server.Client] and [Server.DialContext].
-// Everything in it blocks in a way that testing/synctest understands, so that
-// tests can run on fake time: call it, and Close, inside the bubble.
+// NewMemoryServer starts an Admin API on an in-memory network, which can be reached
+// only with [Server.Options], or [Server.Client] and [Server.DialContext].
+// Everything in it blocks in ways that testing/synctest recognises, so that tests can
+// run on fake time: call it, and Close, inside the bubble.
 func NewMemoryServer() *Server {
 	l := memnet.Listen("sqladmin.test:80")
 	return start(&Server{inMemory: true}, l, &http.Transport{DialContext: l.DialContext})
@@ -148,8 +148,8 @@ func (s *Server) countConn(_ net.Conn, state http.ConnState) {
 // URL is the root of the Admin API.
 func (s *Server) URL() string { return s.url }
 
-// Client returns a client that reaches the Admin API, in memory too. It sends
-// no token by itself.
+// Client returns a client that can reach the Admin API, in memory too. It does not
+// add a token.
 func (s *Server) Client() *http.Client { return s.client }
 
 // Token is the bearer token that the Admin API accepts.
@@ -159,26 +159,27 @@ func (s *Server) Token() string {
 	return s.token
 }
 
-// LoginToken is the token that it puts into certificates for IAM login.
+// LoginToken is the token that the Admin API puts into certificates for IAM login.
 func (s *Server) LoginToken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.login
 }
 
-// SetTokens replaces Token and LoginToken; the ones before are not accepted any
-// more. An empty one stays as it is. Certificates that have a login token
-// already remain good.
+// SetTokens replaces Token and LoginToken; the previous ones are no longer
+// accepted. An empty argument leaves a token as it is. Certificates that already
+// have a login token remain good.
 func (s *Server) SetTokens(token, loginToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
 }
 
-// Options makes a Dialer use this server: its endpoint, its tokens, and its
-// way to the instances, and to SQL Data, if that is served. Options that come later override them, but for those
-// that set other credentials: a Dialer has one source of them. For such a
-// Dialer pass WithAdminAPIEndpoint(s.URL()) and WithDialFunc(s.DialContext).
+// Options returns options that make a Dialer use this server: its endpoint, its
+// tokens, and its network to the instances, and to SQL Data if that is served.
+// Options that come later override them, except those that set other credentials: a
+// Dialer has one source of them. For such a Dialer pass
+// WithAdminAPIEndpoint(s.URL()) and WithDialFunc(s.DialContext).
 func (s *Server) Options() []cloudsqlconn.Option {
 	opts := []cloudsqlconn.Option{
 		cloudsqlconn.WithAdminAPIEndpoint(s.URL()),
@@ -197,9 +198,9 @@ func (s *Server) Options() []cloudsqlconn.Option {
 	return opts
 }
 
-// Requests returns the requests so far, oldest first. They are kept, headers
-// and bodies included, as long as the Server is, unless MaxRequests bounds
-// that; what they point to is shared and must not be modified.
+// Requests returns the requests so far, oldest first. They are kept, headers and
+// bodies included, as long as the Server exists, unless MaxRequests limits their
+// number; what they point to is shared and must not be modified.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,8 +221,8 @@ func keep[T any](list []T, v T, max int) []T {
 	return list
 }
 
-// Hits returns how many requests have met the fault, which is told from others
-// by its address. A request is counted before its client can notice anything.
+// Hits returns how many requests have met the fault, which is identified by its
+// address. A request is counted before its client can notice anything.
 func (s *Server) Hits(f *Fault) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,7 +231,7 @@ func (s *Server) Hits(f *Fault) int {
 
 // AddInstance creates an instance, named project:region:instance, and starts
 // its server-side proxy. It panics if the name is wrong or taken, the Server is
-// closed, or cfg contradicts itself: all are mistakes in the test.
+// closed, or cfg contradicts itself: these are mistakes in the test.
 func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
 	p := newProxy(s, must(cloudsqlconn.ParseName(name)), cfg)
 	s.mu.Lock()
@@ -249,8 +250,8 @@ func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
 }
 
 // DeleteInstance stops an instance for good and forgets it; deleting it again
-// does nothing. An instance of the same name can be added then; it has other
-// CAs, and other addresses unless it is given the same.
+// does nothing. An instance of the same name can then be added; it has new CAs, and
+// new addresses unless it is given the same.
 func (s *Server) DeleteInstance(p *Proxy) {
 	s.mu.Lock()
 	if s.proxies[p.key()] == p {
@@ -267,8 +268,8 @@ func (s *Server) DeleteInstance(p *Proxy) {
 
 // Close stops the Admin API and all instances, cuts their connections, and
 // waits until every connection, Handler and OnRequest has ended. What keeps it
-// waiting for more than five seconds is logged. It can be called again, and at
-// the same time: every call waits. It must not be called from a Handler or from
+// waiting for more than five seconds is logged. It can be called again, and
+// concurrently: every call waits. It must not be called from a Handler or from
 // OnRequest.
 func (s *Server) Close() {
 	s.mu.Lock()

@@ -22,16 +22,16 @@ import (
 // SQLDataConfig says how [Server.ServeSQLData] serves.
 type SQLDataConfig struct {
 	// Listener is where the service listens; Close closes it. Default: a free
-	// port of 127.0.0.1, or the network in memory.
+	// port of 127.0.0.1, or the in-memory network.
 	Listener net.Listener
 
 	// TLS makes the service speak TLS, with a certificate for localhost,
-	// 127.0.0.1, ::1, sqladmin.googleapis.com and the address of the listener. Its
-	// CA is made anew for each service: see [SQLData.CA]. Default: HTTP/2 in clear.
+	// 127.0.0.1, ::1, sqladmin.googleapis.com and the address of the listener. Each
+	// service has a new CA: see [SQLData.CA]. Default: cleartext HTTP/2.
 	TLS bool
 
 	// MaxStreams is how many streams a client may have open on an HTTP/2
-	// connection at a time. Google's front end has 100. Zero means any number.
+	// connection at a time. Google's front end allows 100. Zero means any number.
 	MaxStreams int
 
 	// MinPingInterval is how far apart a client's pings have to be: the third
@@ -40,9 +40,8 @@ type SQLDataConfig struct {
 	MinPingInterval time.Duration
 }
 
-// SQLData is the emulated SQL Data service: gRPC streams that lead to the
-// databases of those instances that have [Instance].SQLData. Its methods are
-// safe for concurrent use.
+// SQLData is the emulated SQL Data service: gRPC streams to the databases of those
+// instances that have [Instance].SQLData. Its methods are safe for concurrent use.
 type SQLData struct {
 	server   *Server
 	cfg      SQLDataConfig
@@ -71,14 +70,15 @@ type SQLDataCounts struct {
 	Dropped      int // connections ended by CloseAtOnce and ResetAtOnce
 	Cut          int // connections ended by CutConnections, GoAway and Close
 	BlackHoled   int // connections that BlackHole has cut off
-	GoneAway     int // connections that GoAway has told to go
+	GoneAway     int // connections that GoAway has sent a GOAWAY on
 	Pings        int // PING frames of clients, without answers to the service's
-	TooManyPings int // connections ended for them: MinPingInterval
+	TooManyPings int // connections ended for too many of them: MinPingInterval
 }
 
-// ServeSQLData starts the SQL Data service. From now on [Server.Options] has
-// its address, and [Server.DialContext] leads there. It panics if the service
-// is there already, or the Server closed. [Server.Close] closes the service.
+// ServeSQLData starts the SQL Data service. From then on [Server.Options] includes
+// its address, and [Server.DialContext] connects to it. It panics if the service is
+// already being served, or if the Server is closed. [Server.Close] closes the
+// service.
 func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
 	d := &SQLData{server: s, cfg: cfg, listener: cfg.Listener, conns: map[*http2Conn]bool{}, hits: map[*StreamFault]int{}, closing: make(chan struct{})}
 	s.mu.Lock()
@@ -122,7 +122,7 @@ func (d *SQLData) certificate() tls.Certificate {
 	return chain(key, must(d.ca.sign(template, key.Public())), []*authority{d.ca})
 }
 
-// Endpoint is what [cloudsqlconn.WithSQLDataEndpoint] takes: http:// or
+// Endpoint returns the URL to pass to [cloudsqlconn.WithSQLDataEndpoint]: http:// or
 // https://, host and port.
 func (d *SQLData) Endpoint() string {
 	if d.tls != nil {
@@ -166,9 +166,9 @@ func (d *SQLData) count(n *int) {
 	*n++
 }
 
-// SetBehavior says what happens to TCP connections to the service from now on:
-// Silent, CloseAtOnce, ResetAtOnce and Unreachable do what they do at an
-// instance; the others are as Healthy.
+// SetBehavior sets what happens to TCP connections to the service from now on:
+// Silent, CloseAtOnce, ResetAtOnce and Unreachable do what they do at an instance;
+// the others are like Healthy.
 func (d *SQLData) SetBehavior(b Behavior) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -177,7 +177,7 @@ func (d *SQLData) SetBehavior(b Behavior) {
 
 // CutConnections ends all TCP connections, with a reset or in an orderly way
 // (FIN, without GOAWAY or a TLS close_notify), and returns how many there were.
-// The service goes on.
+// The service keeps running.
 func (d *SQLData) CutConnections(withReset bool) int {
 	all := d.all()
 	for _, c := range all {
@@ -186,9 +186,9 @@ func (d *SQLData) CutConnections(withReset bool) int {
 	return len(all)
 }
 
-// BlackHole swallows all that comes and goes on the TCP connections that there
-// are, without an end or a reset, until they are cut. It returns how many there
-// were. New ones work, unless SetBehavior says otherwise.
+// BlackHole swallows everything that is sent either way on the existing TCP
+// connections, without closing or resetting them, until they are cut. It returns how
+// many there were. New ones work, unless SetBehavior says otherwise.
 func (d *SQLData) BlackHole() int {
 	all := d.all()
 	for _, c := range all {
@@ -197,9 +197,9 @@ func (d *SQLData) BlackHole() int {
 	return len(all)
 }
 
-// GoAway tells the clients of all TCP connections by GOAWAY to use others, as
-// Google's front end does after an hour, and cuts them after the grace, if they
-// are there still. It returns at once how many there were.
+// GoAway tells clients to use new TCP connections, by a GOAWAY on all existing ones,
+// as Google's front end does after an hour, and cuts those that are still open after
+// the grace period. It returns at once, with how many there were.
 func (d *SQLData) GoAway(grace time.Duration) int {
 	all := d.all()
 	for _, c := range all {
@@ -214,8 +214,8 @@ func (d *SQLData) all() []*http2Conn {
 	return slices.Collect(maps.Keys(d.conns))
 }
 
-// Close ends the service, cuts its connections, and waits until all of it has
-// ended. ServeSQLData can start another one after it.
+// Close stops the service, cuts its connections, and waits until everything has
+// ended. ServeSQLData can start another one after that.
 func (d *SQLData) Close() {
 	d.mu.Lock()
 	if !d.closed {

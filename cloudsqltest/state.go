@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// State is the state of an instance. Cloud SQL's clients see but two things of
-// it: whether the instance answers, and what the Admin API says when asked.
+// State is the state of an instance. Clients of Cloud SQL notice it in two ways
+// only: whether the instance answers, and what the Admin API says when asked.
 type State string
 
 // The states of an instance, by the Admin API's names where it has one. It has
-// none for instances that an administrator has stopped, and for those that
-// start again.
+// none for instances that an administrator has stopped, or for those that are
+// starting again.
 const (
 	Runnable    State = "RUNNABLE"
 	Stopped     State = "STOPPED"
@@ -20,22 +20,21 @@ const (
 	Maintenance State = "MAINTENANCE"
 )
 
-// States returns all states, that of a new instance first.
+// States returns all states, beginning with that of a new instance.
 func States() []State { return []State{Runnable, Stopped, Starting, Suspended, Maintenance} }
 
-// State returns the state of the instance. It is not changed by Stop and Start.
+// State returns the state of the instance. Stop and Start do not change it.
 func (p *Proxy) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
 }
 
-// SetState makes the instance what an administrator, or Cloud SQL, can make of
-// it. While it is not [Runnable], the Admin API answers its calls about the
-// instance with 409, invalidState, and the instance refuses connections: as
-// [Proxy.Stop] does, which SetState calls, and Start changes nothing. With
-// Runnable it starts again. SetState panics if there is no such state. It must
-// not be called from a Handler.
+// SetState puts the instance into a state as an administrator, or Cloud SQL, can.
+// While it is not [Runnable], the Admin API answers calls about the instance with
+// 409, invalidState, and the instance refuses connections, as after [Proxy.Stop],
+// which SetState calls; Start has no effect. With Runnable it starts again. SetState
+// panics if there is no such state. It must not be called from a Handler.
 func (p *Proxy) SetState(to State) {
 	if !slices.Contains(States(), to) {
 		panic("cloudsqltest: SetState: no such state: " + string(to))

@@ -344,8 +344,8 @@ func disconnected() error {
 }
 
 // EndStreams ends all streams of SQL Data to the instance with a status, see
-// [StreamStatus], and returns how many there were. [Proxy.CutConnections] ends
-// them, too, with ABORTED and the reason DISCONNECTED.
+// [StreamStatus], and returns how many there were. [Proxy.CutConnections] also ends
+// them, with ABORTED and the reason DISCONNECTED.
 func (p *Proxy) EndStreams(with *status.Status) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -30,14 +30,14 @@ func (c *StreamConn) Write(b []byte) (int, error) {
 }
 
 // CloseWrite ends the direction to the client, and with it the stream, once
-// all has been sent.
+// everything has been sent.
 func (c *StreamConn) CloseWrite() error {
 	closeWrite(c.Conn)
 	return nil
 }
 
-// Close closes the connection. After a refused login, that is left to the end
-// of the instance's part.
+// Close closes the connection. After a refused login, the instance closes it
+// instead.
 func (c *StreamConn) Close() error {
 	if c.login != nil && c.login.refused.Load() {
 		return nil
@@ -74,8 +74,8 @@ func (p *Proxy) admitStream(s *stream, raw net.Conn, token string) *link {
 	return l
 }
 
-// SetStreamFault says what goes wrong with streams of SQL Data to the instance
-// from now on, unless [Server].OnStream says more. Those that are there stay as
+// SetStreamFault sets what goes wrong with streams of SQL Data to the instance
+// from now on, unless [Server].OnStream returns a fault. Existing streams stay as
 // they are. Nil undoes it.
 func (p *Proxy) SetStreamFault(f *StreamFault) {
 	p.mu.Lock()

@@ -12,19 +12,19 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
-// StreamFault is what goes wrong with a stream of SQL Data, or is done another
-// way than by default. [SQLData.Hits] counts the streams that met it. Delay
-// comes first, then Hang, then Status. It must not be changed once
-// [Server].OnStream has returned it, or [Proxy.SetStreamFault] has got it.
+// StreamFault is what goes wrong, or is unusual, with a stream of SQL Data.
+// [SQLData.Hits] returns how many streams met it. Delay comes first, then Hang, then
+// Status. It must not be changed once [Server].OnStream has returned it, or once it
+// has been passed to [Proxy.SetStreamFault].
 type StreamFault struct {
 	// Times is how many streams meet the fault; those after them are served as
 	// if there were none. Zero means all.
 	Times int
 
-	// Delay passes before the client's start_session is answered.
+	// Delay is how long it takes until the client's start_session is answered.
 	Delay time.Duration
 
-	// Hang never answers. What the client sends is read. The stream ends when
+	// Hang means no answer. What the client sends is read. The stream ends when
 	// the client gives up or the Server is closed.
 	Hang bool
 
@@ -49,18 +49,18 @@ type StreamFault struct {
 	// none.
 	Flood int
 
-	// FloodMessages is how many of them it sends. Zero means without an end.
+	// FloodMessages is how many of them it sends. Zero means no limit.
 	FloodMessages int
 
-	// Noise puts in front of each message with data one of a kind that no client
-	// knows, one with empty data, and one that has nothing but an ack.
+	// Noise precedes each message with data by one of a kind that no client knows,
+	// one with empty data, and one with nothing but an ack.
 	Noise bool
 
-	// Chunk is how many bytes of data a message of the service's has at most.
-	// Default: 32 KiB, less what is around the data.
+	// Chunk is the maximum number of bytes of data in a message from the service.
+	// Default: 32 KiB, less what surrounds the data.
 	Chunk int
 
-	// End is how the service tells that the database has closed the connection.
+	// End is how the service announces that the database has closed the connection.
 	End StreamEnd
 }
 
@@ -69,7 +69,7 @@ type StreamPoint int
 
 // The moments at which a [StreamFault] can end a stream.
 const (
-	AtOpen        StreamPoint = iota // when start_session has come
+	AtOpen        StreamPoint = iota // when start_session has arrived
 	AfterMetadata                    // when the metadata has been sent, before any data
 	AfterData                        // when the first data has been sent
 )
@@ -90,7 +90,7 @@ func (p StreamPoint) String() string {
 // MetadataTime is when the service sends its SessionMetadata.
 type MetadataTime int
 
-// The times of the metadata; [StreamFault].Delay makes it late.
+// The times of the metadata; [StreamFault].Delay delays it.
 const (
 	MetadataFirst    MetadataTime = iota // as the answer to start_session
 	MetadataWithData                     // right before the database's first data
@@ -110,7 +110,7 @@ func (t MetadataTime) String() string {
 	return fmt.Sprintf("MetadataTime(%d)", int(t))
 }
 
-// StreamEnd is how the service tells that the database has closed the
+// StreamEnd is how the service announces that the database has closed the
 // connection.
 type StreamEnd int
 
@@ -141,10 +141,10 @@ const (
 	TunnelRefusal  = wire.TunnelRefusal
 )
 
-// StreamStatus makes the Status of a [StreamFault]. A reason, such as
+// StreamStatus returns a Status for a [StreamFault]. A reason, such as
 // UNSUPPORTED_INSTANCE_TYPE, DB_SERVER_CLOSED, DISCONNECTED, INVALID_ACK or
 // RECONNECT_FAILED, becomes an ErrorInfo of the service, unless it is empty. A
-// retry above zero becomes a RetryInfo. [status.New] makes any other.
+// retry above zero becomes a RetryInfo. For any other Status, use [status.New].
 func StreamStatus(code codes.Code, text, reason string, retry time.Duration) *status.Status {
 	s := status.New(code, text)
 	if reason != "" {

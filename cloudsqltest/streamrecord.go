@@ -13,11 +13,11 @@ type Stream struct {
 	Time    time.Time
 	Client  string        // the address of the TCP connection, which streams share
 	Path    string        // of the call: /service/method
-	Header  metadata.MD   // authorization, x-goog-request-params, x-goog-user-project, user-agent among it
-	Timeout time.Duration // the client's grpc-timeout, when it came; 0: none
-	Fault   *StreamFault  // what went wrong with it on demand, or nil
+	Header  metadata.MD   // includes authorization, x-goog-request-params, x-goog-user-project, user-agent
+	Timeout time.Duration // the client's grpc-timeout, on arrival; 0: none
+	Fault   *StreamFault  // what was made to go wrong with it, or nil
 
-	// Of start_session, as it came.
+	// Fields of start_session, as received.
 	Location           string // locations/REGION
 	Instance           string // projects/PROJECT/instances/NAME
 	SessionID          string
@@ -27,12 +27,12 @@ type Stream struct {
 	Messages int     // all of them
 	Data     int     // those with data, empty ones included
 	Received int64   // bytes of data
-	Largest  int     // of their messages, in bytes of data
+	Largest  int     // the largest of them, in bytes of data
 	Offset   int64   // the highest first_byte_offset
 	Acks     int     // messages with an ack
 	Unknown  []int32 // the numbers of fields that no published definition has
 
-	// How the client has ended it, as far as that came before the service's end.
+	// How the client has ended it, if that was before the service did.
 	HalfClosed bool // the end of its messages
 	Terminated bool // terminate_session
 	Canceled   bool // RST_STREAM
@@ -41,12 +41,12 @@ type Stream struct {
 	// What the service has sent.
 	Metadata bool           // its SessionMetadata
 	Sent     int64          // bytes of data
-	Status   *status.Status // its end; nil while there is none, or the client was first
+	Status   *status.Status // how it ended the stream; nil if it has not, or if the client was first
 }
 
-// Streams returns the streams so far, oldest first. They are kept as long as
-// the service is, unless [Server].MaxRequests bounds that; what they point to is
-// shared and must not be modified.
+// Streams returns the streams so far, oldest first. They are kept as long as the
+// service exists, unless [Server].MaxRequests limits their number; what they point
+// to is shared and must not be modified.
 func (d *SQLData) Streams() []Stream {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,8 +58,8 @@ func (d *SQLData) Streams() []Stream {
 	return streams
 }
 
-// Hits returns how many streams have met the fault, which is told from others
-// by its address. A stream is counted before its client can notice anything.
+// Hits returns how many streams have met the fault, which is identified by its
+// address. A stream is counted before its client can notice anything.
 func (d *SQLData) Hits(f *StreamFault) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

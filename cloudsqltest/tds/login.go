@@ -14,7 +14,7 @@ type Login struct {
 	Database   string
 	AppName    string
 	HostName   string // of the client
-	ServerName string // that the client believes to talk to
+	ServerName string // the server that the client means to talk to
 	Library    string
 	Language   string
 	PacketSize int

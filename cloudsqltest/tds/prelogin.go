@@ -20,7 +20,7 @@ const (
 // message. The values are those of [MS-TDS] 2.2.6.5.
 type Encryption byte
 
-// What a side can say.
+// What either side can say.
 const (
 	Off          Encryption = 0 // available, but only the login need be encrypted
 	On           Encryption = 1 // wanted

@@ -2,13 +2,13 @@ package tds
 
 import "fmt"
 
-// Query is what a client wants to run: a batch, or a remote procedure call. The
-// text of sp_executesql is Text, and its parameters are Params.
+// Query is what a client wants to run: a batch, or a remote procedure call. For
+// sp_executesql, Text is its statement, and Params are the statement's parameters.
 type Query struct {
 	Text          string
 	Procedure     string // the name of a procedure called by name; then Text is empty
 	Params        []Param
-	InTransaction bool // begun with a transaction request
+	InTransaction bool // started by a transaction request
 }
 
 // Param is a parameter of a Query.

@@ -13,8 +13,8 @@ import (
 // Type is the SQL type of a column.
 type Type int
 
-// The types of columns, and the Go types of their values. A value of every type
-// can be nil, which is NULL.
+// The types of columns, and the Go types of their values. A value of any type can
+// be nil, which is NULL.
 const (
 	NVarChar         Type = iota // string
 	Int                          // int, int32 or int64; the same for BigInt
@@ -31,18 +31,18 @@ const (
 type Column struct {
 	Name  string
 	Type  Type
-	Scale int // digits of a Decimal behind the point, at most 38
+	Scale int // digits of a Decimal after the point, at most 38
 }
 
-// Result is the answer to a query: rows, or how many rows it has changed.
+// Result is the answer to a query: rows, or the number of rows changed.
 type Result struct {
 	Columns      []Column // none: there are no rows
-	Rows         [][]any  // as many values in each as there are Columns
-	RowsAffected int64    // without Columns
+	Rows         [][]any  // each with as many values as there are Columns
+	RowsAffected int64    // used without Columns
 }
 
-// Error is an error that the server reports, as SQL Server would. An error of
-// another type that a handler returns becomes one with the number 50000.
+// Error is an error that the server reports, as SQL Server would. If a handler
+// returns an error of another type, it is reported with the number 50000.
 type Error struct {
 	Number  int32
 	State   byte

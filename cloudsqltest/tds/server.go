@@ -1,17 +1,17 @@
 // Package tds is a SQL Server for tests: the server side of TDS 7.4, the
-// protocol of SQL Server, with answers that the test scripts. It stands behind
-// an emulated instance as its Handler:
+// protocol of SQL Server, with answers scripted by the test. It serves behind an
+// emulated instance as its Handler:
 //
 //	db := &tds.Server{Users: map[string]string{"app": "secret"}}
 //	db.Answer("select 1", tds.Result{Columns: []tds.Column{{Type: tds.Int}}, Rows: [][]any{{1}}})
 //	cloud.AddInstance(name, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
 //
-// It speaks logins, in plain text and inside TLS, with a password or with SSPI
+// It supports logins, in plain text and inside TLS, with a password or with SSPI
 // tokens; batches and sp_executesql with parameters; rows of the types that
-// [Type] lists; transactions; errors; and attention, which is how a client
-// cancels a query; bulk copies into a table of which "select * from [table] SET
-// FMTONLY OFF", as go-mssqldb asks for its columns, is answered. It keeps what
-// clients say, for [Server.Sessions].
+// [Type] lists; transactions; errors; attention, which is how a client cancels a
+// query; and bulk copies into a table if there is an answer to "select * from
+// [table] SET FMTONLY OFF", with which go-mssqldb asks for its columns. It records
+// what clients send, for [Server.Sessions].
 //
 // It runs no SQL, and has no MARS, table-valued parameters or output parameters,
 // and no TDS 8.0 (encrypt=strict). Bytes and layouts are those of the public
@@ -30,31 +30,31 @@ import (
 	"sync"
 )
 
-// Server is a SQL Server. Its fields must not be changed once it serves; its
+// Server is a SQL Server. Its fields must not be changed once it is serving; its
 // methods are safe for concurrent use. The zero value lets everybody in and
-// knows the query "select 1" alone, which is how go-mssqldb pings.
+// answers only the query "select 1", which is how go-mssqldb pings.
 type Server struct {
 	// Users are the passwords by user. A nil map lets everybody in.
 	Users map[string]string
 
-	// TLS is for TLS inside TDS, which is of version 1.2 at most and asks for
-	// no client certificate. With a nil one the server has none.
+	// TLS is the configuration of TLS inside TDS, which is version 1.2 at most and
+	// asks for no client certificate. If it is nil, the server offers no TLS.
 	TLS *tls.Config
 
-	// ForceEncryption makes clients use TLS for all they send. Otherwise they
-	// choose: all, the login alone, or nothing.
+	// ForceEncryption makes clients use TLS for everything they send. Otherwise
+	// they choose: everything, the login only, or nothing.
 	ForceEncryption bool
 
-	// SSPI checks a token of integrated authentication, of Kerberos for
-	// example. It is called with one after the other until it returns a user,
-	// who is then logged in, or an error. A reply that is not empty is sent. If
-	// SSPI is nil, such logins are refused.
+	// SSPI checks a token of integrated authentication, such as Kerberos. It is
+	// called with one token after another until it returns a user, who is then
+	// logged in, or an error. A reply that is not empty is sent. If SSPI is nil,
+	// such logins are refused.
 	SSPI func(token []byte) (reply []byte, user string, err error)
 
-	// Handle, if not nil, answers the queries that Answer has not. ctx ends
-	// when the client cancels the query or has gone; Handle must return then.
-	// An error is reported to the client, see [Error]. Other calls of Handle can
-	// be under way.
+	// Handle, if not nil, answers the queries that have no answer from Answer. ctx
+	// ends when the client cancels the query or disconnects; Handle must then
+	// return. An error is reported to the client, see [Error]. Handle may be called
+	// by several goroutines at once.
 	Handle func(ctx context.Context, q Query) (Result, error)
 
 	mu       sync.Mutex        // guards everything below
@@ -76,13 +76,12 @@ type Session struct {
 	RolledBack       int
 	Resets           int   // of the session, as go-mssqldb does before each use
 	Attentions       int   // cancelled queries
-	Ended            bool  // the connection
+	Ended            bool  // whether the connection has ended
 	Err              error // why it ended; nil if the client hung up
 }
 
-// Answer sets the answer to a query, whatever its parameters are. White space
-// and semicolons around the text do not count. For a procedure, the text is its
-// name.
+// Answer sets the answer to a query, whatever its parameters. White space and
+// semicolons around the text are ignored. For a procedure, the text is its name.
 func (s *Server) Answer(query string, r Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,8 +95,8 @@ func bare(query string) string { return strings.Trim(query, "; \t\r\n") }
 
 var ping = Result{Columns: []Column{{Type: Int}}, Rows: [][]any{{1}}}
 
-// Sessions returns what clients have said so far, a Session for each
-// connection, in their order.
+// Sessions returns what clients have sent so far, a Session for each connection, in
+// order.
 func (s *Server) Sessions() []Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

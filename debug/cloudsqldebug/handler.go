@@ -1,11 +1,11 @@
-// Package cloudsqldebug shows what a Dialer knows of its instances, as a page
-// for people and as JSON:
+// Package cloudsqldebug shows what a Dialer knows about its instances, as a web
+// page and as JSON:
 //
 //	mux.Handle("GET /debug/cloudsql", cloudsqldebug.Handler(dialer))
 //
 // The page holds no secrets, but it names instances, their addresses, and what
-// went wrong with them: serve it where net/http/pprof is served, and not to
-// strangers. Unlike that package, this one registers nothing by itself.
+// went wrong with them: serve it where you would serve net/http/pprof, and not to
+// strangers. Unlike that package, this one registers nothing on its own.
 package cloudsqldebug
 
 import (
@@ -32,9 +32,9 @@ var page = template.Must(template.New("page").Parse(pageText))
 
 // Handler returns a handler that shows the instances of d at the time of each
 // request, whatever its path: as HTML, or as JSON with the query format=json or
-// a header Accept that asks for application/json. It answers GET and HEAD. It
-// asks nobody for anything: showing a Dialer does not change it. It may go on
-// after d is closed, when there are no instances.
+// an Accept header that asks for application/json. It answers GET and HEAD. It
+// makes no calls, and showing a Dialer does not change it. It may be used after d
+// is closed, and then shows no instances.
 func Handler(d *cloudsqlconn.Dialer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

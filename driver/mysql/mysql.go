@@ -1,56 +1,56 @@
 // Package mysql connects go-sql-driver/mysql to Cloud SQL for MySQL: through
 // [NewConnector] and sql.OpenDB, or [RegisterDriver] and sql.Open.
 //
-// The address of a data source name is the instance:
+// The address in a data source name is the instance:
 //
 //	app:secret@cloudsql-mysql(project:region:instance)/shop?parseTime=true
 //
-// The network's name is not used. Three parameters are for the Dialer, and win
-// over options given in code:
+// The network's name is not used. Three parameters are for the Dialer, and take
+// precedence over options given in code:
 //
 //	cloudsql_ip_types   a list for WithIPTypes, such as PRIVATE,PUBLIC
 //	cloudsql_iam_authn  true or false, for WithDialIAMAuthN
-//	cloudsql_sql_data   never, prefer or only, for WithSQLData; it serves no
-//	                    MySQL as far as is known
+//	cloudsql_sql_data   never, prefer or only, for WithSQLData; as far as is
+//	                    known, SQL Data serves no MySQL
 //
-// Everything else is go-sql-driver's, but for what is about a direct connection.
+// Everything else is go-sql-driver's, except for settings for a direct connection.
 // Passwords may be sent in clear text, since nobody but the instance can read
 // them. With IAM login the user can be given as an e-mail address, and needs no
-// password; without a user it is the service account that the Dialer's
-// credentials belong to. sql.Conn's Raw gives go-sql-driver's own connection.
+// password; the default is the service account that the Dialer's credentials belong
+// to. The Raw method of a sql.Conn gives go-sql-driver's own connection.
 //
 // # The driver named mysql
 //
 // Programs and libraries that open the driver "mysql", as GORM's dialector does,
-// connect through the Dialer of [RegisterDriver] if the network is the registered
-// name, with go-sql-driver's own driver:
+// use go-sql-driver's own driver. It connects through the Dialer of
+// [RegisterDriver] if the network is the registered name:
 //
 //	cleanup, err := mysql.RegisterDriver("cloudsql-mysql")
 //	db, err := sql.Open("mysql", "app:secret@cloudsql-mysql(project:region:instance)/shop")
 //
-// What is in the data source name is all go-sql-driver's then: the parameters
+// Everything in the data source name is then up to go-sql-driver: the parameters
 // above are unknown, an IAM login needs the user in the engine's form and
 // allowCleartextPasswords=true, and errors have fewer hints.
 //
-// # Settings of a direct connection
+// # Settings for a direct connection
 //
-// The connection runs inside the Dialer's TLS tunnel, which has proved who the
-// server is. MySQL's own TLS is off in it unless the data source name asks for
-// it: it takes passwords of more than 213 bytes where MySQL's RSA key does not.
+// The connection runs inside the Dialer's TLS tunnel, which has verified the
+// server. MySQL's own TLS is off inside it unless the data source name asks for it:
+// it can carry passwords of more than 213 bytes, which MySQL's RSA key cannot.
 //
-//	the network                    does not count, but unix is ErrBadName
-//	a port, as in tcp(host:3306)   does not count
+//	the network                    ignored, but unix is ErrBadName
+//	a port, as in tcp(host:3306)   ignored
 //	tls=false                      the default
 //	tls=preferred, skip-verify     TLS inside the tunnel, if the server has it
 //	tls=NAME, a registered         TLS inside the tunnel, if the server has it; ErrConfig if the
 //	configuration                  configuration verifies the server without a ServerName
-//	tls=true                       ErrConfig: no instance has a certificate that is good for its
+//	tls=true                       ErrConfig: no instance has a certificate that is valid for its
 //	                               name in a data source name
-//	allowFallbackToPlaintext       does not count: it is allowed
-//	allowCleartextPasswords        does not count: they are allowed
-//	serverPubKey                   counts where MySQL wants its RSA key used
-//	timeout                        counts, for the Dial
-//	everything else                as go-sql-driver has it
+//	allowFallbackToPlaintext       ignored: it is allowed
+//	allowCleartextPasswords        ignored: they are allowed
+//	serverPubKey                   used where MySQL asks for its RSA key
+//	timeout                        used, for the Dial
+//	everything else                as in go-sql-driver
 package mysql
 
 import (
@@ -69,10 +69,10 @@ import (
 const form = "Write it as app:secret@cloudsql-mysql(project:region:instance)/shop; the documentation of driver/mysql lists what else there can be."
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
-// Nothing is registered, and nothing has to be released; d stays the caller's
-// to close. A data source name or option that is wrong is an error here, a
-// [*cloudsqlconn.Error] of the step configure: ErrBadName or ErrConfig. An
-// instance that is no MySQL is an error of Connect.
+// Nothing is registered, and nothing has to be released; it remains up to the
+// caller to close d. A wrong data source name or option is an error here, a
+// [*cloudsqlconn.Error] of the step configure: ErrBadName or ErrConfig. An instance
+// of another engine is an error of Connect.
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
 	return sqldriver.NewConnector(dsn, func(dsn string) (sqldriver.Opener, error) { return newConnector(d, dsn, opts) })
 }

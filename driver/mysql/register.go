@@ -17,15 +17,15 @@ import (
 )
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
-// its own, made with opts. A taken name is an error, and so is tcp or unix. It is
-// also a network of go-sql-driver's own driver, in place of what
-// mysql.RegisterDialContext has been told for it:
+// its own, made with opts. A name that is taken is an error, and so is tcp or unix.
+// The name also becomes a network of go-sql-driver's own driver, and replaces one
+// registered with mysql.RegisterDialContext:
 //
 //	sql.Open("mysql", "app:secret@cloudsql-mysql(project:region:instance)/shop")
 //
 // connects through the same Dialer when name is cloudsql-mysql. cleanup closes
 // the Dialer, and the network is unknown from then on; the driver's name stays
-// taken. cleanup is never nil. Nothing is kept of the data source names.
+// taken. cleanup is never nil. No data source name is kept.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
 	if slices.Contains([]string{"tcp", "unix"}, name) {
 		err := fmt.Errorf("%w: %s is a network that direct connections use; choose another name", cloudsqlconn.ErrConfig, name)

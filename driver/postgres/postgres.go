@@ -1,54 +1,54 @@
 // Package postgres connects pgx to Cloud SQL for PostgreSQL: through
 // database/sql ([NewConnector], [RegisterDriver]), through a pgxpool.Pool
-// ([NewPool]), or through any configuration of pgx ([Configure]).
+// ([NewPool]), or through any pgx configuration ([Configure]).
 //
-// The host of a data source name is the instance:
+// The host in a data source name is the instance:
 //
 //	host=project:region:instance user=app password=secret dbname=shop
 //	postgres://app:secret@/shop?host=project:region:instance
 //
 // Everything else in it is pgx's, service files, password files and PG*
 // environment variables included. There can be several hosts, such as a primary
-// instance and its read replica, with target_session_attrs; each is an instance
-// to itself, and is dialled when its turn has come. Requests to cancel a query go
-// to the host that the query runs on, of a read pool to the same node. sql.Conn's
-// Raw gives the *stdlib.Conn of pgx.
+// instance and its read replica, with target_session_attrs; each is an instance of
+// its own, and is dialled when its turn comes. Requests to cancel a query go to the
+// host that the query runs on; in a read pool, to the same node. The Raw method of a
+// sql.Conn gives the *stdlib.Conn of pgx.
 //
 // With IAM login the user can be given as an e-mail address, and needs no
-// password; without a user it is the service account that the Dialer's
-// credentials belong to. A user who is named counts, even the operating system's.
+// password; the default is the service account that the Dialer's credentials belong
+// to. A user who is named is used, even the operating system's.
 //
 // Three parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
 // cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
 // cloudsql_sql_data=prefer (or never, or only) means [cloudsqlconn.WithSQLData].
 //
-// # Settings of a direct connection
+// # Settings for a direct connection
 //
-// The connection runs inside the Dialer's TLS tunnel, which has proved who the
-// server is, and PostgreSQL's own TLS is off in it. Settings of data source
-// names, service files and the environment that are about that, and others that
-// mean nothing here, stop nobody:
+// The connection runs inside the Dialer's TLS tunnel, which has verified the
+// server, and PostgreSQL's own TLS is off inside it. Settings about that in data
+// source names, service files and the environment, and others that have no meaning
+// here, do no harm:
 //
-//	port, PGPORT, hostaddr                 do not count
-//	sslmode, PGSSLMODE                     does not count; pgx still wants one of its values
+//	port, PGPORT, hostaddr                 ignored
+//	sslmode, PGSSLMODE                     ignored, but pgx insists on one of its values
 //	sslrootcert, sslcert, sslkey,          not read, nor the files in ~/.postgresql;
-//	PGSSLROOTCERT, PGSSLCERT, PGSSLKEY     Configure comes after pgx has read them
-//	sslpassword, sslsni, sslnegotiation,   do not count
+//	PGSSLROOTCERT, PGSSLCERT, PGSSLKEY     by the time of Configure pgx has read them
+//	sslpassword, sslsni, sslnegotiation,   ignored
 //	sslcertmode, and their variables
-//	sslcrl, sslcompression, ssl_min_       do not count, nor do ssl_max_protocol_version,
+//	sslcrl, sslcompression, ssl_min_       ignored, as are ssl_max_protocol_version,
 //	protocol_version                       sslcrldir, sslkeylogfile and requiressl
-//	channel_binding, PGCHANNELBINDING      does not count: there is no TLS of PostgreSQL's to bind to
-//	require_auth, PGREQUIREAUTH            counts for passwords; ErrConfig if no password can meet
-//	                                       it, as with gss; does not count with IAM login
-//	gssencmode, gssdelegation, gsslib,     do not count
+//	channel_binding, PGCHANNELBINDING      ignored: there is no PostgreSQL TLS to bind to
+//	require_auth, PGREQUIREAUTH            applies to passwords; ErrConfig if no password can
+//	                                       satisfy it, as with gss; ignored with IAM login
+//	gssencmode, gssdelegation, gsslib,     ignored
 //	requirepeer
-//	keepalives, keepalives_idle, ...,      do not count; see cloudsqlconn.WithTCPKeepAlive
+//	keepalives, keepalives_idle, ...,      ignored; see cloudsqlconn.WithTCPKeepAlive
 //	tcp_user_timeout
 //	load_balance_hosts                     random: the hosts are tried in random order;
 //	                                       ErrConfig with Configure
-//	connect_timeout                        counts, for each host; see NewPool
-//	everything else                        as pgx has it
+//	connect_timeout                        used, for each host; see NewPool
+//	everything else                        as in pgx
 package postgres
 
 import (
@@ -71,8 +71,8 @@ import (
 const form = "Write it as host=project:region:instance user=app password=secret dbname=shop, or as postgres://app:secret@/shop?host=project:region:instance; the documentation of driver/postgres lists what else there can be."
 
 // NewConnector returns a connector for sql.OpenDB that connects through d.
-// Nothing is registered, and d stays the caller's to close. All errors are a
-// [*cloudsqlconn.Error] of the step configure: ErrBadName or ErrConfig.
+// Nothing is registered, and it remains up to the caller to close d. Every error is
+// a [*cloudsqlconn.Error] of the step configure: ErrBadName or ErrConfig.
 func NewConnector(d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (driver.Connector, error) {
 	return sqldriver.NewConnector(dsn, func(dsn string) (sqldriver.Opener, error) { return newConnector(d, dsn, opts) })
 }
@@ -93,14 +93,14 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 		})), nil
 }
 
-// NewPool returns a pool that connects through d; ctx is what
-// pgxpool.NewWithConfig uses it for. d stays the caller's to close, after the
-// pool. Errors are as those of [NewConnector].
+// NewPool returns a pool that connects through d; ctx is used as in
+// pgxpool.NewWithConfig. It remains up to the caller to close d, after the pool.
+// Errors are like those of [NewConnector].
 //
 // The pool connects in the background: an Acquire whose context ends returns that
-// context's error, while its connect goes on, in one of the pool's places, until
-// connect_timeout in dsn or the Dialer's timeout (30 s). Set one of them close to
-// the deadlines of your queries.
+// context's error, while its attempt to connect continues, and occupies one of the
+// pool's places, until connect_timeout in dsn or the Dialer's timeout (30 s). Set
+// one of them close to the deadlines of your queries.
 func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
 	cfg, err := pgconfig.Parse(pgxpool.ParseConfig, dsn)
 	if err != nil {
@@ -118,15 +118,15 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 }
 
 // Configure makes cfg connect through d to the instances that are its hosts. It
-// sets DialFunc, LookupFunc, AfterNetConnect and Port, clears TLSConfig, and
-// leaves each host once, so that one connect is one Dial of each host that is
-// tried. An AfterNetConnect that cfg has is called before ours. Errors are as
+// sets DialFunc, LookupFunc, AfterNetConnect and Port, clears TLSConfig, and keeps
+// each host only once, so that one attempt to connect is one Dial of each host that
+// is tried. An AfterNetConnect already in cfg is called before ours. Errors are like
 // those of [NewConnector].
 //
-// A connection that pgx makes has a copy of cfg to itself, which is bound to it.
-// pgconn makes none: pass its ConnectConfig a copy for each connection. Without
-// one, requests to cancel a query can go to another node of a read pool, a refused
-// IAM login has no hint, and an IAM login needs a user (ErrConfig).
+// pgx gives each connection a copy of cfg of its own, which is bound to it. pgconn
+// makes no copy: pass its ConnectConfig a copy for each connection. Without one,
+// requests to cancel a query can go to another node of a read pool, a refused IAM
+// login has no hint, and an IAM login needs a user (ErrConfig).
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	t, err := configure(d, cfg, opts)
 	if err == nil && t.random {
@@ -177,8 +177,8 @@ func shouldPing(c *pgx.Conn, idle time.Duration) bool {
 }
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
-// its own, made with opts. A taken name is an error. cleanup closes the
-// Dialer; the name stays taken. It is never nil.
+// its own, made with opts. A name that is taken is an error. cleanup closes the
+// Dialer; the name stays taken. cleanup is never nil.
 func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() error, err error) {
 	_, cleanup, err = sqldriver.Register(name, opts, func(d *cloudsqlconn.Dialer, dsn string) (sqldriver.Opener, error) {
 		return newConnector(d, dsn, nil)

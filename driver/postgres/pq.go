@@ -9,15 +9,15 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
-// PQDialer makes github.com/lib/pq connect through a Dialer: pass it to the method
-// Dialer of a pq.Connector, made of a data source name like
+// PQDialer makes github.com/lib/pq connect through a Dialer: pass it to the Dialer
+// method of a pq.Connector made from a data source name like
 //
 //	host=project:region:instance user=app password=secret dbname=shop sslmode=disable
 //
-// sslmode=disable, since there is no TLS inside the tunnel. An IAM login, by
-// [cloudsqlconn.WithDialIAMAuthN], needs the user in PostgreSQL's form. lib/pq's
-// requests to cancel a query are Dials of the instance, of a read pool thus of any
-// node.
+// sslmode=disable is needed, since there is no TLS inside the tunnel. An IAM login,
+// with [cloudsqlconn.WithDialIAMAuthN], needs the user in PostgreSQL's form. lib/pq's
+// requests to cancel a query are Dials of the instance, and so reach any node of a
+// read pool.
 type PQDialer struct {
 	Dialer  *cloudsqlconn.Dialer
 	Options []cloudsqlconn.DialOption

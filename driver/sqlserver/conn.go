@@ -10,12 +10,12 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 )
 
-// Conn is what sql.Conn.Raw gives: go-mssqldb's connection, which leaves the
-// pool when the server has closed it, and not when the next query has failed.
-// Its methods return soon after their context has ended, whatever the server
-// does. database/sql calls the methods of what Raw gives, so that this is not
-// go-mssqldb's connection itself: that one waits for a silent server, for seconds
-// at best. [DriverConn] gives it.
+// Conn is what sql.Conn.Raw gives: go-mssqldb's connection, except that it leaves
+// the pool when the server has closed it, and not after the next query has failed,
+// and that its methods return soon after their context has ended, whatever the
+// server does. It is not go-mssqldb's connection itself, since database/sql calls
+// the methods of what Raw gives, and go-mssqldb's wait for a silent server, for
+// seconds at best. [DriverConn] gives that one.
 type Conn struct {
 	*mssql.Conn
 	tunnel *tunnel
@@ -26,11 +26,11 @@ var (
 	_ driver.Validator       = (*Conn)(nil)
 )
 
-// DriverConn returns go-mssqldb's own connection of c, which sql.Conn.Raw has
-// given, for what only that has, such as CreateBulk. It is good as long as the
-// function that was passed to Raw runs. Its calls end with their context as
-// go-mssqldb has it: up to 10 s later if the server is silent, and not at all if it
-// does not read. It reports false if c is no connection of SQL Server.
+// DriverConn returns go-mssqldb's own connection underneath c, which sql.Conn.Raw
+// has given, for what only that offers, such as CreateBulk. It is valid until the
+// function that was passed to Raw returns. Its calls follow their context as
+// go-mssqldb does: they end up to 10 s later if the server is silent, and not at all
+// if it does not read. It reports false if c is not a connection to SQL Server.
 func DriverConn(c any) (*mssql.Conn, bool) {
 	switch c := c.(type) {
 	case *Conn:
@@ -41,7 +41,7 @@ func DriverConn(c any) (*mssql.Conn, bool) {
 	return nil, false
 }
 
-// ResetSession returns driver.ErrBadConn if the server has left.
+// ResetSession returns driver.ErrBadConn if the server has closed the connection.
 func (c *Conn) ResetSession(ctx context.Context) error {
 	if c.tunnel.lost.Load() || heard.Look(c.tunnel.Conn) == heard.Something {
 		return driver.ErrBadConn
@@ -52,13 +52,13 @@ func (c *Conn) ResetSession(ctx context.Context) error {
 // IsValid reports whether the connection can be used again, as far as is known.
 func (c *Conn) IsValid() bool { return !c.tunnel.lost.Load() && c.Conn.IsValid() }
 
-// Ping asks the server.
+// Ping reports whether the server answers.
 func (c *Conn) Ping(ctx context.Context) error {
 	defer c.tunnel.watch(ctx)()
 	return c.explain(ctx, c.Conn.Ping(ctx))
 }
 
-// BeginTx begins a transaction. Its Commit and Rollback end with ctx, too.
+// BeginTx begins a transaction, whose Commit and Rollback end with ctx, too.
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	defer c.tunnel.watch(ctx)()
 	// go-mssqldb sends the ROLLBACK of a context that has ended, and does not wait
@@ -70,8 +70,8 @@ func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return &tx{t, c, ctx}, nil
 }
 
-// PrepareContext returns a [*Stmt], or a statement for bulk copy, of which every
-// Exec ends with ctx.
+// PrepareContext returns a [*Stmt], or a statement for bulk copy, whose every Exec
+// ends with ctx.
 func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	s, err := c.Conn.PrepareContext(ctx, query)
 	if err != nil {
@@ -92,8 +92,8 @@ func (c *Conn) explain(ctx context.Context, err error) error {
 	return err
 }
 
-// Stmt is go-mssqldb's statement, the methods of which return as those of Conn
-// do.
+// Stmt is go-mssqldb's statement, with methods that return as promptly as those of
+// Conn.
 type Stmt struct {
 	*mssql.Stmt
 	conn *Conn

@@ -7,16 +7,16 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// ServerName returns the name that an instance has in the Active Directory
-// domain which it has joined:
+// ServerName returns the name of an instance in the Active Directory domain that
+// it has joined:
 //
 //	public|private.[instance].[location].[project].cloudsql.[domain]
 //
-// It is the host of a data source name with authenticator=krb5. name is
+// It is the host in a data source name with authenticator=krb5. name is
 // project:region:instance; t is PublicIP or PrivateIP, whichever address the
-// connection takes; domain is such as "ad.example.com". Domain-scoped projects
-// are an error: their IDs, which have a colon, are in no such name. Source: the
-// documentation of Cloud SQL for SQL Server with Managed Microsoft AD.
+// connection uses; domain is a name such as "ad.example.com". Domain-scoped projects
+// are an error: their IDs contain a colon, which such a name cannot have. Source:
+// the documentation of Cloud SQL for SQL Server with Managed Microsoft AD.
 func ServerName(name string, t cloudsqlconn.IPType, domain string) (string, error) {
 	n, err := cloudsqlconn.ParseName(name)
 	if err != nil {

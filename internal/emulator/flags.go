@@ -28,19 +28,19 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL, MariaDB or MySQL, or embedded, a database in this process, in a build that has it (default auto)")
 	set.StringVar(&given.Listen, "listen", "", "`address` of the Admin API (default "+defaultListen+")")
 	set.StringVar(&given.Control, "control", "", "`address` of the status page and the control endpoint, or none (default "+defaultControl+")")
-	set.StringVar(&given.SQLData, "sql-data", "", "`address` of SQL Data, with TLS, or none; http:// in front of it: in clear, which Google's clients do not speak (default none)")
+	set.StringVar(&given.SQLData, "sql-data", "", "`address` of SQL Data, with TLS, or none; with http:// in front, in clear text, which Google's clients do not speak (default none)")
 	set.StringVar(&given.SQLDataCA, "sql-data-ca", "", "`file` to write SQL Data's CA certificate to (default a temporary one, which is printed)")
-	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses off loopback: everybody who reaches them is let in")
+	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses other than loopback: anybody who can reach them is let in")
 	set.StringVar(&given.Token, "token", "", "the `token` that the Admin API accepts (default random)")
 	set.StringVar(&given.LoginToken, "login-token", "", "the `token` for IAM login (default random)")
-	set.StringVar(&given.Principal, "principal", "", "`e-mail` of the IAM principal of both tokens: IAM logins as another user are refused (default: none are)")
+	set.StringVar(&given.Principal, "principal", "", "`e-mail` address of the IAM principal of both tokens: IAM logins as another user are refused (default: none, and no login is refused)")
 	quota := set.Int("quota", 0, "Admin API `requests` a minute that a user has; 0: any number (default 180)")
 	set.Func("fault", "what goes wrong, as `key=value,...`: "+faultUsage+"; can be repeated", func(text string) error {
 		r, err := cloudsqltest.ParseRule(text)
 		rules = append(rules, r)
 		return err
 	})
-	set.BoolVar(&verbose, "v", false, "log how connections go on, too")
+	set.BoolVar(&verbose, "v", false, "also log the progress of connections")
 	err = set.Parse(args)
 	if err == nil && set.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
