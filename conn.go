@@ -36,9 +36,9 @@ type conn struct {
 // SyscallConn that fails for a dead connection.
 type socketConn struct{ *conn }
 
-// SyscallConn gives access to the socket, for drivers that look whether an idle
+// SyscallConn gives access to the socket, for drivers that check whether an idle
 // connection is still alive: its Read fails if the server has sent data or has
-// ended the connection, and what only concerns TLS is not taken for that. During
+// ended the connection, and what only concerns TLS is not mistaken for that. During
 // a Read or a Write of the connection it fails, since it cannot tell. None of
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
@@ -136,7 +136,7 @@ func (c *conn) unheard(err error) error {
 // Close closes the connection, and ends Reads and Writes in progress. The server
 // is told, unless a Write is in progress. Close waits for a server that does not
 // read, and for one that has been written to and has said nothing yet, but no
-// longer than 0.2 s. After the first call it returns net.ErrClosed.
+// longer than 0.2 s. Later calls return net.ErrClosed.
 func (c *conn) Close() error {
 	if !c.untrack() {
 		return net.ErrClosed
@@ -156,10 +156,10 @@ func (c *conn) cut(reason error) bool {
 }
 
 // ExchangeMetadata makes the first Write tell the server that the client's
-// protocol type is TLS, where the server takes that and WithMetadataExchange
-// does not forbid it. It reports whether that is so: MySQL then holds the
-// connection for secure, and driver/mysql, which calls this before the first
-// Read, must send passwords as over MySQL's own TLS.
+// protocol type is TLS, if the server supports that and WithMetadataExchange
+// does not forbid it. It reports whether that is so: MySQL then considers the
+// connection secure, and driver/mysql, which calls this before the first Read, must
+// send passwords as over MySQL's own TLS.
 func (c *conn) ExchangeMetadata() bool {
 	if !c.tells && c.exchange != nil {
 		c.tells = true
@@ -179,7 +179,7 @@ func (c *conn) CloseWrite() error {
 	return c.tls.CloseWrite()
 }
 
-// ConnectionState tells what the handshake negotiated.
+// ConnectionState returns what the handshake negotiated.
 func (c *conn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
 
 // NetConn returns the connection under TLS. Reading from it or writing to it
@@ -189,10 +189,11 @@ func (c *conn) NetConn() net.Conn { return c.tls.NetConn() }
 func (c *conn) LocalAddr() net.Addr  { return c.tls.LocalAddr() }
 func (c *conn) RemoteAddr() net.Addr { return c.tls.RemoteAddr() }
 
-// SetDeadline sets the deadlines of Reads and Writes. Neither is lost or broken
-// by one. Only if the connection below knows no deadlines, as one through an SSH
-// client, a Read or Write that waits when its deadline comes is ended by closing
-// the connection; errors.Is(err, os.ErrDeadlineExceeded) holds then, too.
+// SetDeadline sets the deadlines of Reads and Writes. The connection can still be
+// used after a deadline has passed. Only if the connection below has no deadlines,
+// like one through an SSH client, is a Read or Write that is waiting when its
+// deadline passes ended by closing the connection; errors.Is(err,
+// os.ErrDeadlineExceeded) holds then, too.
 func (c *conn) SetDeadline(t time.Time) error { return c.tls.SetDeadline(t) }
 
 // SetReadDeadline sets the deadline of Reads, as SetDeadline does.

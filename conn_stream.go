@@ -27,7 +27,7 @@ func (c *connector) newStreamConn(conn *sqldata.Conn, n Name, began time.Time) *
 	return s
 }
 
-// Read reads from the database. Its errors are an [*Error], but for io.EOF, the
+// Read reads from the database. Its errors are an [*Error], except for io.EOF, the
 // end of a deadline, and net.ErrClosed.
 func (c *streamConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
@@ -38,7 +38,7 @@ func (c *streamConn) Read(b []byte) (int, error) {
 	return n, c.failed(err)
 }
 
-// Write writes to the database. Its errors are as those of Read.
+// Write writes to the database. Its errors are like those of Read.
 func (c *streamConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	c.connector.written.Add(int64(n))
@@ -72,9 +72,9 @@ func (c *streamConn) failed(err error) error {
 	return e
 }
 
-// Close closes the connection, and returns at once. What Write has taken is
-// delivered in the background, for a second at most. After the first call it
-// returns net.ErrClosed.
+// Close closes the connection, and returns at once. What Write has accepted is
+// delivered in the background, for a second at most. Later calls return
+// net.ErrClosed.
 func (c *streamConn) Close() error {
 	if !c.untrack() {
 		return net.ErrClosed
@@ -91,7 +91,7 @@ func (c *streamConn) cut(reason error) bool {
 	return first
 }
 
-// EngineVersion returns "": nothing tells it in this way.
+// EngineVersion returns "": a stream does not tell.
 func (c *streamConn) EngineVersion() string { return "" }
 
 func (c *streamConn) stream() {}

@@ -54,10 +54,10 @@ type key struct {
 	iam  bool
 }
 
-// NewDialer returns a Dialer. It does not use the network and reads no file:
+// NewDialer returns a Dialer. It neither uses the network nor reads a file:
 // credentials are looked up at the first Dial. The error names every option
-// that is wrong, and is ErrConfig. ctx is not kept and does not bound the
-// Dialer's life; Close ends that.
+// that is wrong, and is ErrConfig. ctx is not kept and does not limit the lifetime
+// of the Dialer; Close ends that.
 func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
@@ -121,11 +121,12 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // connection; closing the Dialer does not.
 //
 // No method of the connection waits for a Read or a Write in progress. Deadlines
-// work whatever [WithDialFunc] gives, and a Write can go on after its deadline.
-// Close takes 0.2 s at most. The connection also has the methods CloseWrite,
-// ConnectionState and NetConn, as a [tls.Conn] has, and SyscallConn if it is over
-// a socket: a Read of that tells whether the server has said anything, its end
-// for example, without waiting and without taking it away.
+// work whatever [WithDialFunc] returns, and the connection can be written to again
+// after a write deadline has passed. Close takes 0.2 s at most. The connection also
+// has the methods CloseWrite, ConnectionState and NetConn, as a [tls.Conn] has, and
+// SyscallConn if it is over a socket: a Read of that tells whether the server has
+// sent anything, such as the end of the connection, without waiting and without
+// consuming it.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	start := time.Now()
 	ctx, span := d.telemetry.Dial(ctx)
@@ -183,8 +184,8 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 // Warmup gets an instance's metadata and certificate, so that the first Dial
 // with the same options need not wait for them.
 //
-// With SQLDataOnly there is neither; it gets an access token then. That SQL Data
-// does not serve the instance is forgotten.
+// With SQLDataOnly there is neither, and Warmup gets an access token. A Dialer that
+// has learnt that SQL Data does not serve the instance forgets it.
 func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) error {
 	return d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
 		c.streams.unserved.Store(nil)
@@ -209,9 +210,9 @@ func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOpt
 }
 
 // InnerTLS returns the configuration of a TLS session that the database itself
-// speaks inside the tunnel, as SQL Server can be set to. It verifies the
-// server like the tunnel's: by the server CA that the metadata names now, so
-// ask for it at every connection.
+// speaks inside the tunnel, as SQL Server can be set to. It verifies the server as
+// the tunnel's does, against the server CA that the metadata names now, so ask for
+// it for every connection.
 func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) (*tls.Config, error) {
 	info, err := d.info(ctx, name, opts)
 	if err != nil {
@@ -221,13 +222,13 @@ func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) 
 }
 
 // IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
-// identity. Driver packages ask it to put the user's name into the right form.
+// identity. Driver packages call it to put the user's name into the right form.
 func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
 	dc, err := d.cfg.dial.with(opts)
 	return err == nil && dc.iam
 }
 
-// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages ask
+// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages call
 // it for their hints.
 func (d *Dialer) SQLDataMode(opts ...DialOption) SQLDataMode {
 	dc, err := d.cfg.dial.with(opts)

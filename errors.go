@@ -18,15 +18,15 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
-// What errors.Is finds in the errors of a Dialer, beside context errors, net
+// What errors.Is finds in the errors of a Dialer, besides context errors, net
 // errors and the *googleapi.Error of a refused API call.
 var (
 	// ErrDialerClosed is returned by all methods of a closed Dialer.
 	ErrDialerClosed = errors.New("dialer is closed")
-	// ErrBadName marks a name that is no instance connection name.
+	// ErrBadName marks a name that is not an instance connection name.
 	ErrBadName = errors.New("bad instance name")
 	// ErrNotFound marks an instance, or a project, that does not exist, and a
-	// DNS name that leads to none.
+	// DNS name that names no instance.
 	ErrNotFound = errors.New("instance not found")
 	// ErrPermission marks a call that the Admin API refused, or credentials
 	// that cannot be used.
@@ -53,10 +53,10 @@ const (
 // Error is the error of every failed step.
 type Error struct {
 	// Op is the step that failed: configure (options), resolve (the name),
-	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data; its
-	// connections have no other in the errors of Read and Write). The packages
-	// under driver/ have one more, login (the database). The constants OpConfig to
-	// OpLogin are these.
+	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data, also
+	// in every error of Read and Write on its connections). The packages under
+	// driver/ have one more, login (the database). The constants OpConfig to OpLogin
+	// have these values.
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string
@@ -67,7 +67,7 @@ type Error struct {
 	Err error
 }
 
-// Error is one line: the step, the instance, the cause.
+// Error returns one line: the step, the instance, the cause.
 func (e *Error) Error() string {
 	if e.Instance == "" {
 		return fmt.Sprintf("cloudsqlconn: %s: %v", e.Op, e.Err)

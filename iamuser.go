@@ -9,7 +9,7 @@ import (
 
 // IAMPrincipal returns the e-mail address of the account that the Dialer's
 // credentials belong to, for [FormatIAMUser]. It is "" if the credentials do not
-// tell: those of users, of external accounts without a service account, and
+// say: those of users, of external accounts without a service account, and
 // token sources of the caller's.
 //
 // The first call may read a file or ask the metadata server; ctx bounds the
@@ -29,15 +29,16 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	return email, nil
 }
 
-// LoginPrincipal returns the account that a Dial of name with the same options
-// logs in as: the e-mail address of the one in the client certificate, and "" if
-// that is not for IAM login. [Dialer.IAMPrincipal] tells whose the credentials are
+// LoginPrincipal returns the e-mail address of the account that a Dial of name with
+// the same options logs in as, which is the one in the client certificate, or "" if
+// that is not for IAM login. [Dialer.IAMPrincipal] returns whose the credentials are
 // now. The two differ after the credentials have been replaced, until a Dial has
-// had the certificate replaced, too. Driver packages ask it whom to log in as.
+// had the certificate replaced, too. Driver packages call it to learn whom to log in
+// as.
 //
 // With IAM login the first call gets the certificate, as [Dialer.Warmup] does. A
-// Dial by SQL Data has none: it logs in as the account of the access token, hence
-// the one of [Dialer.IAMPrincipal].
+// Dial through SQL Data has none: it logs in as the account of the access token,
+// which is that of [Dialer.IAMPrincipal].
 func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (email string, err error) {
 	if d.credentials == nil && d.ctx.Err() == nil {
 		return "", nil
@@ -79,10 +80,10 @@ func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
 //
 //   - PostgreSQL: the address, for service accounts without
 //     ".gserviceaccount.com"
-//   - MySQL: what stands before "@"
+//   - MySQL: the part before "@"
 //
-// Addresses are lowered, as Cloud SQL stores them. Names that are in this form
-// already, and those for other engines, come back as they are. Sources: the
+// Addresses are lowercased, as Cloud SQL stores them. Names that are already in this
+// form, and those for other engines, are returned unchanged. Sources: the
 // README of Google's Python connector; Cloud SQL's documentation of IAM users,
 // which are in lower case.
 func FormatIAMUser(engineVersion, principal string) string {

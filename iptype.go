@@ -20,7 +20,7 @@ const (
 
 var allIPTypes = []IPType{PublicIP, PrivateIP, PSC}
 
-// ParseIPType reads PUBLIC, PRIVATE or PSC in any letter case.
+// ParseIPType parses PUBLIC, PRIVATE or PSC in any letter case.
 func ParseIPType(s string) (IPType, error) {
 	if t := IPType(strings.ToUpper(s)); t.valid() {
 		return t, nil
@@ -28,9 +28,9 @@ func ParseIPType(s string) (IPType, error) {
 	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", quote(s), allIPTypes)}
 }
 
-// ParseIPTypes reads a list for [WithIPTypes], in order of preference: types
-// separated by commas, such as "PRIVATE,PUBLIC", each as [ParseIPType] reads it.
-// An empty list, spaces, and a type that comes twice are an [ErrConfig].
+// ParseIPTypes parses a list for [WithIPTypes], in order of preference: types
+// separated by commas, such as "PRIVATE,PUBLIC", each as for [ParseIPType].
+// An empty list, spaces, and a type that appears twice are an [ErrConfig].
 func ParseIPTypes(s string) ([]IPType, error) {
 	var types []IPType
 	for word := range strings.SplitSeq(s, ",") {

@@ -22,9 +22,9 @@ var nameForm = regexp.MustCompile(`^((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*):([a-z][a-
 
 const wantName = `want project:region:instance, such as "my-project:europe-west1:my-db", in lower case and without spaces`
 
-// ParseName reads an instance connection name, project:region:instance or
+// ParseName parses an instance connection name, project:region:instance or
 // domain.tld:project:region:instance. It is strict: nothing is trimmed and
-// case matters. All errors are ErrBadName and show the expected form.
+// case matters. Every error is ErrBadName and shows the expected form.
 func ParseName(s string) (Name, error) {
 	m := nameForm.FindStringSubmatch(s)
 	if m == nil {
@@ -42,7 +42,7 @@ func (n Name) Region() string { return n.region }
 // Instance returns the instance ID, without project and region.
 func (n Name) Instance() string { return n.instance }
 
-// Domain returns the DNS name under which the instance was asked for, or "".
+// Domain returns the DNS name by which the instance was asked for, or "".
 func (n Name) Domain() string { return n.domain }
 
 // WithDomain returns n as the answer for a DNS name. A [Resolver] uses it, so

@@ -17,7 +17,7 @@ const (
 	SQLDataOnly   SQLDataMode = "ONLY"   // by SQL Data only
 )
 
-// ParseSQLDataMode reads NEVER, PREFER or ONLY in any letter case.
+// ParseSQLDataMode parses NEVER, PREFER or ONLY in any letter case.
 func ParseSQLDataMode(s string) (SQLDataMode, error) {
 	if m := SQLDataMode(strings.ToUpper(s)); m.valid() {
 		return m, nil

@@ -61,17 +61,17 @@ func (c eitherConn) location() *location {
 	return c.Current().(interface{ location() *location }).location()
 }
 
-// Instance returns the instance that the connection leads to.
+// Instance returns the instance that the connection is to.
 func (c *conn) Instance() Name {
 	n := c.connector.key.name
 	n.domain = c.domain
 	return n
 }
 
-// Instance returns the instance that the connection leads to.
+// Instance returns the instance that the connection is to.
 func (c *streamConn) Instance() Name { return c.connector.key.name }
 
-// Instance returns the instance that the connection leads to.
+// Instance returns the instance that the connection is to.
 func (c eitherConn) Instance() Name {
 	return c.Current().(interface{ Instance() Name }).Instance()
 }

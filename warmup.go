@@ -8,13 +8,13 @@ import (
 )
 
 // WarmupAll is [Dialer.Warmup] for many instances, 16 at a time, as many as a
-// Dialer refreshes at once. It returns one error for each name, in their
-// order, nil for instances that are ready; errors.Join makes one of them:
+// Dialer refreshes at once. It returns one error for each name, in the same order,
+// nil for instances that are ready; errors.Join makes them one:
 //
 //	if err := errors.Join(dialer.WarmupAll(ctx, names)...); err != nil {
 //
-// The dial timeout bounds each instance from when its turn comes, ctx bounds
-// them all. A name that comes again costs nothing.
+// The dial timeout bounds each instance from the moment its turn comes, ctx bounds
+// them all. A name that appears again costs nothing.
 func (d *Dialer) WarmupAll(ctx context.Context, names []string, opts ...DialOption) []error {
 	first := map[string]int{} // where each name comes first
 	var turns []int

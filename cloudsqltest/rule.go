@@ -70,8 +70,8 @@ var ruleKinds = []ruleKind{
 }
 
 // RuleKinds returns what [Rule].Kind can be: for requests delay, hang, status,
-// body, header, truncate, and reset- or end- with at-start, in-headers or in-body, as
-// [Fault] describes them; for streams delay, hang and status, as [StreamFault]
+// body, header, truncate, and reset- or end- with at-start, in-headers or in-body,
+// as [Fault] describes them; for streams delay, hang and status, as [StreamFault]
 // does; for connections the [Behavior] constants, in lower case: silent,
 // stall-handshake, close-at-once, reset-at-once, unreachable, close-after-refusal.
 func RuleKinds() (names []string) {

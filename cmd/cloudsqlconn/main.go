@@ -3,8 +3,8 @@
 //	cloudsqlconn check my-project:europe-west1:my-db
 //
 // tests every hop to the database, short of a login, and prints each with its
-// time, its result and what to do about it. It exits with 0 if all is well, 1 if
-// a hop failed, and 2 if it was called wrongly.
+// time, its result and what to do about it. The exit status is 0 if all is well, 1 if
+// a hop failed, and 2 for wrong usage.
 //
 //	cloudsqlconn proxy -listen 127.0.0.1:5432 my-project:europe-west1:my-db
 //
@@ -21,8 +21,8 @@
 // The signals INT and TERM stop it, after the connections have ended; a second
 // one stops it at once.
 //
-// Each flag can be an environment variable, -quota-project for example
-// CLOUDSQLCONN_QUOTA_PROJECT. The flag stands over it.
+// Each flag can also be set by an environment variable, such as -quota-project by
+// CLOUDSQLCONN_QUOTA_PROJECT. The flag takes precedence.
 package main
 
 import (

@@ -18,7 +18,7 @@ type target struct {
 }
 
 // parseTargets parses the arguments of proxy: names of instances, each with
-// parameters that stand over the flags, such as
+// parameters that override the flags, such as
 // my-project:europe-west1:my-db?port=5433&iam.
 func parseTargets(args []string, common place) ([]target, error) {
 	switch {

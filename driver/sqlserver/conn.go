@@ -52,7 +52,7 @@ func (c *Conn) ResetSession(ctx context.Context) error {
 // IsValid reports whether the connection can be used again, as far as is known.
 func (c *Conn) IsValid() bool { return !c.tunnel.lost.Load() && c.Conn.IsValid() }
 
-// Ping reports whether the server answers.
+// Ping checks that the server answers.
 func (c *Conn) Ping(ctx context.Context) error {
 	defer c.tunnel.watch(ctx)()
 	return c.explain(ctx, c.Conn.Ping(ctx))

@@ -7,10 +7,10 @@
 //
 // What differs from MySQL:
 //   - Transactions do not wait for each other, and of two that change the same table the last to commit may win.
-//   - There are no accounts but the one of the login, and no privileges: who is in may do everything.
+//   - There are no accounts but the one that logs in, and no privileges: whoever is in may do everything.
 //   - Files cannot be read or written.
-//   - A query goes on when its client has left, until it has a result to send or the engine is closed.
-//   - There is no TLS: the tunnel in front of the engine has it.
+//   - A query keeps running when its client has left, until it has a result to send or the engine is closed.
+//   - There is no TLS: the tunnel in front of the engine provides it.
 package mysqlmemory
 
 import (
@@ -124,8 +124,8 @@ func (e *Engine) serveConn(raw net.Conn, l *login) {
 	}
 }
 
-// Close ends every connection and query, waits until their calls that serve are done, and frees the database. A call
-// beside or after another waits for it and returns the same.
+// Close ends every connection and query, waits until the calls that serve them have returned, and frees the database.
+// Concurrent and later calls wait for the first and return the same.
 func (e *Engine) Close() error { return e.free() }
 
 func (e *Engine) close() error {

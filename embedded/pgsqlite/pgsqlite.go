@@ -9,18 +9,18 @@
 // What differs from PostgreSQL:
 //   - A transaction sees the database as it was at its first statement, as with REPEATABLE READ. A write waits for the
 //     transaction that wrote before it, and fails with 40001 if that one committed after this one had read.
-//   - Each statement of a batch, or of a string with several, commits by itself unless BEGIN was called.
+//   - Each statement of a batch, or of a string with several, commits separately unless BEGIN was called.
 //   - SQLite is loose about types: VARCHAR(255) has no limit, integers have 64 bits, and a computed condition, such as
 //     SELECT a = b, is an integer; EXISTS alone is a boolean. LIKE ignores the case of ASCII letters, as ILIKE does.
-//   - The type of a parameter or a quoted value is known with a cast, beside a column, in VALUES and after LIMIT;
+//   - The type of a parameter or a quoted value is known with a cast, next to a column, in VALUES and after LIMIT;
 //     elsewhere it is text. A computed column has the type of its first value in a trial run without parameters, or none.
 //   - The operand of :: may be a name, a value, a call, CASE, a parenthesis or another cast; its type has no quotes, schema
 //     or brackets. Length and precision are ignored, as in varchar(10), and a cast to a type that is stored as text, such
 //     as date, changes nothing. A column is named after what is cast, never after the type: 1::int is ?column?.
-//   - SET is remembered for SHOW and has no effect, nor is it undone by ROLLBACK.
+//   - SET is remembered for SHOW but has no effect, and is not undone by ROLLBACK.
 //   - COPY, LISTEN, EXPLAIN, TRUNCATE, cursors, functions, roles and more fail with 0A000. There are no schemas but the
 //     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E'...' and $$...$$, and no TLS: the
-//     tunnel in front of the engine has it.
+//     tunnel in front of the engine provides it.
 package pgsqlite
 
 import (
@@ -68,7 +68,7 @@ func (e *Engine) ServeConn(conn net.Conn) {
 }
 
 // ServeConnWithPassword is [Engine.ServeConn] with a login: the client is asked for a password, and refused with 28P01
-// unless it gives this one and the name of this user. The password crosses conn as it is, not hashed.
+// unless it gives this one and the name of this user. The password crosses conn in clear text.
 func (e *Engine) ServeConnWithPassword(conn net.Conn, user, password string) {
 	e.serveConn(conn, func(u, p string) bool { return u == user && p == password })
 }
@@ -114,8 +114,8 @@ func (e *Engine) serveConn(conn net.Conn, login func(user, password string) bool
 	}
 }
 
-// Close ends every connection, waits until their calls of [Engine.ServeConn] are done, and frees the database. It may
-// be called again.
+// Close ends every connection, waits until their calls of [Engine.ServeConn] have returned, and frees the database. It
+// may be called again.
 func (e *Engine) Close() error {
 	e.mu.Lock() // no call of ServeConn is counted after this
 	e.cancel()

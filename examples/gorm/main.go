@@ -40,7 +40,7 @@ func main() {
 	}
 }
 
-// report tells what went wrong and, if the Dialer knows, what to do about it.
+// report prints what went wrong and, if the Dialer knows, what to do about it.
 func report(out io.Writer, err error) {
 	fmt.Fprintln(out, err)
 	if hint := cloudsqlconn.Hint(err); hint != "" {

@@ -1,5 +1,5 @@
 // Iam logs in to Cloud SQL for PostgreSQL with IAM, without a password, and
-// tells as whom.
+// prints as whom.
 //
 // As the service account that the program runs as, or whose key
 // GOOGLE_APPLICATION_CREDENTIALS names:
@@ -11,7 +11,7 @@
 //	go run ./examples/iam -dsn 'host=my-project:europe-west1:my-db dbname=shop' -impersonate app@my-project.iam.gserviceaccount.com
 //
 // As yourself, after `gcloud auth application-default login`, whose credentials
-// do not tell who you are:
+// do not say who you are:
 //
 //	go run ./examples/iam -dsn 'host=my-project:europe-west1:my-db dbname=shop user=me@example.com'
 //
@@ -46,7 +46,7 @@ func main() {
 	}
 }
 
-// report tells what went wrong and, if the Dialer knows, what to do about it.
+// report prints what went wrong and, if the Dialer knows, what to do about it.
 func report(out io.Writer, err error) {
 	fmt.Fprintln(out, err)
 	if hint := cloudsqlconn.Hint(err); hint != "" {

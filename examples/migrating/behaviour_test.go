@@ -33,7 +33,7 @@ var proofs = map[string][]string{
 	"errors":                                                          {"errors_test.go TestErrorsSayWhatHappenedAndWhatToDo"},
 	"proxies":                                                         {"proxy_test.go TestTheProxyOfTheEnvironmentIsUsedWhenAskedFor"},
 	"`WithFailoverPeriod(0)`":                                         {"failover_test.go TestFailoverPeriodZeroMeansOnlyAtDial"},
-	"a DNS name that leads to another instance":                       {"dns_test.go TestAChangedRecordCountsAtTheNextDial", "failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
+	"a DNS name that points to another instance":                      {"dns_test.go TestAChangedRecordCountsAtTheNextDial", "failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
 	"a DNS name that cannot be looked up":                             {"dns_test.go TestDNSFailuresAreSurvived"},
 	"Cloud SQL's own DNS names":                                       {"dns_test.go TestInstanceDNSNamesCostOneCallAnHour"},
 	"read pools":                                                      {"readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},

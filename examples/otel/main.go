@@ -71,8 +71,8 @@ func run(ctx context.Context, instance string, out io.Writer) error {
 	return errors.Join(err, tracers.Shutdown(ctx), meters.Shutdown(ctx), dialer.Close())
 }
 
-// providers are set up as in any program. Others than this one export to a
-// collector (otlptracegrpc, otlpmetricgrpc), in batches, every minute.
+// providers are set up as in any program. A real one exports to a collector
+// (otlptracegrpc, otlpmetricgrpc), in batches, every minute.
 func providers(out io.Writer) (*sdktrace.TracerProvider, *sdkmetric.MeterProvider, error) {
 	spans, err := stdouttrace.New(stdouttrace.WithWriter(out), stdouttrace.WithPrettyPrint())
 	if err != nil {

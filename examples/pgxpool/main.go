@@ -6,7 +6,7 @@
 //	curl localhost:8080/books
 //	curl localhost:8080/healthz
 //
-// At SIGTERM it finishes the requests that it has, closes the pool, and then
+// At SIGTERM it finishes the requests in progress, closes the pool, and then
 // the Dialer.
 package main
 
@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// report tells what went wrong and, if the Dialer knows, what to do about it.
+// report prints what went wrong and, if the Dialer knows, what to do about it.
 func report(out io.Writer, err error) {
 	fmt.Fprintln(out, err)
 	if hint := cloudsqlconn.Hint(err); hint != "" {
@@ -134,7 +134,7 @@ func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// unavailable tells the client little and the log all.
+// unavailable tells the client little, and logs everything.
 func unavailable(w http.ResponseWriter, err error) {
 	var e *cloudsqlconn.Error
 	if errors.As(err, &e) {

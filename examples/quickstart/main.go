@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return books(ctx, db, out)
 }
 
-// describe makes a connection only to tell what it is like.
+// describe makes a connection only to show what it is like.
 func describe(ctx context.Context, dialer *cloudsqlconn.Dialer, instance string, out io.Writer) error {
 	conn, err := dialer.Dial(ctx, instance)
 	if err != nil {

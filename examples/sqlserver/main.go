@@ -3,7 +3,7 @@
 //
 //	go run ./examples/sqlserver -dsn 'sqlserver://app:secret@localhost?database=shop&cloudsql=my-project:europe-west1:my-db' 'Book One'
 //
-// The host is part of the form only: nobody connects to it.
+// The host is there only because the form requires it: nothing connects to it.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// report tells what went wrong and, if the Dialer knows, what to do about it.
+// report prints what went wrong and, if the Dialer knows, what to do about it.
 func report(out io.Writer, err error) {
 	fmt.Fprintln(out, err)
 	if hint := cloudsqlconn.Hint(err); hint != "" {

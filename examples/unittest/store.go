@@ -44,19 +44,19 @@ func (s *Store) Close() {
 	_ = s.dialer.Close()
 }
 
-// Add adds a book. One that is there already stays.
+// Add adds a book, unless it is already there.
 func (s *Store) Add(ctx context.Context, title string) error {
 	_, err := s.pool.Exec(ctx, `INSERT INTO books VALUES ($1) ON CONFLICT DO NOTHING`, title)
 	return err
 }
 
-// Titles returns the titles of all books in their order.
+// Titles returns the titles of all books in alphabetical order.
 func (s *Store) Titles(ctx context.Context) ([]string, error) {
 	rows, _ := s.pool.Query(ctx, `SELECT title FROM books ORDER BY title`) // CollectRows returns the error
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// Advice returns what to do about an error, or "" if nobody knows.
+// Advice returns what to do about an error, or "" if that is not known.
 func Advice(err error) string {
 	var e *cloudsqlconn.Error
 	if errors.As(err, &e) {

@@ -22,7 +22,7 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 	var given config
 	var one instance
 	var rules []cloudsqltest.Rule
-	file := set.String("config", "", "YAML `file`; example.yaml has all that it can say")
+	file := set.String("config", "", "YAML `file`; example.yaml shows everything that it can contain")
 	set.StringVar(&one.Name, "instance", "", "`name` of one instance, project:region:instance (default "+defaultInstance+")")
 	set.StringVar(&one.Engine, "engine", "", "`name` of its engine: postgres, mysql or sqlserver (default postgres)")
 	set.StringVar(&one.Backend, "backend", "", "`where` its database is: host:port, the path of a unix socket, echo, auto, which starts a private PostgreSQL, MariaDB or MySQL, or embedded, a database in this process, in a build that has it (default auto)")
