@@ -400,7 +400,7 @@ var handshakeFailures = []failure{
 		Addrs: onlyPublic, CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."},
 		AlterServerCert: func(c *x509.Certificate) { c.DNSNames = []string{"77ab.2imj.europe-west1.sql.goog."} },
 	}},
-	{name: "a DNS name that is not in the server certificate", cfg: cloudsqltest.Instance{Addrs: onlyPublic, CAMode: cloudsqltest.CustomerCAS}, fail: func(w *world) error {
+	{name: "a DNS name that is not in the server certificate", cfg: cloudsqltest.Instance{Addrs: onlyPublic, CAMode: cloudsqltest.CustomerCAS, DNSNames: []string{"42cf.2imj.europe-west1.sql.goog."}}, fail: func(w *world) error {
 		dns := cloudsqltest.NewDNS()
 		dns.SetTXT("db.example.com", testInstance)
 		_ = w.dialer.Close()
