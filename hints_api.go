@@ -67,7 +67,7 @@ func (s subject) impostorHint() string {
 
 // transportHint is for a call that was not answered.
 func (s subject) transportHint(call *admin.CallError) string {
-	if _, ok := errors.AsType[*json.SyntaxError](call); ok {
+	if _, ok := errors.AsType[*json.SyntaxError](call); ok || call.Stranger {
 		return s.impostorHint()
 	}
 	if expired(call) {

@@ -101,9 +101,17 @@ func newCallError(call string, err error, secrets ...string) error {
 	return &CallError{Call: call, Stranger: isStranger(err), text: oneLine(call + ": " + text), err: err}
 }
 
+// pageError is a web page in place of a good reply.
+type pageError struct{ text string }
+
+func (e *pageError) Error() string { return e.text }
+
 // isStranger reports whether err is an answer that is not the API's own, whose
-// refusals have a form.
+// replies are JSON and whose refusals have a form.
 func isStranger(err error) bool {
+	if _, ok := errors.AsType[*pageError](err); ok {
+		return true
+	}
 	api, ok := errors.AsType[*googleapi.Error](err)
 	return ok && !answer.IsRefusal([]byte(api.Body))
 }
@@ -136,6 +144,7 @@ func textOf(err error, hide func(string) string) string {
 	var (
 		api    *googleapi.Error
 		syntax *json.SyntaxError
+		page   *pageError
 	)
 	switch {
 	case errors.As(err, &api) && len(api.Details) > 0: // JSON of many lines, for programs
@@ -144,6 +153,8 @@ func textOf(err error, hide func(string) string) string {
 		return short.Error()
 	case api != nil && !answer.IsRefusal([]byte(api.Body)):
 		return answer.Summary(api.Code, api.Header, []byte(hide(api.Body)))
+	case errors.As(err, &page):
+		return hide(page.text)
 	case errors.As(err, &syntax):
 		return "the reply is not JSON: " + err.Error()
 	}

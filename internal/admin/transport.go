@@ -1,10 +1,14 @@
 package admin
 
 import (
+	"bytes"
+	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 )
 
@@ -14,6 +18,9 @@ const (
 
 	// maxRefusal bounds the body of any other answer: errors hold on to it.
 	maxRefusal = 64 << 10
+
+	// maxPage bounds what is read of a web page, for its title.
+	maxPage = 16 << 10
 
 	// maxConns bounds the connections of a Client. With HTTP/2 one would do,
 	// but until it stands every call dials.
@@ -63,8 +70,33 @@ func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		limit = maxRefusal
 	}
 	resp.Body = http.MaxBytesReader(nil, resp.Body, limit)
+	if resp.StatusCode < 300 && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		resp.Body = withoutPage(resp)
+	}
 	return resp, nil
 }
+
+// body is what r gives, with another Close.
+type body struct {
+	io.Reader
+	io.Closer
+}
+
+// withoutPage returns the body of resp; if it is a web page, one that cannot be
+// read, for a [*pageError].
+func withoutPage(resp *http.Response) io.ReadCloser {
+	beginning, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if err == nil && answer.IsPage(beginning) {
+		page := &pageError{answer.Summary(resp.StatusCode, resp.Header, beginning)}
+		return body{unreadable{page}, resp.Body}
+	}
+	return body{io.MultiReader(bytes.NewReader(beginning), resp.Body), resp.Body}
+}
+
+// unreadable is a reader that fails.
+type unreadable struct{ err error }
+
+func (u unreadable) Read([]byte) (int, error) { return 0, u.err }
 
 // bounded returns a copy of client whose replies are bounded, and which stores
 // how far this machine's clock is ahead.
