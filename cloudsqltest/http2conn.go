@@ -27,6 +27,7 @@ type http2Conn struct {
 	closed  chan struct{}
 	closing sync.Once
 	ended   atomic.Bool    // Read has failed: the client is gone, or cut off
+	gone    atomic.Bool    // cut has been called
 	wg      sync.WaitGroup // counts goroutines of streams
 	in      frames         // Reads are one at a time
 
@@ -138,6 +139,7 @@ func (c *http2Conn) Close() (err error) {
 
 // cut ends the TCP connection.
 func (c *http2Conn) cut(withReset bool) {
+	c.gone.Store(true)
 	c.service.count(&c.service.counts.Cut)
 	if withReset {
 		reset(c.hole.Conn)

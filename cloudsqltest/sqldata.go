@@ -208,10 +208,12 @@ func (d *SQLData) GoAway(grace time.Duration) int {
 	return len(all)
 }
 
+// all returns the connections that have not been cut: one that has may take a
+// moment to end.
 func (d *SQLData) all() []*http2Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Collect(maps.Keys(d.conns))
+	return slices.DeleteFunc(slices.Collect(maps.Keys(d.conns)), func(c *http2Conn) bool { return c.gone.Load() })
 }
 
 // Close stops the service, cuts its connections, and waits until everything has
