@@ -44,7 +44,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
 	if over(ctx) {
-		return nil, d.newError(opResolve, "", context.Cause(ctx))
+		return nil, d.newError(OpResolve, "", context.Cause(ctx))
 	}
 	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
 	c.walk(ctx, name)
@@ -81,8 +81,8 @@ func (c *check) walk(ctx context.Context, name string) {
 
 // ops are the steps that an Error names for the hops.
 var ops = map[Hop]string{
-	HopName: opResolve, HopDNS: opResolve, HopCredentials: opRefresh, HopToken: opRefresh, HopMetadata: opRefresh, HopClock: opRefresh,
-	HopStream: opStream, HopLoginToken: opRefresh, HopCertificate: opRefresh, HopTCP: opDial, HopTLS: opHandshake, HopDatabase: opHandshake,
+	HopName: OpResolve, HopDNS: OpResolve, HopCredentials: OpRefresh, HopToken: OpRefresh, HopMetadata: OpRefresh, HopClock: OpRefresh,
+	HopStream: OpStream, HopLoginToken: OpRefresh, HopCertificate: OpRefresh, HopTCP: OpDial, HopTLS: OpHandshake, HopDatabase: OpHandshake,
 }
 
 // step takes a hop, and reports whether it led on.
@@ -97,7 +97,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		op := ops[hop]
 		_, ofStream := errors.AsType[wayError](err)
 		if ofStream {
-			op = opStream
+			op = OpStream
 		}
 		e := c.d.newError(op, c.instance, ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {

@@ -65,7 +65,7 @@ func (c *streamConn) failed(err error) error {
 			err = &coolingError{left: time.Until(until), err: err}
 		}
 	}
-	e := c.connector.dialer.newError(opStream, c.connector.String(), err)
+	e := c.connector.dialer.newError(OpStream, c.connector.String(), err)
 	if !c.heard.Load() && lost(status) {
 		e.Err = &causeError{driver.ErrBadConn, e.Err} // nothing has been done: database/sql may connect again
 	}
@@ -142,7 +142,7 @@ func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
 	_, err := conn.Write(b)
 	switch {
 	case !stop():
-		err = c.dialer.newError(opDial, c.String(), context.Cause(ctx))
+		err = c.dialer.newError(OpDial, c.String(), context.Cause(ctx))
 	case err != nil:
 		_ = conn.Close()
 	}

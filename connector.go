@@ -152,7 +152,7 @@ func (c *connector) idle() bool {
 func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
 	info, err := c.latest(g.ctx)
 	if err != nil {
-		return nil, c.dialer.newError(opRefresh, c.String(), err)
+		return nil, c.dialer.newError(OpRefresh, c.String(), err)
 	}
 	moving := false // the metadata has changed between two tries
 	for try := 1; ; try++ {
@@ -226,7 +226,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
 	hosts, fresh := c.candidates(info, t, dc.types)
 	if len(hosts) == 0 {
-		return nil, c.dialer.newError(opDial, c.String(), noAddress(info, dc.types))
+		return nil, c.dialer.newError(OpDial, c.String(), noAddress(info, dc.types))
 	}
 	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
 	race.Prompt = !dc.foreign
@@ -234,7 +234,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	var (
 		failed []*attempt
 		astray []string // hosts at which another server answers
-		op     = opDial
+		op     = OpDial
 	)
 	for try, more := race.Next(); more; try, more = race.Next() {
 		step := stepTCP
@@ -249,7 +249,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 				c.looks.answered()
 				return try.Conn, nil
 			}
-			step, op, astray = stepTLS, opHandshake, append(astray, try.Host)
+			step, op, astray = stepTLS, OpHandshake, append(astray, try.Host)
 		}
 		switch {
 		case try.Silent && try.Took >= minSlow:
@@ -331,7 +331,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	var refusal *mdx.Error
 	if errors.As(err, &refusal) {
 		return &Error{
-			Op:       opHandshake,
+			Op:       OpHandshake,
 			Instance: c.String(),
 			Hint:     "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client.",
 			Err:      err,
@@ -344,7 +344,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	c.seen.refused()
 	c.cache.Invalidate(info)
 	return &Error{
-		Op:       opHandshake,
+		Op:       OpHandshake,
 		Instance: c.String(),
 		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
 		// The server has done nothing yet: database/sql may connect again.

@@ -122,7 +122,7 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 	var before error // of the try before
 	for {
 		if err := c.coolDown(ctx); err != nil {
-			return nil, c.dialer.newError(opStream, c.String(), err)
+			return nil, c.dialer.newError(OpStream, c.String(), err)
 		}
 		began := time.Now()
 		conn, err := c.tryStream(ctx, n, dc)
@@ -135,20 +135,20 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 		status, _ := errors.AsType[*sqldata.StatusError](err)
 		switch {
 		case over(ctx) && status == nil && before != nil:
-			return nil, c.dialer.newError(opStream, c.String(), oneLine{err, before})
+			return nil, c.dialer.newError(OpStream, c.String(), oneLine{err, before})
 		case over(ctx):
-			return nil, c.dialer.newError(opStream, c.String(), ended(ctx, err))
+			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
 		case exhausted(status):
 			c.streamRefused(ctx, began, status.RetryAfter, err)
 			continue
 		case !passes(err, status):
-			return nil, c.dialer.newError(opStream, c.String(), err)
+			return nil, c.dialer.newError(OpStream, c.String(), err)
 		}
 		before = err
-		failed := c.dialer.newError(opStream, c.String(), err)
+		failed := c.dialer.newError(OpStream, c.String(), err)
 		c.seen.streamAgain(ctx, failed)
 		if !sleep(ctx, time.Duration(float64(pause)*(0.5+rand.Float64()))) {
-			return nil, c.dialer.newError(opStream, c.String(), ended(ctx, err))
+			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
 		}
 		pause = min(2*pause, mostStreamPause)
 	}

@@ -149,7 +149,7 @@ func viaOf(conn net.Conn, err error) telemetry.Via {
 		return telemetry.Via{Address: c.addressType()}
 	}
 	e, ok := errors.AsType[*Error](err)
-	return telemetry.Via{Stream: ok && e.Op == opStream}
+	return telemetry.Via{Stream: ok && e.Op == OpStream}
 }
 
 // dial is Dial. It returns the observer of the instance too, once that is
@@ -288,7 +288,7 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 		return err
 	}
 	if err := f(ctx, c, &dc); err != nil {
-		return d.reason(c.String(), d.newError(opRefresh, c.String(), err))
+		return d.reason(c.String(), d.newError(OpRefresh, c.String(), err))
 	}
 	return nil
 }
@@ -313,7 +313,7 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 	t, err := d.resolver.resolve(ctx, name)
 	span.End(err)
 	if err != nil {
-		return target{}, d.reason(name, d.newError(opResolve, "", err))
+		return target{}, d.reason(name, d.newError(OpResolve, "", err))
 	}
 	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
 		d.failover.found(t.name)
@@ -374,7 +374,7 @@ func (d *Dialer) reason(instance string, err error) error {
 	if d.ctx.Err() == nil {
 		return err
 	}
-	op := opDial
+	op := OpDial
 	var e *Error
 	if errors.As(err, &e) {
 		op = e.Op

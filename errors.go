@@ -40,23 +40,21 @@ var (
 	ErrConfig = errors.New("bad configuration")
 )
 
-// The steps of a Dial that an [Error] names.
+// The steps that [Error].Op names.
 const (
-	opConfig    = "configure"
-	opResolve   = "resolve"
-	opRefresh   = "refresh"
-	opDial      = "dial"
-	opHandshake = "handshake"
-	opStream    = "stream"
+	OpConfig    = "configure" // options, or a data source name
+	OpResolve   = "resolve"   // the name, to an instance
+	OpRefresh   = "refresh"   // the Admin API: metadata and client certificate
+	OpDial      = "dial"      // TCP
+	OpHandshake = "handshake" // TLS, up to the server's first byte
+	OpStream    = "stream"    // SQL Data, in place of the two before
+	OpLogin     = "login"     // the database; of the packages under driver/ alone
 )
 
 // Error is the error of every failed step.
 type Error struct {
-	// Op is the step that failed: configure (options), resolve (the name),
-	// refresh (the Admin API), dial (TCP), handshake (TLS) or stream (SQL Data, also
-	// in every error of Read and Write on its connections). The packages under
-	// driver/ have one more, login (the database). The constants OpConfig to OpLogin
-	// have these values.
+	// Op is the step that failed, one of the constants OpConfig to OpLogin. Errors
+	// of Read and Write on connections of SQL Data have OpStream.
 	Op string
 	// Instance is the name that was dialled, or "".
 	Instance string

@@ -59,7 +59,7 @@ func (s subject) hint(op string, err error) string {
 		return config.Hint
 	case errors.As(err, &way):
 		return way.hint(s, err)
-	case op == opStream && errors.Is(err, context.DeadlineExceeded):
+	case op == OpStream && errors.Is(err, context.DeadlineExceeded):
 		return "Check that this machine can reach SQL Data (" + at(s.stream) + ", through HTTPS_PROXY if that is set), and give the Dial more time."
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrConfig):
 		return ""
@@ -73,9 +73,9 @@ func (s subject) hint(op string, err error) string {
 		return "Fix the function that was passed to WithDialFunc: without a connection, it must return an error."
 	case errors.As(err, &failed):
 		return s.unreachableHint(op, failed)
-	case op == opDial:
+	case op == OpDial:
 		return "Check that this machine can reach the instance's address on TCP port 3307: firewall rules, VPC network, and for a private address the network that this program runs in."
-	case op == opRefresh:
+	case op == OpRefresh:
 		return "Check that this machine can reach the Admin API (" + at(s.api) + ", through HTTPS_PROXY if that is set), and try again."
 	}
 	return ""
@@ -143,7 +143,7 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 	if len(e.others) > 0 {
 		others = fmt.Sprintf("The instance can also be reached at other types of address, see WithIPTypes: %v.", e.others)
 	}
-	if op == opHandshake {
+	if op == OpHandshake {
 		return joinHints("The connection is open, but no Cloud SQL instance answers on it: look for a firewall or proxy that inspects TLS, and check whether the instance is running: "+s.gcloud("describe", "--format='value(state)'")+".", others)
 	}
 	ways := []string{"Check the network path to TCP port 3307"}

@@ -17,14 +17,14 @@ import (
 // See [Dialer.LoginPrincipal] about certificates made before that.
 func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	if d.ctx.Err() != nil {
-		return "", &Error{Op: opRefresh, Err: ErrDialerClosed}
+		return "", &Error{Op: OpRefresh, Err: ErrDialerClosed}
 	}
 	if d.credentials == nil {
 		return "", nil
 	}
 	email, err := d.credentials.Email(ctx)
 	if err != nil {
-		return "", d.reason("", d.newError(opRefresh, "", &admin.TokenError{Err: err}))
+		return "", d.reason("", d.newError(OpRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
 }

@@ -103,7 +103,7 @@ func asConfigError(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return &Error{Op: opConfig, Err: &causeError{ErrConfig, oneLine(errs)}}
+	return &Error{Op: OpConfig, Err: &causeError{ErrConfig, oneLine(errs)}}
 }
 
 // WithRefreshTimeout bounds one refresh of an instance's metadata and

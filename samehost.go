@@ -110,5 +110,5 @@ func (c *connector) unknown(err error) error {
 	if err == nil {
 		return nil
 	}
-	return c.dialer.reason(c.String(), c.dialer.newError(opRefresh, c.String(), &admin.TokenError{Err: err}))
+	return c.dialer.reason(c.String(), c.dialer.newError(OpRefresh, c.String(), &admin.TokenError{Err: err}))
 }

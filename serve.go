@@ -140,7 +140,7 @@ func (s *served) silent(ctx context.Context, client, server net.Conn, err error)
 		return
 	}
 	if err == nil {
-		err = &Error{Op: opHandshake, Instance: s.name, Hint: refusal.SilentHint, Err: errors.New("the connection was ended before the database answered")}
+		err = &Error{Op: OpHandshake, Instance: s.name, Hint: refusal.SilentHint, Err: errors.New("the connection was ended before the database answered")}
 	}
 	s.refuse(ctx, client, err)
 }
@@ -148,7 +148,7 @@ func (s *served) silent(ctx context.Context, client, server net.Conn, err error)
 // refuse tells a client why it is not connected.
 func (s *served) refuse(ctx context.Context, client net.Conn, err error) {
 	if _, ok := errors.AsType[*Error](err); !ok {
-		err = &Error{Op: opDial, Instance: s.name, Err: err}
+		err = &Error{Op: OpDial, Instance: s.name, Err: err}
 	}
 	_ = refusal.Tell(client, s.engine(ctx), err.Error(), Hint(err)) // who has gone need not know
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,19 +163,21 @@ func (l *flaky) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
+// There are no file descriptors left for a while, or something unheard of.
 func TestServeOutlivesFailuresOfItsListener(t *testing.T) {
+	exhausted := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		l := memnet.Listen("door")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- w.dialer.Serve(ctx, &flaky{l, []error{errors.New("protocol error"), io.ErrUnexpectedEOF}}, testInstance)
+			done <- w.dialer.Serve(ctx, &flaky{l, []error{exhausted, errors.New("protocol error"), io.ErrUnexpectedEOF}}, testInstance)
 		}()
 		c, err := l.DialContext(t.Context(), "tcp", "door")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := took(func() { err = echo(c) }); err != nil || d < 15*time.Millisecond {
+		if d := took(func() { err = echo(c) }); err != nil || d < 35*time.Millisecond {
 			t.Errorf("after %v: %v", d, err)
 		}
 		_ = c.Close()

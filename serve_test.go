@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,41 +187,6 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 		_ = s.l.Close()
 		if err := <-s.done; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("got %v", err)
-		}
-	})
-}
-
-// exhausted is a listener that has no file descriptors left at first.
-type exhausted struct {
-	net.Listener
-	failures int
-}
-
-func (l *exhausted) Accept() (net.Conn, error) {
-	if l.failures > 0 {
-		l.failures--
-		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
-	}
-	return l.Listener.Accept()
-}
-
-func TestServeWaitsForFileDescriptors(t *testing.T) {
-	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
-		door := memnet.Listen("door")
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- w.dialer.Serve(ctx, &exhausted{door, 5}, testInstance) }()
-		c, err := door.DialContext(t.Context(), "tcp", "door")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := took(func() { err = echo(c) }); err != nil || d < 5*time.Millisecond {
-			t.Errorf("after %v: %v", d, err)
-		}
-		_ = c.Close()
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }

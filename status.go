@@ -88,7 +88,7 @@ func (c *connector) status() InstanceStatus {
 		BytesWritten:    c.written.Load(),
 	}
 	if cached.Err != nil {
-		s.LastError = c.dialer.newError(opRefresh, c.String(), cached.Err)
+		s.LastError = c.dialer.newError(OpRefresh, c.String(), cached.Err)
 	}
 	s.SQLDataUnserved = c.streams.unservedUntil()
 	s.SQLDataCooldown, _ = c.streams.cooldown.Until()

@@ -41,7 +41,7 @@ func (t *tracked) untrack() bool {
 // spoil gives the owner a reason why the connection is of no use any more. It
 // reports false if there is one already.
 func (t *tracked) spoil(reason error) bool {
-	err := error(&Error{Op: opResolve, Instance: t.connector.String(), Err: reason})
+	err := error(&Error{Op: OpResolve, Instance: t.connector.String(), Err: reason})
 	return t.reason.CompareAndSwap(nil, &err)
 }
 

@@ -35,6 +35,15 @@ func (s socket) Read(b []byte) (int, error) {
 	return s.Conn.Read(b)
 }
 
+// Write writes. With nothing to write it is not to be called: a connection may
+// begin to speak at its first Write.
+func (s socket) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		panic("a Write of nothing")
+	}
+	return s.Conn.Write(b)
+}
+
 // sockets is a listener of them.
 type sockets struct {
 	*memnet.Listener

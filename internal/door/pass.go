@@ -32,13 +32,9 @@ func pass(to io.Writer, from net.Conn) (n int64, err error) {
 	}
 	var small [sip]byte
 	for {
-		read, err := from.Read(small[:])
-		written, werr := to.Write(small[:read])
-		n += int64(written)
-		if werr != nil {
-			return n, werr
-		}
-		if err == nil && read == sip {
+		moved, err := move(to, from, small[:])
+		n += int64(moved)
+		if err == nil && moved == sip {
 			var more int64
 			more, err = stream(to, from)
 			n += more
@@ -52,7 +48,7 @@ func pass(to io.Writer, from net.Conn) (n int64, err error) {
 	}
 }
 
-// stream is pass while bytes flow.
+// stream is pass while bytes flow. It returns nil when they do not any more.
 func stream(to io.Writer, from net.Conn) (n int64, err error) {
 	buf := buffers.Get().(*[gulp]byte)
 	defer buffers.Put(buf)
@@ -60,16 +56,26 @@ func stream(to io.Writer, from net.Conn) (n int64, err error) {
 		if err := from.SetReadDeadline(time.Now().Add(lull)); err != nil {
 			return n, err
 		}
-		read, err := from.Read(buf[:])
-		written, werr := to.Write(buf[:read])
-		n += int64(written)
+		moved, err := move(to, from, buf[:])
+		n += int64(moved)
 		switch {
-		case werr != nil:
-			return n, werr
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return n, from.SetReadDeadline(time.Time{})
 		case err != nil:
 			return n, err
 		}
 	}
+}
+
+// move reads once, and writes what has come: of an end, nothing.
+func move(to io.Writer, from io.Reader, buf []byte) (n int, err error) {
+	n, err = from.Read(buf)
+	if n == 0 {
+		return 0, err
+	}
+	n, failed := to.Write(buf[:n])
+	if failed != nil {
+		err = failed
+	}
+	return n, err
 }
