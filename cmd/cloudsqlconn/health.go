@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -22,11 +21,11 @@ type health struct {
 	stops   atomic.Bool  // no connection is accepted any more, or soon
 }
 
-// serve answers at address until ctx ends. It returns the address.
-func (h *health) serve(ctx context.Context, address place) (net.Addr, error) {
+// serve answers at address, and returns it, and what ends that.
+func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	l, err := address.open("")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/startup", probe(h.startup))
@@ -35,9 +34,8 @@ func (h *health) serve(ctx context.Context, address place) (net.Addr, error) {
 	mux.Handle("/", cloudsqldebug.Handler(h.dialer))
 	const patience = 10 * time.Second
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
-	context.AfterFunc(ctx, func() { _ = s.Close() })
 	go func() { _ = s.Serve(l) }()
-	return l.Addr(), nil
+	return l.Addr(), func() { _ = s.Close() }, nil
 }
 
 // probe answers 200, or 503 with what is wrong.

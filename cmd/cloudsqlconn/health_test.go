@@ -50,12 +50,20 @@ func TestProbes(t *testing.T) {
 			t.Errorf("%s: %d, %q", path, status, body)
 		}
 	}
-	// While it is stopping, it is alive, but wants no more clients.
+	// While connections end it is alive, but wants no more clients.
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.next("client connected")
+	p.stop()
+	p.next("waiting for connections to end")
+	if status, body := get(t, "http://"+health+"/liveness"); status != http.StatusOK {
+		t.Errorf("%d, %q", status, body)
+	}
+	if status, body := get(t, "http://"+health+"/readiness"); status != http.StatusServiceUnavailable || !strings.Contains(body, "stopping") {
+		t.Errorf("%d, %q", status, body)
+	}
 	_ = c.Close()
 	p.wantEnd(exitOK)
 }

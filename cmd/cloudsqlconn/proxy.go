@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -59,12 +60,14 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 		}
 		defer d.Close()
 		proxy := &proxy{dialer: d, log: log, flags: f, health: health{dialer: d}}
+		proxy.health.missing.Store(int64(len(targets)))
 		if f.health != "" {
-			addr, err := proxy.health.serve(ctx, place{address: f.health, remote: f.listen.remote})
+			addr, stop, err := proxy.health.serve(place{address: f.health, remote: f.listen.remote})
 			if err != nil {
 				fmt.Fprintf(p.stderr, "cloudsqlconn proxy: -health: %v\n", err)
 				return exitFailed
 			}
+			defer stop()
 			log.Info("answering probes on " + addr.String())
 		}
 		if !proxy.run(ctx, targets) {
@@ -93,24 +96,20 @@ func (p *proxy) run(ctx context.Context, targets []target) bool {
 		p.log.Info("stopping; a second signal stops at once", "accept_for", p.flags.acceptFor, "drain", p.flags.drain)
 		time.AfterFunc(p.flags.acceptFor, stop)
 	})()
-	p.health.missing.Store(int64(len(targets)))
-	var wg sync.WaitGroup
-	failed := make(chan error, len(targets))
+	var (
+		wg     sync.WaitGroup
+		failed atomic.Bool
+	)
 	for _, t := range targets {
 		wg.Go(func() {
-			err := p.serve(ctx, accepting, t)
-			if err != nil {
+			if err := p.serve(ctx, accepting, t); err != nil {
 				p.log.Error(err.Error(), hint(err)...)
+				failed.Store(true)
 			}
-			failed <- err
 		})
 	}
 	wg.Wait()
-	good := true
-	for range targets {
-		good = <-failed == nil && good
-	}
-	return good
+	return !failed.Load()
 }
 
 // serve leads connections to an instance until accepting ends. What comes before
