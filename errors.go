@@ -9,17 +9,16 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
 // What errors.Is finds in the errors of a Dialer, besides context errors, net
-// errors and the *googleapi.Error of a refused API call.
+// errors and the [*APIError] of a refused API call.
 var (
 	// ErrDialerClosed is returned by all methods of a closed Dialer.
 	ErrDialerClosed = errors.New("dialer is closed")
@@ -50,6 +49,13 @@ const (
 	OpStream    = "stream"    // SQL Data, in place of the two before
 	OpLogin     = "login"     // the database; of the packages under driver/ alone
 )
+
+// APIError is in the error of a call that the Admin API, or the IAM Credentials
+// API, has refused: errors.As finds it. Code is the HTTP status, Message what the
+// API says, Errors and Details its reasons in the older and in the newer of the
+// forms that Google's APIs have, and Header and Body the answer as received. It
+// is not to be modified.
+type APIError = googleapi.Error
 
 // Error is the error of every failed step.
 type Error struct {

@@ -17,11 +17,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 const goldenErrors = "testdata/errors.golden"
@@ -157,7 +157,7 @@ func kinds(err error) []string {
 		}
 	}
 	if api, ok := errors.AsType[*googleapi.Error](err); ok {
-		found = append(found, fmt.Sprintf("*googleapi.Error %d", api.Code))
+		found = append(found, fmt.Sprintf("*APIError %d", api.Code))
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		found = append(found, "*net.DNSError")

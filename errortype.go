@@ -11,9 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 )

@@ -19,11 +19,11 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // What a connection may cost at most: counts that are the same on every

@@ -19,9 +19,8 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // The calls of the Admin API, as [Request] names them.

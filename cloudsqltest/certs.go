@@ -7,7 +7,7 @@ import (
 	"crypto/x509"
 	"time"
 
-	"google.golang.org/api/sqladmin/v1beta4"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // RotateServerCA gives the instance a new server CA and certificate.

@@ -6,9 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // Node describes a node of an emulated read pool. The zero value has a public

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // settings is the answer to connectSettings.

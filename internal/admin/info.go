@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
