@@ -17,7 +17,7 @@ var pythonProofs = map[string][]string{
 	"driver pytds":                                                  {"driver/sqlserver/dsn_test.go TestGoodDataSourceNamesLogIn"},
 	"Application Default Credentials":                               {"credentials_test.go TestEverySourceOfCredentials", "faults_login_test.go TestNewDialerNeedsNoCredentialsAndNoNetwork"},
 	"`Connector()`":                                                 {"faults_login_test.go TestNewDialerNeedsNoCredentialsAndNoNetwork"},
-	"`pool.connect()`, `execute`":                                   {"examples/quickstart/main_test.go TestPrintsWhatREADMEPromises"},
+	"`pool.connect()`, `execute`":                                   {"cmd/quickstart/main_test.go TestPrintsWhatREADMEPromises"},
 	"`connector.close()`, `with Connector() as connector`":          {"examples/migrating/behaviour_test.go TestConnectionsOutliveTheirDialer"},
 	"`Connector(ip_type=\"private\")`":                              {"examples/migrating/behaviour_test.go TestWithoutAnOptionEveryInstanceIsReached"},
 	"`connect(..., ip_type=\"private\")`":                           {"driver/sqlserver/dsn_test.go TestTheDataSourceNameChoosesTheAddress"},

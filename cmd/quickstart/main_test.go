@@ -38,7 +38,7 @@ func TestPrintsWhatREADMEPromises(t *testing.T) {
 		name string
 		args []string
 	}{
-		{"sqlite", []string{"-engine", "sqlite"}},
+		{"stand-in", []string{"-engine", "stand-in"}},
 		{"postgres", []string{"-engine", "postgres"}},
 		{"postgres with a password", []string{"-engine", "postgres", "-password", "it's secret", "-db", "shop"}},
 		{"postgres with IAM login", []string{"-engine", "postgres", "-user", "app@my-project.iam.gserviceaccount.com", "-iam"}},
@@ -60,7 +60,7 @@ func TestPrintsWhatREADMEPromises(t *testing.T) {
 				t.Fatalf("got\n%s\nwant %d lines, as in README.md", out.String(), len(want))
 			}
 			for i := range want {
-				if i == 0 && tt.name != "sqlite" {
+				if i == 0 && tt.name != "stand-in" {
 					if !strings.HasPrefix(got[0], "engine       PostgreSQL ") {
 						t.Errorf("got %q", got[0])
 					}
@@ -77,7 +77,7 @@ func TestPrintsWhatREADMEPromises(t *testing.T) {
 func TestRefusesUnknownEngines(t *testing.T) {
 	t.Parallel()
 	err := run(t.Context(), []string{"-engine", "oracle"}, new(bytes.Buffer))
-	if err == nil || !strings.Contains(err.Error(), "want auto, postgres or sqlite") {
+	if err == nil || !strings.Contains(err.Error(), "want auto, postgres or stand-in") {
 		t.Errorf("got %v", err)
 	}
 }

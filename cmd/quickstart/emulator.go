@@ -8,7 +8,6 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/embedded/pgsqlite"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/dbserver"
 )
 
@@ -21,7 +20,7 @@ type emulator struct {
 }
 
 // startEmulator runs a private PostgreSQL where its programs are installed,
-// and otherwise SQLite in this process; name chooses one of them.
+// and otherwise a stand-in; name chooses one of them.
 func startEmulator(ctx context.Context, name, user, password, database string, iam bool) (*emulator, error) {
 	e := &emulator{instance: "my-project:europe-west1:quickstart", stop: func() {}}
 	var cfg cloudsqltest.Instance
@@ -30,14 +29,14 @@ func startEmulator(ctx context.Context, name, user, password, database string, i
 	case "auto":
 		cfg, err = e.startPostgres(ctx, user, password, database, iam)
 		if errors.Is(err, dbserver.ErrNotInstalled) || errors.Is(err, errors.ErrUnsupported) {
-			cfg, err = e.startSQLite()
+			cfg, err = e.startStandIn(), nil
 		}
 	case "postgres":
 		cfg, err = e.startPostgres(ctx, user, password, database, iam)
-	case "sqlite":
-		cfg, err = e.startSQLite()
+	case "stand-in":
+		cfg = e.startStandIn()
 	default:
-		err = fmt.Errorf("unknown engine %q; want auto, postgres or sqlite", name)
+		err = fmt.Errorf("unknown engine %q; want auto, postgres or stand-in", name)
 	}
 	if err != nil {
 		e.stop()
@@ -82,14 +81,9 @@ func (e *emulator) startPostgres(ctx context.Context, user, password, database s
 	return cloudsqltest.Instance{DatabaseVersion: "POSTGRES_" + major, Backend: backend, IAMBackend: db.SocketAddr()}, nil
 }
 
-func (e *emulator) startSQLite() (cloudsqltest.Instance, error) {
-	db, err := pgsqlite.New()
-	if err != nil {
-		return cloudsqltest.Instance{}, err
-	}
-	e.stop = func() { _ = db.Close() }
-	e.engine = "SQLite, speaking PostgreSQL's protocol in this process"
-	return cloudsqltest.Instance{DatabaseVersion: "POSTGRES_15", Handler: db.ServeConn}, nil
+func (e *emulator) startStandIn() cloudsqltest.Instance {
+	e.engine = "a stand-in for PostgreSQL, in this process"
+	return cloudsqltest.Instance{DatabaseVersion: "POSTGRES_18", Handler: new(standIn).serve}
 }
 
 // identifier quotes a name for PostgreSQL.

@@ -1,20 +1,22 @@
 // Quickstart inserts a book into a Cloud SQL database and reads it back.
 //
-// Without arguments it needs nothing: it emulates an instance and runs a
-// database for it.
+// Without arguments it needs nothing: it emulates an instance, with a private
+// PostgreSQL behind it where that is installed, and otherwise a stand-in that
+// understands this program's statements and no others.
 //
-//	go run ./examples/quickstart
+//	go run ./cmd/quickstart
 //
 // With an instance it talks to Cloud SQL, as the user that Application Default
 // Credentials name:
 //
-//	go run ./examples/quickstart -instance my-project:europe-west1:my-db -user me@example.com -iam -db postgres
+//	go run ./cmd/quickstart -instance my-project:europe-west1:my-db -user me@example.com -iam -db postgres
 package main
 
 import (
 	"context"
 	"crypto/tls"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -33,7 +35,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	switch err := run(ctx, os.Args[1:], os.Stdout); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		if hint := cloudsqlconn.Hint(err); hint != "" {
 			fmt.Fprintln(os.Stderr, hint)
@@ -49,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	password := flags.String("password", "", "password of the user")
 	database := flags.String("db", "postgres", "database")
 	iam := flags.Bool("iam", false, "log in with IAM instead of a password")
-	engine := flags.String("engine", "auto", "database of the emulated instance: `auto`, postgres or sqlite")
+	engine := flags.String("engine", "auto", "database of the emulated instance: `auto`, postgres or stand-in")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
