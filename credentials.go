@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -26,9 +28,23 @@ type credentials struct {
 	delegates  []string
 
 	endpoint     string
+	emulated     bool // endpoint is that of the environment's emulator
 	httpClient   *http.Client
 	quotaProject string
 	universe     string
+}
+
+// emulatorVariable names the address of an emulated Admin API: see
+// [WithAdminAPIEndpoint].
+const emulatorVariable = "CLOUDSQLCONN_EMULATOR_HOST"
+
+// isLoopback reports whether addr is a host of this machine, and a port.
+func isLoopback(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil {
+		return false
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // from notes that an option said who the caller is.
@@ -42,6 +58,9 @@ func (c *credentials) from(option string) {
 func (c *credentials) completeCredentials() {
 	c.quotaProject = cmp.Or(c.quotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))
 	c.universe = cmp.Or(c.universe, os.Getenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), auth.DefaultUniverse)
+	if host := os.Getenv(emulatorVariable); host != "" && c.endpoint == "" {
+		c.endpoint, c.emulated = "http://"+host, true
+	}
 	if c.endpoint == "" {
 		c.endpoint = "https://sqladmin." + c.universe + "/"
 	}
@@ -90,6 +109,9 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 	}
+	if c.emulated && !isLoopback(strings.TrimPrefix(c.endpoint, "http://")) {
+		fault("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, quote(os.Getenv(emulatorVariable)))
+	}
 	if strings.ContainsAny(c.quotaProject, "\r\n") {
 		errs = append(errs, errors.New("WithQuotaProject, GOOGLE_CLOUD_QUOTA_PROJECT: want one line"))
 	}
@@ -118,6 +140,8 @@ func (c *credentials) tokenSources(hedged func(call string)) (api, login oauth2.
 		Universe:   c.universe,
 		HTTPClient: c.httpClient,
 		Hedged:     hedged,
+
+		MachineOnly: c.emulated,
 	})
 	return creds.Admin(), creds.Login(), creds
 }

@@ -51,6 +51,10 @@ type Config struct {
 	Target    string   // e-mail of a service account to impersonate; "": none
 	Delegates []string // e-mails of the service accounts between the credentials and Target
 
+	// MachineOnly says that Application Default Credentials are those of the
+	// metadata server: no file is read.
+	MachineOnly bool
+
 	Universe   string       // domain; "": DefaultUniverse
 	HTTPClient *http.Client // for tokens, but the metadata server's; nil: http.DefaultClient
 
