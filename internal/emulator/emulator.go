@@ -285,6 +285,18 @@ func (e *emulator) removeRule(number int) bool {
 	return true
 }
 
+// removeRules returns how many there were.
+func (e *emulator) removeRules() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.rules)
+	for _, active := range e.rules {
+		active.Remove()
+	}
+	clear(e.rules)
+	return n
+}
+
 // attempt makes an error of the kit's panic about what it was told to do: a
 // test would want that, a user of this program does not.
 func attempt(do func()) (err error) {
