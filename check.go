@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
@@ -43,7 +44,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	if over(ctx) {
+	if failure.Over(ctx) {
 		return nil, d.newError(OpResolve, "", context.Cause(ctx))
 	}
 	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
@@ -53,7 +54,7 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 
 // shownName is a name for a report: what cannot be one may hold a password.
 func shownName(name string) string {
-	if quoted := quote(name); quoted != `"`+name+`"` {
+	if quoted := failure.Quote(name); quoted != `"`+name+`"` {
 		return quoted
 	}
 	return name
@@ -99,7 +100,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 		if ofStream {
 			op = OpStream
 		}
-		e := c.d.newError(op, c.instance, ended(ctx, err))
+		e := c.d.newError(op, c.instance, failure.Ended(ctx, err))
 		if _, refused := errors.AsType[*refusedError](err); refused {
 			e.Hint = refusedCertHint
 		} else if h := cmp.Or(mysqlHint(err), hopHints[hop]); h != "" && !ofStream {
@@ -244,7 +245,7 @@ func (c *check) metadata(ctx context.Context, n Name, named, authorised bool) (m
 // describe is what metadata tells, in short.
 func describe(m *admin.Metadata) string {
 	found := cmp.Or(m.DatabaseVersion, "unknown engine") + " in " + cmp.Or(m.Region, "unknown region")
-	for _, a := range places(m.Info, allIPTypes) {
+	for _, a := range places(m.Info, admin.AddressTypes) {
 		found += ", " + a.who + " " + a.host
 	}
 	return found

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
@@ -25,16 +27,16 @@ type place struct {
 
 // places are an instance's own addresses of these types and those of a read
 // pool's nodes, each once.
-func places(info *admin.Info, types []IPType) (list []place) {
+func places(info *admin.Info, types []string) (list []place) {
 	add := func(addrs admin.Addrs, node int) {
 		who := ""
 		if node > 0 {
 			who = fmt.Sprintf("node %d ", node)
 		}
 		for _, t := range types {
-			for _, host := range hosts(addrs, []IPType{t}) {
+			for _, host := range reach.Hosts(addrs, []string{t}) {
 				if !slices.ContainsFunc(list, func(p place) bool { return p.host == host }) {
-					list = append(list, place{host, t.String(), who + t.String(), node})
+					list = append(list, place{host, t, who + t, node})
 				}
 			}
 		}
@@ -64,7 +66,7 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 		}
 	}
 	if len(list) == 0 {
-		c.step(ctx, HopTCP, "", func() (string, error) { return "", noAddress(m.Info, c.dc.types) })
+		c.step(ctx, HopTCP, "", func() (string, error) { return "", reach.NoAddress(m.Info, c.dc.types) })
 		c.skip(HopTLS, "no connection")
 		c.skip(HopDatabase, "no TLS session")
 		return
@@ -78,29 +80,29 @@ func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info
 func (c *check) address(ctx context.Context, p place, left int, t target, m *admin.Metadata, info *admin.Info) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), reach.MaxShare), reach.ErrShareUsed)
+		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), race.MaxShare), race.ErrShareUsed)
 		defer cancel()
 	}
-	addr := net.JoinHostPort(p.host, serverPort)
+	addr := net.JoinHostPort(p.host, reach.Port)
 	var raw net.Conn
 	fail := func(step string, err error) error {
 		if err == nil {
 			return nil
 		}
-		a := &attempt{kind: p.kind, addr: addr, step: step, clockOffset: m.ClockOffset, err: ended(ctx, err)}
-		a.cut = over(ctx) && context.Cause(ctx) == reach.ErrShareUsed
-		return &unreachable{attempts: []*attempt{a}, others: otherTypes(m.Info, c.dc.types)}
+		a := &reach.Attempt{Kind: p.kind, Addr: addr, Step: step, ClockOffset: m.ClockOffset, Err: failure.Ended(ctx, err)}
+		a.Cut = failure.Over(ctx) && context.Cause(ctx) == race.ErrShareUsed
+		return &reach.Error{Attempts: []*reach.Attempt{a}, Others: reach.OtherTypes(m.Info, c.dc.types)}
 	}
 	if !c.step(ctx, HopTCP, addr, func() (string, error) {
 		found := p.who
-		if c.dc.proxy != nil {
-			found += ", through the proxy " + c.dc.proxy.String()
+		if c.dc.tcp.Proxy != nil {
+			found += ", through the proxy " + c.dc.tcp.Proxy.String()
 		}
-		race := reach.New(ctx, []string{addr}, 1, c.dc.open) // it ends, whatever the function of WithDialFunc does
+		race := race.New(ctx, []string{addr}, 1, c.dc.tcp.Open) // it ends, whatever the function of WithDialFunc does
 		defer race.Stop()
 		try, _ := race.Next()
 		raw = try.Conn
-		return found, fail(stepTCP, try.Err)
+		return found, fail(reach.StepTCP, try.Err)
 	}) {
 		c.skip(HopTLS, "no connection")
 		c.skip(HopDatabase, "no TLS session")
@@ -118,12 +120,12 @@ func (c *check) address(ctx context.Context, p place, left int, t target, m *adm
 	}
 	conn := tls.Client(raw, config)
 	if !c.step(ctx, HopTLS, addr, func() (string, error) {
-		err := c.d.shakeHands(ctx, conn)
+		err := c.d.cfg.signs().Handshake(ctx, conn)
 		if errors.Is(err, errVerified) {
 			return session(*verified), nil
 		}
 		if err != nil {
-			return "", fail(stepTLS, err)
+			return "", fail(reach.StepTLS, err)
 		}
 		return session(conn.ConnectionState()), nil
 	}) {

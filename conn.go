@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
@@ -57,7 +59,7 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 }
 
 // addressType is the type of the address that it leads to, for metrics.
-func (c *conn) addressType() string { return addressType(c.host, c.info) }
+func (c *conn) addressType() string { return reach.AddressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.
@@ -126,7 +128,7 @@ func (c *conn) unheard(err error) error {
 	switch {
 	case errors.Is(said, tlsconn.ErrData), errors.Is(said, tlsconn.ErrBusy):
 		return err // a Read finds what there is to know
-	case isAlert(said):
+	case failure.IsAlert(said):
 		return c.judged(c.connector.rejected(c.info, said))
 	}
 	err = fmt.Errorf("the server has ended the connection, and has not said why: %w", err)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
@@ -67,7 +68,7 @@ func (c *streamConn) failed(err error) error {
 	}
 	e := c.connector.dialer.newError(OpStream, c.connector.String(), err)
 	if !c.heard.Load() && lost(status) {
-		e.Err = &causeError{driver.ErrBadConn, e.Err} // nothing has been done: database/sql may connect again
+		e.Err = failure.Mark(driver.ErrBadConn, e.Err) // nothing has been done: database/sql may connect again
 	}
 	return e
 }

@@ -45,32 +45,22 @@
 package cloudsqlconn
 
 import (
-	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
-
-// serverPort is where every instance's server-side proxy listens, whatever the
-// engine.
-const serverPort = "3307"
 
 // startPause bounds the pauses between looks whether an instance that is not
 // ready has started, for a Dial that waits for it: with what is added to spread
@@ -86,8 +76,7 @@ type connector struct {
 	key      key
 	cache    *refresh.Cache[admin.Info]
 	dialer   *Dialer
-	memory   reach.Memory  // which addresses have led nowhere
-	turns    atomic.Uint32 // of a read pool's nodes
+	reach    reach.Instance
 	looks    looks
 	streams  streams
 	failover *failover
@@ -106,6 +95,7 @@ type connector struct {
 func (d *Dialer) newConnector(k key) *connector {
 	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
 	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
+	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.refreshing(ctx)
 		return d.admin.Fetch(traced(ctx), inst, k.iam)
@@ -163,7 +153,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 		case failed == nil:
 			return conn, nil
 		case moved:
-			c.memory.Forget() // what the end of the try has looked like
+			c.reach.Forget() // what the end of the try has looked like
 			failed = c.dialer.newError(failed.Op, c.String(), errMoved)
 		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
 			return nil, failed
@@ -177,7 +167,7 @@ func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error)
 			return nil, failed
 		}
 		if err != nil {
-			return nil, c.dialer.newError(failed.Op, c.String(), oneLine{failed.Err, err})
+			return nil, c.dialer.newError(failed.Op, c.String(), failure.Lines{failed.Err, err})
 		}
 		c.seen.again(g.ctx, failed)
 		moving = !newer.SameMetadata(info)
@@ -192,19 +182,19 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	switch {
 	case errors.Is(err, ErrNoAddress):
 		return false
-	case over(ctx) && !errors.Is(context.Cause(ctx), errDialTimeout):
+	case failure.Over(ctx) && !errors.Is(context.Cause(ctx), failure.ErrDialTimeout):
 		// The caller has gone, which says nothing about the instance. That no
 		// answer came until then does: it helps the next one.
-		if failed, ok := errors.AsType[*unreachable](err); ok && failed.silent() && c.looks.unanswered() {
+		if failed, ok := errors.AsType[*reach.Error](err); ok && failed.Silent() && c.looks.unanswered() {
 			c.cache.Refresh(info)
 		}
 		return false
-	case errors.As(err, &unverified), isAlert(err):
+	case errors.As(err, &unverified), failure.IsAlert(err):
 		c.cache.Invalidate(info)
 	default:
 		c.cache.Refresh(info)
 	}
-	return !over(ctx)
+	return !failure.Over(ctx)
 }
 
 // landed is told how a refresh has ended.
@@ -213,7 +203,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}
-	c.memory.Forget()
+	c.reach.Forget()
 	c.streams.unserved.Store(nil)
 	if !l.Value.SameAddrs(l.Old) {
 		c.looks.found()
@@ -222,91 +212,21 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 }
 
 // connect opens a connection by the first address that leads to the instance.
-// Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	hosts, fresh := c.candidates(info, t, dc.types)
-	if len(hosts) == 0 {
-		return nil, c.dialer.newError(OpDial, c.String(), noAddress(info, dc.types))
-	}
-	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
-	race.Prompt = !dc.foreign
-	defer race.Stop()
-	var (
-		failed []*attempt
-		astray []string // hosts at which another server answers
-		op     = OpDial
-	)
-	for try, more := race.Next(); more; try, more = race.Next() {
-		step := stepTCP
-		if try.Err == nil {
-			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
-				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host, t.own}, dc)
-			})
-			if try.Err == nil {
-				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
-				c.seen.overtaken(ctx, race.Unanswered(), try.Host)
-				c.memory.Good(try.Host)
-				c.looks.answered()
-				return try.Conn, nil
-			}
-			step, op, astray = stepTLS, OpHandshake, append(astray, try.Host)
+	to := reach.Target{Types: dc.types, Hosts: t.hosts, Only: t.only, Domain: t.name.domain, AnyName: t.own || c.dialer.cfg.names.unlisted, Way: &dc.tcp}
+	conn, host, err := c.reach.Connect(ctx, info, &to)
+	if err != nil {
+		op := OpDial
+		if e, ok := errors.AsType[*reach.Error](err); ok && e.Connected() {
+			op = OpHandshake
 		}
-		switch {
-		case try.Silent && try.Took >= minSlow:
-			c.memory.Defer(reach.Rest, try.Host)
-		case len(info.Nodes) > 0 && !over(ctx):
-			c.memory.Defer(nodeRest, try.Host)
-		}
-		failed = append(failed, newAttempt(try, step, info, t.name))
+		return nil, c.dialer.newError(op, c.String(), err)
 	}
-	slices.SortFunc(failed, func(a, b *attempt) int { return cmp.Compare(a.nth, b.nth) })
-	return nil, c.dialer.newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
-}
-
-// openTCP opens the TCP connection to a host.
-func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (net.Conn, error) {
-	ctx, span := c.seen.Connect(ctx, host, serverPortNumber)
-	conn, err := dc.open(ctx, net.JoinHostPort(host, serverPort))
-	if err == nil {
-		span.Peer(conn.RemoteAddr())
-	}
-	span.End(err)
-	return conn, err
-}
-
-// secure makes the connection of a try a verified one, or closes it.
-func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
-	conn, err := c.handshake(ctx, try.Conn, info, at, dc)
-	span.End(err)
-	return conn, err
-}
-
-// shakeHands makes conn a TLS connection. A key of the program's own may sign
-// somewhere else, and not come back.
-func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContext(context.Context) error }) error {
-	switch d.cfg.key.(type) {
-	case nil, *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
-		return conn.HandshakeContext(ctx)
-	}
-	_, err := foreign.Call(ctx, func() (struct{}, error) { return struct{}{}, conn.HandshakeContext(ctx) })
-	return err
-}
-
-// handshake makes raw a verified connection, or closes it.
-func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(raw, info.TLS(at.name.domain, at.own || c.dialer.cfg.names.unlisted))
-	if err := c.dialer.shakeHands(ctx, tc); err != nil {
-		_ = raw.Close()
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("the other side ended the connection: %w", err)
-		}
-		return nil, err
-	}
+	c.looks.answered()
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info, at, dc), nil
+	return newConn(conn, c, info, location{t.dialled, t.name, host, t.own}, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made
@@ -337,7 +257,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 			Err:      err,
 		}
 	}
-	if !isAlert(err) {
+	if !failure.IsAlert(err) {
 		return c.unanswered(info, err)
 	}
 	c.refused.Store(true)
@@ -348,7 +268,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		Instance: c.String(),
 		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
 		// The server has done nothing yet: database/sql may connect again.
-		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
+		Err: failure.Mark(driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)),
 	}
 }
 
@@ -358,27 +278,4 @@ func (c *connector) unanswered(info *admin.Info, err error) error {
 	c.refused.Store(true)
 	c.cache.Refresh(info)
 	return err
-}
-
-// isAlert reports whether err is a TLS alert that the other side sent.
-func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error" // how crypto/tls marks them
-}
-
-// over reports whether ctx has ended. A socket's deadline, taken from ctx, can
-// fire a moment before ctx itself.
-func over(ctx context.Context) bool {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done()
-	}
-	return ctx.Err() != nil
-}
-
-// ended returns err, with the reason why ctx ended if it has.
-func ended(ctx context.Context, err error) error {
-	if !over(ctx) || errors.Is(err, context.Cause(ctx)) {
-		return err
-	}
-	return oneLine{context.Cause(ctx), err}
 }

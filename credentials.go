@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // credentials is what a Dialer is told about who it is, and about the API that
@@ -86,7 +87,7 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		}
 	}
 	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
-		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, quote(c.universe))
+		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, failure.Quote(c.universe))
 	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/cooldown"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
@@ -134,10 +135,10 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 		}
 		status, _ := errors.AsType[*sqldata.StatusError](err)
 		switch {
-		case over(ctx) && status == nil && before != nil:
-			return nil, c.dialer.newError(OpStream, c.String(), oneLine{err, before})
-		case over(ctx):
-			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
+		case failure.Over(ctx) && status == nil && before != nil:
+			return nil, c.dialer.newError(OpStream, c.String(), failure.Lines{err, before})
+		case failure.Over(ctx):
+			return nil, c.dialer.newError(OpStream, c.String(), failure.Ended(ctx, err))
 		case exhausted(status):
 			c.streamRefused(ctx, began, status.RetryAfter, err)
 			continue
@@ -148,7 +149,7 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 		failed := c.dialer.newError(OpStream, c.String(), err)
 		c.seen.streamAgain(ctx, failed)
 		if !sleep(ctx, time.Duration(float64(pause)*(0.5+rand.Float64()))) {
-			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
+			return nil, c.dialer.newError(OpStream, c.String(), failure.Ended(ctx, err))
 		}
 		pause = min(2*pause, mostStreamPause)
 	}
@@ -185,7 +186,7 @@ func (c *connector) coolDown(ctx context.Context) error {
 			spread = min(spread, after)
 		}
 		if !sleep(ctx, left+rand.N(spread)) {
-			return ended(ctx, &coolingError{left: time.Until(until), err: why})
+			return failure.Ended(ctx, &coolingError{left: time.Until(until), err: why})
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
@@ -359,7 +360,7 @@ func (d *Dialer) sweepLocked() {
 
 // bound returns ctx, ended also by the dial timeout and by Close.
 func (d *Dialer) bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancelTimeout := context.WithTimeoutCause(ctx, timeout, errDialTimeout)
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, timeout, failure.ErrDialTimeout)
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(d.ctx, func() { cancel(ErrDialerClosed) })
 	return ctx, func() {

@@ -3,18 +3,13 @@ package cloudsqlconn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
-var (
-	// errDialTimeout is the cause of a context that the dial timeout ended.
-	errDialTimeout = fmt.Errorf("the dial timeout has expired: %w", context.DeadlineExceeded)
-
-	errMoved = errors.New("the instance has moved to another address")
-)
+var errMoved = errors.New("the instance has moved to another address")
 
 // dialing is a Dial in progress. Its context ends with the caller's, with the
 // dial timeout, at Close, and when the instance is found to have moved. It is
@@ -48,7 +43,7 @@ func (g *dialing) renewLocked() {
 		g.cancel()
 	}
 	g.moved = false
-	g.ctx, g.cancel = context.WithDeadlineCause(g.caller, g.deadline, errDialTimeout)
+	g.ctx, g.cancel = context.WithDeadlineCause(g.caller, g.deadline, failure.ErrDialTimeout)
 	if g.dialer.connectors == nil { // closed
 		g.cancel()
 		return

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 )
 
@@ -90,8 +92,8 @@ func aboutTLS(err error) bool {
 		verify *tls.CertificateVerificationError
 		wrong  x509.CertificateInvalidError
 	)
-	if failed, ok := errors.AsType[*unreachable](err); ok && slices.ContainsFunc(failed.attempts, func(a *attempt) bool { return a.step == stepTLS && !a.silent }) {
+	if failed, ok := errors.AsType[*reach.Error](err); ok && slices.ContainsFunc(failed.Attempts, func(a *reach.Attempt) bool { return a.Step == reach.StepTLS && !a.Silent }) {
 		return true
 	}
-	return isAlert(err) || errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &wrong)
+	return failure.IsAlert(err) || errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &wrong)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // greeting waits for a database's first bytes and says what they are. It may
@@ -40,7 +42,7 @@ func hear(ctx context.Context, conn io.ReadWriter, closer io.Closer, greet greet
 		return found, nil
 	case !stop():
 		return "", errors.New("no answer from the database")
-	case isAlert(err):
+	case failure.IsAlert(err):
 		return "", &refusedError{err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "", fmt.Errorf("the connection was ended before the database answered: %w", err)

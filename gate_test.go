@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/sqladmin/v1beta4"
+	sqladmin "google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
@@ -28,8 +29,8 @@ func (s subject) hint(op string, err error) string {
 		config  *admin.ConfigError
 		reply   *admin.ReplyError
 		lookup  *resolve.LookupError
-		addr    *addressError
-		failed  *unreachable
+		addr    *reach.NoAddressError
+		failed  *reach.Error
 		aged    *admin.ExpiredError
 		unready *admin.NotReadyError
 		proxy   *netdial.Error
@@ -69,7 +70,7 @@ func (s subject) hint(op string, err error) string {
 		return s.unverifiedHint(fake, err)
 	case errors.As(err, &proxy):
 		return fmt.Sprintf("Check that this machine can reach the proxy %v, that the credentials in its URL are right, and that the proxy may connect to the instance's address on TCP port 3307.", proxy.Proxy)
-	case errors.Is(err, errNoConn):
+	case errors.Is(err, reach.ErrNoConn):
 		return "Fix the function that was passed to WithDialFunc: without a connection, it must return an error."
 	case errors.As(err, &failed):
 		return s.unreachableHint(op, failed)
@@ -105,17 +106,17 @@ func (s subject) gcloud(verb, more string) string {
 }
 
 // addressHint is for an instance without an address of the wanted types.
-func (s subject) addressHint(e *addressError) string {
-	flags := map[IPType]string{
-		PublicIP:  "--assign-ip",
-		PrivateIP: "--network=NETWORK",
-		PSC:       "--enable-private-service-connect --allowed-psc-projects=PROJECTS",
+func (s subject) addressHint(e *reach.NoAddressError) string {
+	flags := map[string]string{
+		admin.Public:  "--assign-ip",
+		admin.Private: "--network=NETWORK",
+		admin.PSC:     "--enable-private-service-connect --allowed-psc-projects=PROJECTS",
 	}
 	switch {
-	case len(e.has) > 0:
-		return fmt.Sprintf("Pass WithIPTypes with a type that the instance has, %v, or give it an address of the wanted type: %s.", e.has, s.gcloud("patch", flags[e.wanted[0]]))
-	case len(e.wanted) < len(allIPTypes):
-		return fmt.Sprintf("If the creation of the instance has finished, give it such an address: %s.", s.gcloud("patch", flags[e.wanted[0]]))
+	case len(e.Has) > 0:
+		return fmt.Sprintf("Pass WithIPTypes with a type that the instance has, %v, or give it an address of the wanted type: %s.", e.Has, s.gcloud("patch", flags[e.Wanted[0]]))
+	case len(e.Wanted) < len(admin.AddressTypes):
+		return fmt.Sprintf("If the creation of the instance has finished, give it such an address: %s.", s.gcloud("patch", flags[e.Wanted[0]]))
 	}
 	return fmt.Sprintf("Check whether the creation of the instance has finished, and which addresses it has: %s.", s.gcloud("describe", "--format='value(state,ipAddresses)'"))
 }
@@ -138,10 +139,10 @@ func ofCloudSQL(domain string) bool {
 }
 
 // unreachableHint is for attempts of which none led to the instance.
-func (s subject) unreachableHint(op string, e *unreachable) string {
+func (s subject) unreachableHint(op string, e *reach.Error) string {
 	others := ""
-	if len(e.others) > 0 {
-		others = fmt.Sprintf("The instance can also be reached at other types of address, see WithIPTypes: %v.", e.others)
+	if len(e.Others) > 0 {
+		others = fmt.Sprintf("The instance can also be reached at other types of address, see WithIPTypes: %v.", e.Others)
 	}
 	if op == OpHandshake {
 		return joinHints("The connection is open, but no Cloud SQL instance answers on it: look for a firewall or proxy that inspects TLS, and check whether the instance is running: "+s.gcloud("describe", "--format='value(state)'")+".", others)
@@ -152,7 +153,7 @@ func (s subject) unreachableHint(op string, e *unreachable) string {
 		{admin.Private, "for a private address, this program must run in the instance's VPC network or in one that is connected to it; Cloud Run, functions and App Engine need Direct VPC egress or a Serverless VPC Access connector"},
 		{admin.PSC, "for PSC, this program's VPC network needs an endpoint for the instance, and a DNS record that points the instance's name to that endpoint"},
 	} {
-		if slices.ContainsFunc(e.attempts, func(a *attempt) bool { return a.kind == kind.kind }) {
+		if slices.ContainsFunc(e.Attempts, func(a *reach.Attempt) bool { return a.Kind == kind.kind }) {
 			ways = append(ways, kind.hint)
 		}
 	}
@@ -169,13 +170,13 @@ const unlistedHint = "Add the DNS name to the instance's custom subject alternat
 // unverifiedHint is for a server that could not prove to be the instance.
 func (s subject) unverifiedHint(fake *tlsverify.Error, err error) string {
 	addr, offset := "its address", time.Duration(0)
-	if e, ok := errors.AsType[*unreachable](err); ok {
-		i := slices.IndexFunc(e.attempts, func(a *attempt) bool {
-			_, ok := errors.AsType[*tlsverify.Error](a.err)
+	if e, ok := errors.AsType[*reach.Error](err); ok {
+		i := slices.IndexFunc(e.Attempts, func(a *reach.Attempt) bool {
+			_, ok := errors.AsType[*tlsverify.Error](a.Err)
 			return ok
 		})
 		if i >= 0 {
-			addr, offset = e.attempts[i].addr, e.attempts[i].clockOffset
+			addr, offset = e.Attempts[i].Addr, e.Attempts[i].ClockOffset
 		}
 	}
 	switch {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -143,9 +142,6 @@ func (o *observer) accepted() {
 		o.named().LogAttrs(ctx, slog.LevelInfo, "the server accepts the client certificate again")
 	}
 }
-
-// serverPortNumber is serverPort, as OpenTelemetry wants it.
-var serverPortNumber, _ = strconv.Atoi(serverPort)
 
 // read tells the gauges of every instance.
 func (d *Dialer) read(report func(*telemetry.Instance, telemetry.Reading)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
@@ -22,7 +23,7 @@ func ParseSQLDataMode(s string) (SQLDataMode, error) {
 	if m := SQLDataMode(strings.ToUpper(s)); m.valid() {
 		return m, nil
 	}
-	return "", &causeError{ErrConfig, fmt.Errorf("unknown SQL Data mode %s; want NEVER, PREFER or ONLY", quote(s))}
+	return "", failure.Mark(ErrConfig, fmt.Errorf("unknown SQL Data mode %s; want NEVER, PREFER or ONLY", failure.Quote(s)))
 }
 
 // String returns NEVER, PREFER or ONLY.

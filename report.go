@@ -13,6 +13,8 @@ import (
 	"unicode"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 // Report is what [Dialer.Check] found. It holds no secrets; of a path on this
@@ -71,7 +73,7 @@ func (r *Report) OK() bool { return r.Err() == nil }
 
 // Err returns the errors of all failed hops as one; nil if there are none.
 func (r *Report) Err() error {
-	var errs oneLine
+	var errs failure.Lines
 	for _, s := range r.Steps {
 		if s.Result == Failed {
 			errs = append(errs, s.Err)
@@ -148,9 +150,9 @@ func (s *Step) problem() string {
 	if errors.As(err, &e) {
 		err = e.Err
 	}
-	var a *attempt
+	var a *reach.Attempt
 	if errors.As(err, &a) {
-		err = a.err // the rest is told already
+		err = a.Err // the rest is told already
 	}
 	text := err.Error()
 	var (

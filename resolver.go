@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
@@ -52,7 +53,7 @@ type customResolver struct{ Resolver }
 func (r customResolver) resolve(ctx context.Context, name string) (target, error) {
 	n, err := foreign.Call(ctx, func() (Name, error) { return r.Resolve(ctx, name) })
 	if err == nil && n.project == "" {
-		err = &causeError{ErrBadName, fmt.Errorf("the resolver returned no instance for %s", quote(name))}
+		err = failure.Mark(ErrBadName, fmt.Errorf("the resolver returned no instance for %s", failure.Quote(name)))
 	}
 	return target{name: n}, err
 }

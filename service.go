@@ -100,7 +100,7 @@ func (d *Dialer) service(dc *dialConfig) (*sqldata.Client, *route, error) {
 		s.client = sqldata.New(d.serviceConfig(s))
 		d.sqlData = s
 	}
-	key := routeKey{dc.dialID, dc.proxyID, dc.keepAlive}
+	key := routeKey{dc.dialID, dc.proxyID, dc.tcp.KeepAlive}
 	r := s.routes[key]
 	if r == nil {
 		if len(s.routes) >= maxRoutes {
@@ -173,14 +173,14 @@ func (c *config) apiEndpoint() sqldata.Endpoint {
 // dial opens a TCP connection to the service.
 func (r *route) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	dc := r.dc
-	if !dc.foreign && dc.proxy == nil {
+	if !dc.tcp.Foreign && dc.tcp.Proxy == nil {
 		p, err := netdial.ForURL(r.dialer.cfg.serviceEndpoint().String())
 		if err != nil {
 			return nil, r.dialed(&admin.ConfigError{Problem: "the proxy of the environment", Err: err})
 		}
-		dc.proxy = p
+		dc.tcp.Proxy = p
 	}
-	conn, err := dc.open(ctx, addr)
+	conn, err := dc.tcp.Open(ctx, addr)
 	return conn, r.dialed(err)
 }
 

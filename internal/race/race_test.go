@@ -1,4 +1,4 @@
-package reach_test
+package race_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 )
 
 const (
@@ -83,7 +83,7 @@ func (h *hosts) open(ctx context.Context, name string) (net.Conn, error) {
 }
 
 // story tells how a race went, each try with its time.
-func story(r *reach.Race, good func(string) bool) (lines []string) {
+func story(r *race.Race, good func(string) bool) (lines []string) {
 	began := time.Now()
 	for t, more := r.Next(); more; t, more = r.Next() {
 		what := "connected"
@@ -212,7 +212,7 @@ func TestRaces(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), tt.time)
 					defer cancel()
 					h := newHosts(tt.answers)
-					r := reach.New(ctx, tt.hosts, len(tt.hosts)-tt.deferred, h.open)
+					r := race.New(ctx, tt.hosts, len(tt.hosts)-tt.deferred, h.open)
 					r.Prompt = prompt
 					got := story(r, func(host string) bool { return !strings.Contains(tt.bad, host) })
 					r.Stop()
@@ -237,7 +237,7 @@ func TestStopClosesWhatWasNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosts(map[string]host{"first": {after: 3 * stagger}, "second": {after: 2 * stagger}, "later": {after: time.Second}})
 		deaf := func(_ context.Context, host string) (net.Conn, error) { return h.open(context.Background(), host) }
-		r := reach.New(t.Context(), []string{"first", "second", "later"}, 3, deaf)
+		r := race.New(t.Context(), []string{"first", "second", "later"}, 3, deaf)
 		taken := ""
 		for taken == "" {
 			synctest.Wait()
@@ -275,7 +275,7 @@ func TestARaceThatComesTooLate(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			h := newHosts(map[string]host{"a": {after: never}, "b": {after: never}})
-			r := reach.New(ctx, []string{"a", "b"}, 2, h.open)
+			r := race.New(ctx, []string{"a", "b"}, 2, h.open)
 			r.Prompt = prompt
 			got := story(r, func(string) bool { return true })
 			r.Stop()
@@ -291,7 +291,7 @@ func TestWhoWasOvertakenGetsAnotherChance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosts(map[string]host{"slow": {after: time.Second}})
-		r := reach.New(t.Context(), []string{"slow", "astray"}, 2, h.open)
+		r := race.New(t.Context(), []string{"slow", "astray"}, 2, h.open)
 		r.Prompt = true
 		got := story(r, func(host string) bool { return host == "slow" })
 		r.Stop()
@@ -312,7 +312,7 @@ func TestWhoIgnoresTheContextIsAbandoned(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			r := reach.New(ctx, names, len(names), func(context.Context, string) (net.Conn, error) {
+			r := race.New(ctx, names, len(names), func(context.Context, string) (net.Conn, error) {
 				time.Sleep(time.Minute)
 				return nil, errRefused
 			})
@@ -335,11 +335,11 @@ func TestAStepHasItsShareOfTheTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			h := newHosts(nil)
-			r := reach.New(ctx, names, len(names), h.open)
+			r := race.New(ctx, names, len(names), h.open)
 			defer r.Stop()
 			try, _ := r.Next()
 			began := time.Now()
-			try = r.Use(try, func(ctx context.Context, t reach.Try) (net.Conn, error) {
+			try = r.Use(try, func(ctx context.Context, t race.Try) (net.Conn, error) {
 				select {
 				case <-t.Conn.(*conn).closed:
 					return nil, net.ErrClosed
@@ -348,7 +348,7 @@ func TestAStepHasItsShareOfTheTime(t *testing.T) {
 				}
 			})
 			alone := len(names) == 1
-			if d := time.Since(began); d != map[bool]time.Duration{true: 20 * time.Second, false: reach.MaxShare}[alone] || try.Cut == alone || !try.Silent {
+			if d := time.Since(began); d != map[bool]time.Duration{true: 20 * time.Second, false: race.MaxShare}[alone] || try.Cut == alone || !try.Silent {
 				t.Errorf("%v: %+v after %v", names, try, d)
 			}
 			if _, more := r.Next(); more == alone {

@@ -1,4 +1,4 @@
-package reach_test
+package race_test
 
 import (
 	"slices"
@@ -7,13 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 )
 
 func TestDeferredHostsComeLastForAWhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var m reach.Memory
+		var m race.Memory
 		want := func(order string) {
 			t.Helper()
 			hosts, fresh := m.Order([]string{"a", "b", "c"})

@@ -1,10 +1,10 @@
-// Package reach opens a connection to a server that has several addresses, of
+// Package race opens a connection to a server that has several addresses, of
 // which some may not answer.
 //
 // It follows RFC 8305 (Happy Eyeballs) in spirit: addresses are tried in the
 // caller's order, each a moment after the one before, and the first to answer is
 // taken. It knows nothing of Cloud SQL, nor of TLS.
-package reach
+package race
 
 import (
 	"context"

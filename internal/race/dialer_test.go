@@ -1,4 +1,4 @@
-package reach_test
+package race_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 )
 
 // A name with several A records, of which the first leads nowhere: net.Dialer
@@ -30,7 +30,7 @@ func TestTheAddressesOfANameAreRaced(t *testing.T) {
 		tried  []string
 		silent = "127.0.0.9:" + port
 	)
-	d := &reach.Dialer{Dialer: net.Dialer{
+	d := &race.Dialer{Dialer: net.Dialer{
 		Resolver: server.Resolver(),
 		ControlContext: func(ctx context.Context, _, addr string, _ syscall.RawConn) error {
 			mu.Lock()

@@ -1,4 +1,4 @@
-package reach_test
+package race_test
 
 import (
 	"os"

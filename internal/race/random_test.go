@@ -1,4 +1,4 @@
-package reach_test
+package race_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 )
 
 // counted is a connection that counts how often it is closed.
@@ -79,7 +79,7 @@ func randomRace(t *testing.T, random *rand.Rand) {
 		time.AfterFunc(moment(), cancel)
 	}
 
-	r := reach.New(ctx, names, random.IntN(len(names)+1), open)
+	r := race.New(ctx, names, random.IntN(len(names)+1), open)
 	r.Prompt = prompt
 	var taken net.Conn
 	for tries := 0; taken == nil; tries++ {
@@ -92,7 +92,7 @@ func randomRace(t *testing.T, random *rand.Rand) {
 		}
 		if try.Err == nil {
 			useful, pause := random.IntN(3) > 0, moment()
-			taken = r.Use(try, func(_ context.Context, try reach.Try) (net.Conn, error) {
+			taken = r.Use(try, func(_ context.Context, try race.Try) (net.Conn, error) {
 				time.Sleep(pause)
 				if useful {
 					return try.Conn, nil
