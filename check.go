@@ -14,6 +14,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
@@ -96,7 +97,7 @@ func (c *check) step(ctx context.Context, hop Hop, target string, f func() (foun
 	}
 	if err != nil {
 		op := ops[hop]
-		_, ofStream := errors.AsType[wayError](err)
+		_, ofStream := errors.AsType[kind.Told](err)
 		if ofStream {
 			op = OpStream
 		}
@@ -176,7 +177,7 @@ func (c *check) authorise(ctx context.Context) bool {
 		return found, nil
 	})
 	if offset, told := admin.ClockOffset(failed); told {
-		c.clock(ctx, offset, theTokenServer)
+		c.clock(ctx, offset, hint.TheTokenServer)
 	}
 	return ok
 }
@@ -235,7 +236,7 @@ func (c *check) metadata(ctx context.Context, n Name, named, authorised bool) (m
 		return describe(m), nil
 	})
 	if told {
-		c.clock(ctx, offset, theAPI)
+		c.clock(ctx, offset, hint.TheAPI)
 	} else {
 		c.skip(HopClock, "the Admin API has not told the time")
 	}
@@ -255,14 +256,14 @@ func describe(m *admin.Metadata) string {
 // is ahead of the other.
 func (c *check) clock(ctx context.Context, offset time.Duration, other string) {
 	c.step(ctx, HopClock, "", func() (string, error) {
-		if clockHint(offset, other) == "" {
+		if hint.Clock(offset, other) == "" {
 			return "within a minute of " + other, nil
 		}
 		way := "ahead of"
 		if offset < 0 {
 			way = "behind"
 		}
-		return "", fmt.Errorf("this machine's clock is %s %s %s", span(offset.Abs()), way, other)
+		return "", fmt.Errorf("this machine's clock is %s %s %s", hint.Span(offset.Abs()), way, other)
 	})
 }
 
@@ -311,7 +312,7 @@ func expires(at time.Time) string {
 	}
 	text, left := at.UTC().Format(time.RFC3339), time.Until(at)
 	if left < 0 {
-		return fmt.Sprintf("expired %s, %s ago", text, span(-left))
+		return fmt.Sprintf("expired %s, %s ago", text, hint.Span(-left))
 	}
-	return fmt.Sprintf("expires %s, in %s", text, span(left))
+	return fmt.Sprintf("expires %s, in %s", text, hint.Span(left))
 }

@@ -4,7 +4,12 @@ import (
 	"context"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
+
+func (sqlDataWay) check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool) {
+	return c.stream(ctx, n, named, authorised)
+}
 
 // stream takes the hops SQL Data and database, and reports whether addresses are
 // the way to the instance n, since SQL Data does not serve it.
@@ -24,7 +29,11 @@ func (c *check) stream(ctx context.Context, n Name, named, authorised bool) (add
 		conn   *sqldata.Conn
 	)
 	c.step(ctx, HopStream, target, func() (found string, err error) {
-		conn, err = c.d.openStream(ctx, n, c.dc.iam, c.dc)
+		service, err := c.d.streamService()
+		if err != nil {
+			return "", err
+		}
+		conn, err = service.Open(ctx, c.dc.call(n, c.dc.iam))
 		switch {
 		case err != nil:
 			return "", err
@@ -50,7 +59,7 @@ func (c *check) stream(ctx context.Context, n Name, named, authorised bool) (add
 // the instance, and an address may be taken. It is no failure then.
 func (c *check) elsewhere() bool {
 	last := &c.report.Steps[len(c.report.Steps)-1]
-	if c.dc.sqlData != SQLDataPrefer || !unserved(last.Err) {
+	if c.dc.sqlData != SQLDataPrefer || !streams.Unserved(last.Err) {
 		return false
 	}
 	last.Result, last.Detail = Skipped, printable("addresses are tried instead: "+causeOf(last.Err).Error())

@@ -56,9 +56,11 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -78,7 +80,7 @@ type connector struct {
 	dialer   *Dialer
 	reach    reach.Instance
 	looks    looks
-	streams  streams
+	streams  streams.Instance
 	failover *failover
 	seen     observer
 
@@ -204,7 +206,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 		return
 	}
 	c.reach.Forget()
-	c.streams.unserved.Store(nil)
+	c.streams.Forget()
 	if !l.Value.SameAddrs(l.Old) {
 		c.looks.found()
 	}
@@ -266,7 +268,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	return &Error{
 		Op:       OpHandshake,
 		Instance: c.String(),
-		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
+		Hint:     hint.Join(hint.Clock(info.ClockOffset, hint.TheAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
 		// The server has done nothing yet: database/sql may connect again.
 		Err: failure.Mark(driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)),
 	}

@@ -14,7 +14,9 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
@@ -42,11 +44,11 @@ type Dialer struct {
 
 	closeOnce sync.Once
 
-	mu         sync.Mutex                 // guards everything below; never held over I/O
-	connectors map[key]*connector         // nil after Close
-	dials      map[*dialing]bool          // in progress
-	sweepAt    int                        // number of connectors at which to look for idle ones
-	sqlData    interface{ closeLocked() } // a *service; nil before the first Dial that asks for it
+	mu         sync.Mutex           // guards everything below; never held over I/O
+	connectors map[key]*connector   // nil after Close
+	dials      map[*dialing]bool    // in progress
+	sweepAt    int                  // number of connectors at which to look for idle ones
+	sqlData    interface{ Close() } // a *streams.Service; nil before the first Dial that asks for it
 }
 
 // key tells connectors apart: a certificate for IAM login is another one.
@@ -103,7 +105,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		Tracers:   cfg.observe.tracers,
 		Meters:    cfg.observe.meters,
 		Version:   version,
-		ErrorType: errorType,
+		ErrorType: kind.Type,
 		Read:      d.read,
 	})
 	return d, nil
@@ -189,9 +191,9 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 // has learnt that SQL Data does not serve the instance forgets it.
 func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) error {
 	return d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
-		c.streams.unserved.Store(nil)
+		c.streams.Forget()
 		if dc.sqlData == SQLDataOnly {
-			_, err := d.streamToken(ctx)
+			_, err := streams.Token(ctx, d.admin)
 			return err
 		}
 		_, err := c.cache.Get(ctx)
@@ -253,7 +255,7 @@ func (d *Dialer) Close() error {
 			g.cancel()
 		}
 		if d.sqlData != nil {
-			d.sqlData.closeLocked()
+			d.sqlData.Close()
 		}
 		d.mu.Unlock()
 		d.resolver.close()

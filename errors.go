@@ -3,15 +3,10 @@ package cloudsqlconn
 import (
 	"errors"
 	"fmt"
-	"net/http"
 
-	"google.golang.org/api/googleapi"
-
-	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
 )
 
 // What errors.Is finds in the errors of a Dialer, besides context errors, net
@@ -80,54 +75,17 @@ func Hint(err error) string {
 	return ""
 }
 
-// wayError is an error of a [way], which says itself what it means.
-type wayError interface {
-	error
-	sentinel() error // nil: none
-	exhausted() bool // a quota is used up
-	hint(s subject, whole error) string
-}
-
-// classify returns err under the sentinel that fits it.
-func classify(err error) error {
-	var (
-		api        *googleapi.Error
-		config     *admin.ConfigError
-		misfit     *auth.ConfigError
-		token      *admin.TokenError
-		unverified *tlsverify.Error
-		badDomain  *resolve.NameError
-		lookup     *resolve.LookupError
-		way        wayError
-	)
-	switch {
-	case errors.As(err, &badDomain):
-		return failure.Mark(ErrBadName, err)
-	case errors.As(err, &lookup) && !lookup.Temporary():
-		return failure.Mark(ErrNotFound, err)
-	case errors.As(err, &unverified):
-		return failure.Mark(ErrUnverified, err)
-	case errors.As(err, &config), errors.As(err, &misfit):
-		return failure.Mark(ErrConfig, err)
-	case errors.As(err, &way):
-		if sentinel := way.sentinel(); sentinel != nil {
-			return failure.Mark(sentinel, err)
-		}
-		return err
-	case errors.As(err, &token) && admin.Terminal(err):
-		return failure.Mark(ErrPermission, err)
-	case admin.Quota(err), admin.Stranger(err):
-		return err
-	case errors.As(err, &api) && api.Code == http.StatusNotFound:
-		return failure.Mark(ErrNotFound, err)
-	case errors.As(err, &api) && (api.Code == http.StatusForbidden || api.Code == http.StatusUnauthorized):
-		return failure.Mark(ErrPermission, err)
-	}
-	return err
-}
-
 // newError returns the error of a step, with the hint that belongs to it.
 func (d *Dialer) newError(op, instance string, err error) *Error {
-	err = classify(err)
-	return &Error{Op: op, Instance: instance, Err: err, Hint: d.cfg.subject(instance).hint(op, err)}
+	err = kind.Classify(err)
+	return &Error{Op: op, Instance: instance, Err: err, Hint: d.cfg.subject(instance).Hint(op, err)}
+}
+
+// subject is what a hint about an instance may name.
+func (c *config) subject(instance string) hint.Subject {
+	s := hint.Subject{Project: "PROJECT", Instance: "INSTANCE", API: c.apiEndpoint(), Stream: c.serviceEndpoint()}
+	if n, err := ParseName(instance); err == nil {
+		s.Project, s.Instance = n.project, n.instance
+	}
+	return s
 }

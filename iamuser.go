@@ -46,7 +46,7 @@ func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOp
 	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
 		var tell func(context.Context) (string, error)
 		switch {
-		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.unservedUntil().IsZero()):
+		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.UnservedUntil().IsZero()):
 			tell = d.credentials.Email
 		default:
 			info, err := c.cache.Get(ctx)

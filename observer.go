@@ -49,7 +49,7 @@ func (o *observer) dialed(ctx context.Context, c net.Conn, took time.Duration) {
 func (o *observer) fellBack(ctx context.Context, refusal error, until time.Time) {
 	if o.logs(ctx, slog.LevelInfo) {
 		o.named().LogAttrs(ctx, slog.LevelInfo, "SQL Data does not serve the instance, an address is used",
-			slog.String("refusal", causeOf(refusal).Error()), slog.Time("until", until))
+			slog.String("refusal", refusal.Error()), slog.Time("until", until))
 	}
 }
 

@@ -105,6 +105,14 @@ func (c eitherConn) LoginPrincipal(ctx context.Context) (string, error) {
 	}).LoginPrincipal(ctx)
 }
 
+// EngineVersion returns the engine and its version, and "" while the connection
+// is a stream.
+func (c eitherConn) EngineVersion() string {
+	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
+}
+
+func (c eitherConn) stream() {}
+
 // unknown is the error of a look whose the credentials are.
 func (c *connector) unknown(err error) error {
 	if err == nil {

@@ -90,8 +90,8 @@ func (c *connector) status() InstanceStatus {
 	if cached.Err != nil {
 		s.LastError = c.dialer.newError(OpRefresh, c.String(), cached.Err)
 	}
-	s.SQLDataUnserved = c.streams.unservedUntil()
-	s.SQLDataCooldown, _ = c.streams.cooldown.Until()
+	s.SQLDataUnserved = c.streams.UnservedUntil()
+	s.SQLDataCooldown = c.streams.CoolingUntil()
 	for _, a := range c.cache.History() {
 		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Hedges: a.Noted, Error: a.Err})
 	}

@@ -1,4 +1,4 @@
-package cloudsqlconn
+package kind
 
 import (
 	"context"
@@ -10,14 +10,17 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"google.golang.org/api/googleapi"
+	"google.golang.org/grpc/codes"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
 // sentinelTypes are the kinds of error by what errors.Is finds.
@@ -25,31 +28,31 @@ var sentinelTypes = []struct {
 	err  error
 	name string
 }{
-	{ErrBadName, "bad_name"},
-	{ErrNotFound, "not_found"},
-	{ErrPermission, "permission"},
-	{ErrNoAddress, "no_address"},
-	{ErrUnverified, "unverified"},
-	{ErrConfig, "config"},
+	{failure.ErrBadName, "bad_name"},
+	{failure.ErrNotFound, "not_found"},
+	{failure.ErrPermission, "permission"},
+	{failure.ErrNoAddress, "no_address"},
+	{failure.ErrUnverified, "unverified"},
+	{failure.ErrConfig, "config"},
 }
 
-// errorType is the kind of an error of a Dial, or of a step of it, one of few: see
-// [WithTracerProvider]. Of an error that has ended by its context, it is the kind
+// Type is the kind of an error of a Dial, or of a step of it, one of few, as telemetry
+// tells it. Of an error that has ended by its context, it is the kind
 // of what went wrong until then, if anything did.
-func errorType(err error) string {
-	err = classify(err)
+func Type(err error) string {
+	err = Classify(err)
 	var (
 		token *admin.TokenError
 		call  *admin.CallError
 		api   *googleapi.Error
 		dns   *net.DNSError
-		way   wayError
+		way   Told
 		proxy *netdial.Error
 	)
 	switch {
-	case errors.Is(err, ErrDialerClosed), errors.Is(err, refresh.ErrClosed):
+	case errors.Is(err, failure.ErrDialerClosed), errors.Is(err, refresh.ErrClosed):
 		return "dialer_closed"
-	case admin.Quota(err), errors.As(err, &way) && way.exhausted():
+	case admin.Quota(err), errors.As(err, &way) && way.Exhausted():
 		return "quota"
 	case errors.Is(err, context.Canceled):
 		return "canceled"
@@ -66,8 +69,8 @@ func errorType(err error) string {
 		return "not_the_api"
 	case errors.As(err, &call) && errors.As(call, &api):
 		return fmt.Sprintf("http_%d", api.Code)
-	case statusName(err) != "":
-		return "rpc_" + strings.ToLower(statusName(err))
+	case Status(err) != "":
+		return "rpc_" + strings.ToLower(Status(err))
 	case errors.As(err, &proxy):
 		return "proxy"
 	case errors.As(err, &dns):
@@ -96,4 +99,24 @@ func aboutTLS(err error) bool {
 		return true
 	}
 	return failure.IsAlert(err) || errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &wrong)
+}
+
+// Status is the gRPC status of an error, as its documentation spells them;
+// "" if there is none.
+func Status(err error) string {
+	s, ok := errors.AsType[*sqldata.StatusError](err)
+	if !ok {
+		return ""
+	}
+	if s.Code == codes.Canceled {
+		return "CANCELLED"
+	}
+	var b strings.Builder
+	for i, r := range s.Code.String() {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
 }

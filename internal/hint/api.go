@@ -1,4 +1,4 @@
-package cloudsqlconn
+package hint
 
 import (
 	"crypto/x509"
@@ -14,7 +14,6 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 )
 
@@ -26,7 +25,7 @@ var permissions = map[string]string{
 }
 
 // callHint is for a call of the Admin API that failed.
-func (s subject) callHint(call *admin.CallError, err error) string {
+func (s Subject) callHint(call *admin.CallError, err error) string {
 	var api *googleapi.Error
 	switch {
 	case !errors.As(call, &api):
@@ -56,17 +55,17 @@ func (s subject) callHint(call *admin.CallError, err error) string {
 }
 
 // namesHint is for a name that may be wrong.
-func (s subject) namesHint() string {
-	return fmt.Sprintf("Compare the name with those of the project's instances: `gcloud sql instances list --project=%s --format='value(connectionName)'`.", s.project)
+func (s Subject) namesHint() string {
+	return fmt.Sprintf("Compare the name with those of the project's instances: `gcloud sql instances list --project=%s --format='value(connectionName)'`.", s.Project)
 }
 
 // impostorHint is for answers that the API cannot have given.
-func (s subject) impostorHint() string {
-	return fmt.Sprintf("Something else has most likely answered in place of the Admin API: look for a proxy, a filter or a sign-in page between this machine and %s, and at WithAdminAPIEndpoint.", s.api.Host)
+func (s Subject) impostorHint() string {
+	return fmt.Sprintf("Something else has most likely answered in place of the Admin API: look for a proxy, a filter or a sign-in page between this machine and %s, and at WithAdminAPIEndpoint.", s.API.Host)
 }
 
 // transportHint is for a call that was not answered.
-func (s subject) transportHint(call *admin.CallError) string {
+func (s Subject) transportHint(call *admin.CallError) string {
 	if _, ok := errors.AsType[*json.SyntaxError](call); ok || call.Stranger {
 		return s.impostorHint()
 	}
@@ -76,11 +75,11 @@ func (s subject) transportHint(call *admin.CallError) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](call); ok {
 		return "This machine does not trust the Admin API's certificate: install the root certificates (package ca-certificates), or trust the CA of the proxy that inspects TLS."
 	}
-	return "Check that this machine can reach the Admin API (" + at(s.api) + ", through HTTPS_PROXY if that is set), and try again."
+	return "Check that this machine can reach the Admin API (" + at(s.API) + ", through HTTPS_PROXY if that is set), and try again."
 }
 
 // notReadyHint is for an instance that is in no state to be connected to.
-func (s subject) notReadyHint(api *googleapi.Error) string {
+func (s Subject) notReadyHint(api *googleapi.Error) string {
 	if strings.Contains(api.Message, "SUSPENDED") {
 		return "Google has suspended the instance: " + s.gcloud("describe", "--format='value(suspensionReason)'") + " tells why, for example a matter of billing."
 	}
@@ -95,7 +94,7 @@ var (
 	aboutName  = regexp.MustCompile(`(?i)instance name|project name|project id`)
 )
 
-func (s subject) badRequestHint(api *googleapi.Error) string {
+func (s Subject) badRequestHint(api *googleapi.Error) string {
 	switch {
 	case aboutKey.MatchString(api.Message):
 		return "The key of WithPrivateKey is of a kind that the API does not take: use RSA with 2048 bits, or leave the option out."
@@ -112,11 +111,11 @@ func unauthorizedHint(call *admin.CallError, api *googleapi.Error) string {
 	if slices.Contains(reasons, "CREDENTIALS_MISSING") || slices.Contains(reasons, "required") {
 		return "No token arrived: an HTTP client that was passed to WithHTTPClient has to add one, unless another option sets credentials; or a proxy takes the header Authorization away."
 	}
-	return joinHints(clockHint(call.ClockOffset, theAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or check whether the service account and its key still exist.")
+	return Join(Clock(call.ClockOffset, TheAPI), "The access token is not accepted: log in again with `gcloud auth application-default login`, or check whether the service account and its key still exist.")
 }
 
 // quotaHint tells how long to wait. The error may be remembered from before.
-func (s subject) quotaHint(call *admin.CallError, err error) string {
+func (s Subject) quotaHint(call *admin.CallError, err error) string {
 	var age time.Duration
 	if failure, ok := errors.AsType[*refresh.Failure](err); ok {
 		age = failure.Age
@@ -129,9 +128,9 @@ func (s subject) quotaHint(call *admin.CallError, err error) string {
 }
 
 // forbiddenHint tells the meanings of 403 apart, by the reasons in the answer.
-func (s subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) string {
+func (s Subject) forbiddenHint(call *admin.CallError, api *googleapi.Error) string {
 	reasons, metadata := reasonsOf(api)
-	r := hint.Refusal{Project: s.project, Reasons: reasons, Metadata: metadata, QuotaProject: call.QuotaProject, Principal: call.Principal, Permission: permissions[call.Call]}
+	r := Refusal{Project: s.Project, Reasons: reasons, Metadata: metadata, QuotaProject: call.QuotaProject, Principal: call.Principal, Permission: permissions[call.Call]}
 	return r.Hint()
 }
 

@@ -1,4 +1,4 @@
-package cloudsqlconn
+package streams
 
 import (
 	"context"
@@ -14,12 +14,12 @@ func TestAContextThatEndsWithTheCooldownDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	busy := errors.New("busy")
 	for i := range 20_000 {
-		var c connector
-		c.streams.cooldown.Refused(time.Now(), 0, busy)
-		until, _ := c.streams.cooldown.Until()
+		var inst Instance
+		inst.cooldown.Refused(time.Now(), 0, busy)
+		until, _ := inst.cooldown.Until()
 		ctx, cancel := context.WithDeadline(context.Background(), until.Add(time.Duration(i%500)))
 		cancel() // nothing is waited for
-		if err := c.coolDown(ctx); !errors.Is(err, busy) {
+		if err := inst.coolDown(ctx); !errors.Is(err, busy) {
 			t.Fatalf("got %v", err)
 		}
 	}

@@ -1,4 +1,4 @@
-package cloudsqlconn
+package hint
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 )
 
 // tokenHint is for an access token that could not be had.
@@ -51,8 +50,8 @@ func tokenHint(err error) string {
 }
 
 func refusedHint(refused *auth.RefusedError) string {
-	clock, target := clockHint(refused.ClockOffset, theTokenServer), refused.Target
-	if !hint.IsEmail(target) {
+	clock, target := Clock(refused.ClockOffset, TheTokenServer), refused.Target
+	if !IsEmail(target) {
 		target = "EMAIL"
 	}
 	switch refused.Step {
@@ -67,9 +66,9 @@ func refusedHint(refused *auth.RefusedError) string {
 		}
 		return "The login has expired or was revoked: run `gcloud auth application-default login`."
 	case auth.AccountKey:
-		return joinHints(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and this machine's clock.")
+		return Join(clock, "Check that the service account and its key still exist (`gcloud iam service-accounts keys list --iam-account=EMAIL`), and this machine's clock.")
 	case auth.Federation:
-		return joinHints(clock, "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired.")
+		return Join(clock, "Check the audience in the credentials file, the provider and its attribute conditions in the identity pool, and that the subject token has not expired.")
 	case auth.Metadata:
 		return metadataHint(refused)
 	}
