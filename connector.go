@@ -95,7 +95,7 @@ type connector struct {
 }
 
 func (d *Dialer) newConnector(k key) *connector {
-	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
+	inst := k.name.admin()
 	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
 	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/doctor"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
@@ -17,9 +19,8 @@ import (
 type way interface {
 	dial(*connector, *dialing, target, *dialConfig) (net.Conn, error)
 
-	// check takes the hops of this way to the instance n, and reports whether
-	// addresses are the way after all.
-	check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool)
+	// path is this way, for a Check.
+	path(*Dialer, *dialConfig) *doctor.Stream
 }
 
 // sqlDataWay is SQL Data.
@@ -41,6 +42,24 @@ func (sqlDataWay) dial(c *connector, g *dialing, t target, dc *dialConfig) (net.
 		return nil, err
 	}
 	return c.fallBack(g, t, dc, err)
+}
+
+func (sqlDataWay) path(d *Dialer, dc *dialConfig) *doctor.Stream {
+	return &doctor.Stream{
+		Addr: d.cfg.serviceEndpoint().Addr(),
+		Open: func(ctx context.Context, to admin.Instance) (doctor.StreamConn, error) {
+			service, err := d.streamService()
+			if err != nil {
+				return nil, err
+			}
+			conn, err := service.Open(ctx, dc.call(to, dc.iam))
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
+		},
+		Elsewhere: func(err error) bool { return dc.sqlData == SQLDataPrefer && streams.Unserved(err) },
+	}
 }
 
 // streamService returns SQL Data, made at the first use.
@@ -72,10 +91,10 @@ type wayID struct {
 	keepAlive time.Duration
 }
 
-// call is a stream to the instance n, for a Dial with dc.
-func (dc *dialConfig) call(n Name, iam bool) *streams.Call {
+// call is a stream to an instance, for a Dial with dc.
+func (dc *dialConfig) call(to admin.Instance, iam bool) *streams.Call {
 	return &streams.Call{
-		Project: n.project, Region: n.region, Instance: n.instance,
+		To:  to,
 		IAM: iam, Way: dc.tcp, WayID: wayID{dc.dialID, dc.proxyID, dc.tcp.KeepAlive},
 	}
 }
@@ -89,7 +108,7 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 	}
 	conn, began, err := c.streams.Open(ctx, &streams.Opening{
 		Service: service,
-		Call:    dc.call(n, c.key.iam),
+		Call:    dc.call(n.admin(), c.key.iam),
 		Seen:    c.seen.Instance,
 		Again: func(ctx context.Context, err error) {
 			c.seen.streamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))

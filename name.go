@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
@@ -63,4 +64,9 @@ func (n Name) String() string {
 		return ""
 	}
 	return n.project + ":" + n.region + ":" + n.instance
+}
+
+// admin is the name as the Admin API has it.
+func (n Name) admin() admin.Instance {
+	return admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
 }

@@ -1,20 +1,10 @@
 package cloudsqlconn
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/doctor"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 // Report is what [Dialer.Check] found. It holds no secrets; of a path on this
@@ -43,18 +33,18 @@ type Hop string
 // The hops, in order. The last three appear once for each address. HopStream appears
 // with [WithSQLData] only, followed by HopDatabase, without the hops in between.
 const (
-	HopName        Hop = "name"        // reading it, or asking the program's own resolver
-	HopDNS         Hop = "DNS"         // looking it up
-	HopCredentials Hop = "credentials" // finding them
-	HopToken       Hop = "token"       // getting one for the Admin API
-	HopStream      Hop = "SQL Data"    // opening a stream to the instance
-	HopMetadata    Hop = "metadata"    // of the instance, from the Admin API
-	HopClock       Hop = "clock"       // of this machine, against the Admin API's: to a minute
-	HopLoginToken  Hop = "login token" // for IAM login; no step without
-	HopCertificate Hop = "certificate" // of the client, from the Admin API
-	HopTCP         Hop = "TCP"         // connecting to the address
-	HopTLS         Hop = "TLS"         // verifying the server
-	HopDatabase    Hop = "database"    // its first byte, which the server sends once it has accepted the client certificate; no login, so that a database which is full can pass
+	HopName        Hop = doctor.HopName        // "name": reading it, or asking the program's own resolver
+	HopDNS         Hop = doctor.HopDNS         // "DNS": looking it up
+	HopCredentials Hop = doctor.HopCredentials // "credentials": finding them
+	HopToken       Hop = doctor.HopToken       // "token": getting one for the Admin API
+	HopStream      Hop = doctor.HopStream      // "SQL Data": opening a stream to the instance
+	HopMetadata    Hop = doctor.HopMetadata    // "metadata": of the instance, from the Admin API
+	HopClock       Hop = doctor.HopClock       // "clock": of this machine, against the Admin API's: to a minute
+	HopLoginToken  Hop = doctor.HopLoginToken  // "login token": for IAM login; no step without
+	HopCertificate Hop = doctor.HopCertificate // "certificate": of the client, from the Admin API
+	HopTCP         Hop = doctor.HopTCP         // "TCP": connecting to the address
+	HopTLS         Hop = doctor.HopTLS         // "TLS": verifying the server
+	HopDatabase    Hop = doctor.HopDatabase    // "database": its first byte, which the server sends once it has accepted the client certificate; no login, so that a database which is full can pass
 )
 
 // Result is how a hop ended.
@@ -62,9 +52,9 @@ type Result string
 
 // The results.
 const (
-	Passed  Result = "ok"
-	Failed  Result = "failed"
-	Skipped Result = "skipped" // not needed, or of no use after what had failed
+	Passed  Result = doctor.Passed  // "ok"
+	Failed  Result = doctor.Failed  // "failed"
+	Skipped Result = doctor.Skipped // "skipped": not needed, or of no use after what had failed
 )
 
 // OK reports whether no hop has failed, including those to addresses that a Dial
@@ -87,99 +77,29 @@ func (r *Report) Err() error {
 
 // String returns a table for people to read, and what they can do about the hops
 // that have failed.
-func (r *Report) String() string {
-	var b strings.Builder
-	verdict := "ok"
-	if !r.OK() {
-		verdict = "FAILED"
-	}
-	fmt.Fprintf(&b, "check of %s: %s\ncloudsqlconn %s, %s\n\n", r.Name, verdict, r.Version, r.Time.UTC().Format(time.RFC3339))
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "HOP\tTARGET\tRESULT\tTIME\tFOUND\n")
-	hints := ""
-	for _, s := range r.Steps {
-		took := "-"
-		if s.Result != Skipped {
-			took = s.Duration.Round(time.Millisecond).String()
-		}
-		found := s.Detail
-		if s.Err != nil {
-			found = strings.TrimPrefix(found+"; "+s.problem(), "; ")
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Hop, s.Target, s.Result, took, found)
-		if s.Hint != "" {
-			hints += "\n" + strings.TrimSuffix(fmt.Sprintf("%s %s", s.Hop, s.Target), " ") + ": " + s.Hint + "\n"
-		}
-	}
-	_ = w.Flush() // into memory
-	return b.String() + hints
-}
+func (r *Report) String() string { return r.plain().String() }
 
 // MarshalJSON adds whether the Report is OK.
-func (r *Report) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Time    time.Time `json:"time"`
-		Name    string    `json:"name"`
-		Version string    `json:"version"`
-		OK      bool      `json:"ok"`
-		Steps   []Step    `json:"steps"`
-	}{r.Time.UTC(), r.Name, r.Version, r.OK(), r.Steps})
-}
+func (r *Report) MarshalJSON() ([]byte, error) { return r.plain().MarshalJSON() }
 
 // MarshalJSON gives the duration in seconds, and the error as text.
-func (s Step) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Hop     Hop     `json:"hop"`
-		Target  string  `json:"target,omitempty"`
-		Result  Result  `json:"result"`
-		Seconds float64 `json:"seconds"`
-		Detail  string  `json:"detail,omitempty"`
-		Error   string  `json:"error,omitempty"`
-		Hint    string  `json:"hint,omitempty"`
-	}{s.Hop, s.Target, s.Result, s.Duration.Seconds(), s.Detail, s.problem(), s.Hint})
+func (s Step) MarshalJSON() ([]byte, error) { return s.plain().MarshalJSON() }
+
+// plain is the report as it is written.
+func (r *Report) plain() *doctor.Report {
+	plain := &doctor.Report{Time: r.Time, Name: r.Name, Version: r.Version, OK: r.OK()}
+	for _, s := range r.Steps {
+		plain.Steps = append(plain.Steps, s.plain())
+	}
+	return plain
 }
 
-// problem is the text of the step's error, for strangers. The hop and the
-// instance are known, hence the cause only.
-func (s *Step) problem() string {
-	err := s.Err
-	if err == nil {
-		return ""
+// plain is the step as it is written: the hop and the instance are known, hence the
+// cause of its error only.
+func (s Step) plain() doctor.Step {
+	plain := doctor.Step{Hop: string(s.Hop), Target: s.Target, Result: string(s.Result), Duration: s.Duration, Detail: s.Detail, Hint: s.Hint}
+	if s.Err != nil {
+		plain.Err = causeOf(s.Err)
 	}
-	var e *Error
-	if errors.As(err, &e) {
-		err = e.Err
-	}
-	var a *reach.Attempt
-	if errors.As(err, &a) {
-		err = a.Err // the rest is told already
-	}
-	text := err.Error()
-	var (
-		file *fs.PathError
-		none *auth.NotFoundError
-	)
-	if errors.As(err, &file) {
-		text = strings.ReplaceAll(text, file.Path, filepath.Base(file.Path))
-	}
-	if errors.As(err, &none) && none.From != "" {
-		text = strings.ReplaceAll(text, none.From, filepath.Base(none.From))
-	}
-	if home, err := os.UserHomeDir(); err == nil && len(home) > 1 {
-		text = strings.ReplaceAll(text, home, "~")
-	}
-	return printable(text)
-}
-
-// printable is text in one line of a bounded length: some of what a report
-// tells comes from outside, and it is made for terminals.
-func printable(text string) string {
-	const most = 1500
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar
-	}), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return text
+	return plain
 }

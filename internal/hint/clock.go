@@ -17,11 +17,23 @@ func Clock(offset time.Duration, reference string) string {
 	if offset.Abs() <= time.Minute {
 		return ""
 	}
-	side := "ahead of"
-	if offset < 0 {
-		side = "behind"
+	return fmt.Sprintf("This machine's clock is %s %s %s: set it, on Linux with `timedatectl set-ntp true`.", Span(offset.Abs()), side(offset), reference)
+}
+
+// CompareClocks says in a few words that this machine's clock is about right, or in an
+// error by how much it is off.
+func CompareClocks(offset time.Duration, reference string) (string, error) {
+	if Clock(offset, reference) == "" {
+		return "within a minute of " + reference, nil
 	}
-	return fmt.Sprintf("This machine's clock is %s %s %s: set it, on Linux with `timedatectl set-ntp true`.", Span(offset.Abs()), side, reference)
+	return "", fmt.Errorf("this machine's clock is %s %s %s", Span(offset.Abs()), side(offset), reference)
+}
+
+func side(offset time.Duration) string {
+	if offset < 0 {
+		return "behind"
+	}
+	return "ahead of"
 }
 
 // Span is a duration in the unit that fits it.

@@ -99,7 +99,7 @@ func tlsConfig(client *http.Client) *tls.Config {
 
 // Call is a stream that is to be opened.
 type Call struct {
-	Project, Region, Instance string
+	To admin.Instance
 
 	IAM   bool // log in as the account of the token
 	Way   reach.Way
@@ -108,7 +108,7 @@ type Call struct {
 
 // Open opens a stream.
 func (s *Service) Open(ctx context.Context, call *Call) (*sqldata.Conn, error) {
-	session := wire.NewSession(call.Project, call.Region, call.Instance)
+	session := wire.NewSession(call.To.Project, call.To.Region, call.To.ID)
 	if call.IAM {
 		session.AuthenticationType = wire.AutoIAM
 	}

@@ -1,4 +1,4 @@
-package cloudsqlconn
+package doctor
 
 import (
 	"cmp"
@@ -49,35 +49,35 @@ func places(info *admin.Info, types []string) (list []place) {
 }
 
 // addresses takes the hops TCP, TLS and database for each address.
-func (c *check) addresses(ctx context.Context, t target, m *admin.Metadata, info *admin.Info) {
+func (w *walk) addresses(ctx context.Context, m *admin.Metadata, info *admin.Info) {
 	if m == nil {
-		c.skip(HopTCP, "no metadata")
-		c.skip(HopTLS, "no connection")
-		c.skip(HopDatabase, "no TLS session")
+		w.skip(HopTCP, "no metadata")
+		w.skip(HopTLS, "no connection")
+		w.skip(HopDatabase, "no TLS session")
 		return
 	}
 	var list []place
-	for _, host := range t.hosts {
-		list = append(list, place{host, t.name.domain, "of the DNS name", 0})
+	for _, host := range w.target.Hosts {
+		list = append(list, place{host, w.target.Domain, "of the DNS name", 0})
 	}
-	for _, p := range places(m.Info, c.dc.types) {
-		if !slices.Contains(t.hosts, p.host) {
+	for _, p := range places(m.Info, w.Types) {
+		if !slices.Contains(w.target.Hosts, p.host) {
 			list = append(list, p)
 		}
 	}
 	if len(list) == 0 {
-		c.step(ctx, HopTCP, "", func() (string, error) { return "", reach.NoAddress(m.Info, c.dc.types) })
-		c.skip(HopTLS, "no connection")
-		c.skip(HopDatabase, "no TLS session")
+		w.step(ctx, HopTCP, "", func() (string, error) { return "", reach.NoAddress(m.Info, w.Types) })
+		w.skip(HopTLS, "no connection")
+		w.skip(HopDatabase, "no TLS session")
 		return
 	}
 	for i, p := range list {
-		c.address(ctx, p, len(list)-i, t, m, info)
+		w.address(ctx, p, len(list)-i, m, info)
 	}
 }
 
 // address takes them for one address, of so many that are left.
-func (c *check) address(ctx context.Context, p place, left int, t target, m *admin.Metadata, info *admin.Info) {
+func (w *walk) address(ctx context.Context, p place, left int, m *admin.Metadata, info *admin.Info) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, min(time.Until(deadline)/time.Duration(left), race.MaxShare), race.ErrShareUsed)
@@ -91,36 +91,36 @@ func (c *check) address(ctx context.Context, p place, left int, t target, m *adm
 		}
 		a := &reach.Attempt{Kind: p.kind, Addr: addr, Step: step, ClockOffset: m.ClockOffset, Err: failure.Ended(ctx, err)}
 		a.Cut = failure.Over(ctx) && context.Cause(ctx) == race.ErrShareUsed
-		return &reach.Error{Attempts: []*reach.Attempt{a}, Others: reach.OtherTypes(m.Info, c.dc.types)}
+		return &reach.Error{Attempts: []*reach.Attempt{a}, Others: reach.OtherTypes(m.Info, w.Types)}
 	}
-	if !c.step(ctx, HopTCP, addr, func() (string, error) {
+	if !w.step(ctx, HopTCP, addr, func() (string, error) {
 		found := p.who
-		if c.dc.tcp.Proxy != nil {
-			found += ", through the proxy " + c.dc.tcp.Proxy.String()
+		if w.Way.Proxy != nil {
+			found += ", through the proxy " + w.Way.Proxy.String()
 		}
-		race := race.New(ctx, []string{addr}, 1, c.dc.tcp.Open) // it ends, whatever the function of WithDialFunc does
+		race := race.New(ctx, []string{addr}, 1, w.Way.Open) // it ends, whatever the function of WithDialFunc does
 		defer race.Stop()
 		try, _ := race.Next()
 		raw = try.Conn
 		return found, fail(reach.StepTCP, try.Err)
 	}) {
-		c.skip(HopTLS, "no connection")
-		c.skip(HopDatabase, "no TLS session")
+		w.skip(HopTLS, "no connection")
+		w.skip(HopDatabase, "no TLS session")
 		return
 	}
 	defer func() { _ = raw.Close() }()
 	if info == nil {
-		c.skip(HopTLS, "no certificate")
-		c.skip(HopDatabase, "no TLS session")
+		w.skip(HopTLS, "no certificate")
+		w.skip(HopDatabase, "no TLS session")
 		return
 	}
-	config, verified := info.TLS(t.name.domain, t.own || c.d.cfg.names.unlisted), new(tls.ConnectionState)
-	if c.answered[p.node] {
+	config, verified := info.TLS(w.target.Domain, w.target.AnyName), new(tls.ConnectionState)
+	if w.answered[p.node] {
 		config, verified = verifyOnly(config)
 	}
 	conn := tls.Client(raw, config)
-	if !c.step(ctx, HopTLS, addr, func() (string, error) {
-		err := c.d.cfg.signs().Handshake(ctx, conn)
+	if !w.step(ctx, HopTLS, addr, func() (string, error) {
+		err := w.Signs.Handshake(ctx, conn)
 		if errors.Is(err, errVerified) {
 			return session(*verified), nil
 		}
@@ -129,20 +129,20 @@ func (c *check) address(ctx context.Context, p place, left int, t target, m *adm
 		}
 		return session(conn.ConnectionState()), nil
 	}) {
-		c.skip(HopDatabase, "no TLS session")
+		w.skip(HopDatabase, "no TLS session")
 		return
 	}
 	ask := firstBytes(info.DatabaseVersion)
 	if ask == nil {
-		c.skip(HopDatabase, printable("this version does not know how to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
+		w.skip(HopDatabase, printable("this version does not know how to greet the engine "+cmp.Or(info.DatabaseVersion, "that the metadata does not name")))
 		return
 	}
-	if c.answered[p.node] {
-		c.skip(HopDatabase, "MySQL has answered at another address, and counts each connection without a login as an error")
+	if w.answered[p.node] {
+		w.skip(HopDatabase, "MySQL has answered at another address, and counts each connection without a login as an error")
 		return
 	}
-	ok := c.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
-	c.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
+	ok := w.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
+	w.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
 }
 
 // errVerified ends a handshake that has led far enough.

@@ -1,4 +1,4 @@
-package cloudsqlconn
+package doctor
 
 import (
 	"context"
