@@ -51,7 +51,7 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}
-	conn.track(c, conn, at.name)
+	conn.track(c, cutConn{conn}, at.name)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
@@ -146,10 +146,13 @@ func (c *conn) Close() error {
 	return c.tls.Close()
 }
 
-// cut ends the connection, and gives its owner a reason. It reports whether it
+// cutConn is a conn that can be cut.
+type cutConn struct{ *conn }
+
+// Cut ends the connection, and gives its owner a reason. It reports whether it
 // has not been cut before. It waits for nothing: the Close of a connection of
 // [WithDialFunc] can take its time.
-func (c *conn) cut(reason error) bool {
+func (c cutConn) Cut(reason error) bool {
 	first := c.spoil(reason)
 	if first {
 		go c.tls.Cut()

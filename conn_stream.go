@@ -25,7 +25,7 @@ type streamConn struct {
 
 func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, n Name, began time.Time) *streamConn {
 	s := &streamConn{Conn: conn, service: service, began: began}
-	s.track(c, s, n)
+	s.track(c, cutStream{s}, n)
 	return s
 }
 
@@ -63,7 +63,7 @@ func (c *streamConn) failed(err error) error {
 			began = time.Now() // in the middle of a session, it tells of now
 		}
 		if until := c.connector.streams.Refused(began, status.RetryAfter, err); !until.IsZero() {
-			c.connector.seen.coolingDown(context.Background(), err, until)
+			c.connector.seen.CoolingDown(context.Background(), err, until)
 		}
 		if until := c.connector.streams.CoolingUntil(); !until.IsZero() {
 			err = &streams.CoolingError{Left: time.Until(until), Err: err}
@@ -86,8 +86,11 @@ func (c *streamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// cut ends the connection, and gives its owner a reason: see [conn.cut].
-func (c *streamConn) cut(reason error) bool {
+// cutStream is a stream that can be cut.
+type cutStream struct{ *streamConn }
+
+// Cut ends the connection, and gives its owner a reason: see [cutConn.Cut].
+func (c cutStream) Cut(reason error) bool {
 	first := c.spoil(reason)
 	if first {
 		_ = c.Conn.Close()

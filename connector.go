@@ -55,9 +55,11 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
@@ -75,14 +77,13 @@ const idleAfter = 15 * time.Minute
 // connector is everything about one instance: what is known about it, and how
 // to reach it.
 type connector struct {
-	key      key
-	cache    *refresh.Cache[admin.Info]
-	dialer   *Dialer
-	reach    reach.Instance
-	looks    looks
-	streams  streams.Instance
-	failover *failover
-	seen     observer
+	key     key
+	cache   *refresh.Cache[admin.Info]
+	dialer  *Dialer
+	dials   dialing.Instance
+	reach   reach.Instance
+	streams streams.Instance
+	seen    observe.Instance
 
 	userAgent string // what a metadata exchange tells
 
@@ -96,14 +97,16 @@ type connector struct {
 
 func (d *Dialer) newConnector(k key) *connector {
 	inst := k.name.admin()
-	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
-	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.overtaken, Signs: d.cfg.signs()}
+	c := &connector{key: k, dialer: d, userAgent: d.cfg.userAgent}
+	c.seen = observe.New(d.telemetry.Instance(k.name.String(), k.iam), d.cfg.observe.log, k.name.String(), k.iam)
+	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.Overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
-		c.seen.refreshing(ctx)
+		c.seen.Refreshing(ctx)
 		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
+	c.dials.Cache = c.cache
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
 		Landed:  c.landed,
@@ -141,37 +144,37 @@ func (c *connector) idle() bool {
 // dial connects. If the first try fails and newer metadata can be had, there
 // is a second one; and one more if the metadata has changed meanwhile, since
 // an instance that is on the move can be met on the move twice.
-func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
-	info, err := c.latest(g.ctx)
+func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
+	info, err := c.latest(g.Context)
 	if err != nil {
 		return nil, c.dialer.newError(OpRefresh, c.String(), err)
 	}
 	moving := false // the metadata has changed between two tries
 	for try := 1; ; try++ {
-		g.try(c, info)
-		conn, failed := c.connect(g.ctx, info, t, dc)
-		moved := g.tried()
+		g.Try(&c.dials, info)
+		conn, failed := c.connect(g.Context, info, t, dc)
+		moved := g.Tried()
 		switch {
 		case failed == nil:
 			return conn, nil
 		case moved:
 			c.reach.Forget() // what the end of the try has looked like
-			failed = c.dialer.newError(failed.Op, c.String(), errMoved)
-		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
+			failed = c.dialer.newError(failed.Op, c.String(), dialing.ErrMoved)
+		case !c.blame(g.Context, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
 		next := c.cache.Next
 		if moving {
 			next = c.cache.Await
 		}
-		newer, err := next(g.ctx, info)
+		newer, err := next(g.Context, info)
 		if errors.Is(err, refresh.ErrUnchanged) {
 			return nil, failed
 		}
 		if err != nil {
 			return nil, c.dialer.newError(failed.Op, c.String(), failure.Lines{failed.Err, err})
 		}
-		c.seen.again(g.ctx, failed)
+		c.seen.Again(g.Context, failed)
 		moving = !newer.SameMetadata(info)
 		info = newer
 	}
@@ -187,7 +190,7 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	case failure.Over(ctx) && !errors.Is(context.Cause(ctx), failure.ErrDialTimeout):
 		// The caller has gone, which says nothing about the instance. That no
 		// answer came until then does: it helps the next one.
-		if failed, ok := errors.AsType[*reach.Error](err); ok && failed.Silent() && c.looks.unanswered() {
+		if failed, ok := errors.AsType[*reach.Error](err); ok && failed.Silent() && c.dials.Looks.Unanswered() {
 			c.cache.Refresh(info)
 		}
 		return false
@@ -201,16 +204,16 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 
 // landed is told how a refresh has ended.
 func (c *connector) landed(l refresh.Landing[admin.Info]) {
-	c.seen.refreshed(l)
+	c.seen.Landed(l)
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}
 	c.reach.Forget()
 	c.streams.Forget()
 	if !l.Value.SameAddrs(l.Old) {
-		c.looks.found()
+		c.dials.Looks.Found()
 	}
-	c.dialer.moved(c, l.Value)
+	c.dialer.dials.Moved(&c.dials, l.Value)
 }
 
 // connect opens a connection by the first address that leads to the instance.
@@ -224,7 +227,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		}
 		return nil, c.dialer.newError(op, c.String(), err)
 	}
-	c.looks.answered()
+	c.dials.Looks.Answered()
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
@@ -235,7 +238,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 // with info: only then it has accepted the client certificate.
 func (c *connector) accepted(info *admin.Info) {
 	if c.refused.Swap(false) {
-		c.seen.accepted()
+		c.seen.Accepted()
 		c.cache.Confirm(info)
 	}
 }
@@ -263,7 +266,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		return c.unanswered(info, err)
 	}
 	c.refused.Store(true)
-	c.seen.refused()
+	c.seen.Rejected()
 	c.cache.Invalidate(info)
 	return &Error{
 		Op:       OpHandshake,

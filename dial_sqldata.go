@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/doctor"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
@@ -17,7 +18,7 @@ import (
 // way is how instances are reached if not by an address. It is an interface so
 // that a program that does not ask for SQL Data does not link it.
 type way interface {
-	dial(*connector, *dialing, target, *dialConfig) (net.Conn, error)
+	dial(*connector, *dialing.Dial, target, *dialConfig) (net.Conn, error)
 
 	// path is this way, for a Check.
 	path(*Dialer, *dialConfig) *doctor.Stream
@@ -28,11 +29,11 @@ type sqlDataWay struct{}
 
 // dial connects by a stream, or by an address if that is allowed and SQL Data does
 // not serve the instance.
-func (sqlDataWay) dial(c *connector, g *dialing, t target, dc *dialConfig) (net.Conn, error) {
+func (sqlDataWay) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
 	if dc.sqlData == SQLDataPrefer && !c.streams.UnservedUntil().IsZero() {
 		return c.dial(g, t, dc)
 	}
-	stream, err := c.openStream(g.ctx, t.name, dc)
+	stream, err := c.openStream(g.Context, t.name, dc)
 	switch {
 	case err == nil && dc.sqlData == SQLDataPrefer:
 		return c.newEitherConn(stream, t, dc), nil
@@ -111,9 +112,9 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 		Call:    dc.call(n.admin(), c.key.iam),
 		Seen:    c.seen.Instance,
 		Again: func(ctx context.Context, err error) {
-			c.seen.streamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))
+			c.seen.StreamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))
 		},
-		Cooling: c.seen.coolingDown,
+		Cooling: c.seen.CoolingDown,
 	})
 	if err != nil {
 		return nil, c.dialer.newError(OpStream, c.String(), err)
@@ -122,10 +123,10 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 }
 
 // fallBack connects by an address, since SQL Data does not serve the instance.
-func (c *connector) fallBack(g *dialing, t target, dc *dialConfig, refusal error) (net.Conn, error) {
+func (c *connector) fallBack(g *dialing.Dial, t target, dc *dialConfig, refusal error) (net.Conn, error) {
 	conn, err := c.dial(g, t, dc)
 	if err == nil {
-		c.seen.fellBack(g.ctx, causeOf(refusal), c.streams.Unserved())
+		c.seen.FellBack(g.Context, causeOf(refusal), c.streams.Unserved())
 		return conn, nil
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -161,11 +162,11 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 			return true
 		},
 		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
-			g := c.dialer.begin(ctx, by.timeout)
-			defer g.end()
+			g := c.dialer.dials.Begin(ctx, by.timeout)
+			defer g.End()
 			conn, err := c.fallBack(g, t, &by, *refusal.Load())
 			if err == nil {
-				err = c.send(g.ctx, conn, written)
+				err = c.send(g.Context, conn, written)
 			}
 			if err != nil {
 				return nil, c.dialer.reason(c.String(), err)

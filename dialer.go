@@ -13,8 +13,11 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
@@ -34,7 +37,8 @@ type Dialer struct {
 	admin       *admin.Client
 	credentials *auth.Credentials // nil: the caller's own token sources, or HTTP client
 	resolver    resolver
-	failover    *failover
+	failover    *failover.Follower
+	dials       dialing.Set
 	telemetry   *telemetry.Telemetry
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
@@ -46,7 +50,6 @@ type Dialer struct {
 
 	mu         sync.Mutex           // guards everything below; never held over I/O
 	connectors map[key]*connector   // nil after Close
-	dials      map[*dialing]bool    // in progress
 	sweepAt    int                  // number of connectors at which to look for idle ones
 	sqlData    interface{ Close() } // a *streams.Service; nil before the first Dial that asks for it
 }
@@ -66,7 +69,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dialer{connectors: map[key]*connector{}, dials: map[*dialing]bool{}, sweepAt: idleSweep}
+	d := &Dialer{connectors: map[key]*connector{}, sweepAt: idleSweep}
 	hedged := func(call string) { d.telemetry.Hedged(call) }
 	api, login, creds := cfg.tokenSources(hedged)
 	makeKey := admin.ProcessKey
@@ -96,7 +99,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	default:
 		d.resolver = nameResolver{}
 	}
-	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod, cfg.observe.log)
+	d.failover = failover.New(d.follow, cfg.names.failoverPeriod, cfg.observe.log)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
@@ -139,7 +142,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	if err != nil {
 		return nil, err
 	}
-	seen.dialed(ctx, conn, took)
+	seen.Dialed(ctx, conn, took)
 	return conn, nil
 }
 
@@ -157,14 +160,14 @@ func viaOf(conn net.Conn, err error) telemetry.Via {
 
 // dial is Dial. It returns the observer of the instance too, once that is
 // known.
-func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observer, _ error) {
+func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observe.Instance, _ error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {
 		return nil, seen, err
 	}
-	g := d.begin(ctx, dc.timeout)
-	defer g.end()
-	t, err := d.target(g.ctx, name, dc.same)
+	g := d.dials.Begin(ctx, dc.timeout)
+	defer g.End()
+	t, err := d.target(g.Context, name, dc.same)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -251,15 +254,13 @@ func (d *Dialer) Close() error {
 		d.connectors = nil
 		d.cancel()
 		d.credentials.Close()
-		for g := range d.dials {
-			g.cancel()
-		}
+		d.dials.Close()
 		if d.sqlData != nil {
 			d.sqlData.Close()
 		}
 		d.mu.Unlock()
 		d.resolver.close()
-		d.failover.close()
+		d.failover.Close()
 		for _, c := range connectors {
 			c.cache.Close()
 		}
@@ -319,9 +320,15 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 		return target{}, d.reason(name, d.newError(OpResolve, "", err))
 	}
 	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
-		d.failover.found(t.name)
+		d.failover.Found(t.name.followed())
 	}
 	return t, nil
+}
+
+// follow looks up a DNS name that has open connections.
+func (d *Dialer) follow(ctx context.Context, domain string) (failover.Instance, error) {
+	t, err := d.resolver.resolve(ctx, domain)
+	return t.name.followed(), err
 }
 
 // connector returns what knows the instance n, made at the first use.

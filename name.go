@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
@@ -69,4 +70,9 @@ func (n Name) String() string {
 // admin is the name as the Admin API has it.
 func (n Name) admin() admin.Instance {
 	return admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
+}
+
+// followed is the name as the failover of DNS names has it.
+func (n Name) followed() failover.Instance {
+	return failover.Instance{Domain: n.domain, Name: n.String()}
 }

@@ -3,6 +3,8 @@ package cloudsqlconn
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 )
 
 // tracked is what all connections have that Dial returns: they are counted, and
@@ -16,11 +18,11 @@ type tracked struct {
 }
 
 // track counts the connection c, which leads to n.
-func (t *tracked) track(to *connector, c cutter, n Name) {
+func (t *tracked) track(to *connector, c failover.Conn, n Name) {
 	t.connector, t.opened = to, time.Now()
 	to.open.Add(1)
 	if n.domain != "" {
-		t.onClose = to.failover.opened(c, n)
+		t.onClose = to.dialer.failover.Opened(c, n.followed())
 	}
 }
 

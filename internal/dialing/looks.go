@@ -1,4 +1,4 @@
-package cloudsqlconn
+package dialing
 
 import (
 	"sync"
@@ -24,10 +24,10 @@ const (
 	longestRest = 5 * time.Minute
 )
 
-// looks decides when an instance that does not answer is worth a look: a request
+// Looks decides when an instance that does not answer is worth a look: a request
 // for fresh metadata, since it may have moved. Each look is taken for one in vain
-// until found is called. Its methods are safe for concurrent use.
-type looks struct {
+// until Found is called. Its methods are safe for concurrent use.
+type Looks struct {
 	silent atomic.Int32 // Dials without an answer, since the last good one
 
 	mu     sync.Mutex // guards everything below
@@ -36,30 +36,30 @@ type looks struct {
 	weak   int        // looks for fewer, in a row
 }
 
-// answered is told of a connection to the instance.
-func (l *looks) answered() {
+// Answered is told of a connection to the instance.
+func (l *Looks) Answered() {
 	if l.silent.Load() != 0 {
 		l.silent.Store(0)
 	}
 }
 
 // wait is how long a Dial that is slow has to wait for a look.
-func (l *looks) wait() time.Duration {
+func (l *Looks) wait() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.untilLocked(slowRest)
 }
 
 // slow is told of a Dial that is slow, and reports whether to look.
-func (l *looks) slow() bool {
+func (l *Looks) slow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lookLocked(slowRest)
 }
 
-// unanswered is told of a Dial that has ended without an answer, and reports
+// Unanswered is told of a Dial that has ended without an answer, and reports
 // whether to look.
-func (l *looks) unanswered() bool {
+func (l *Looks) Unanswered() bool {
 	row := l.silent.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,14 +89,14 @@ func doubled(d, most time.Duration, n int) time.Duration {
 }
 
 // untilLocked is how much of a pause after the last look is left.
-func (l *looks) untilLocked(rest time.Duration) time.Duration {
+func (l *Looks) untilLocked(rest time.Duration) time.Duration {
 	if l.last.IsZero() {
 		return 0
 	}
 	return rest - time.Since(l.last)
 }
 
-func (l *looks) lookLocked(rest time.Duration) bool {
+func (l *Looks) lookLocked(rest time.Duration) bool {
 	if l.untilLocked(rest) > 0 {
 		return false
 	}
@@ -104,8 +104,8 @@ func (l *looks) lookLocked(rest time.Duration) bool {
 	return true
 }
 
-// found says that the instance has moved.
-func (l *looks) found() {
+// Found says that the instance has moved.
+func (l *Looks) Found() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last, l.urgent, l.weak = time.Time{}, 0, 0

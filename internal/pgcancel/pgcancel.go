@@ -1,20 +1,21 @@
-package cloudsqlconn
+// Package pgcancel sends the requests of PostgreSQL's clients to cancel a query to every
+// host that it may run on. It knows the beginning of PostgreSQL's protocol, and hosts
+// only as something to compare.
+package pgcancel
 
 import (
 	"context"
 	"encoding/binary"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
 const (
-	// cancelTimeout bounds how long a request to cancel a query is held up by a
+	// Timeout bounds how long a request to cancel a query is held up by a
 	// host that cannot be reached.
-	cancelTimeout = 5 * time.Second
+	Timeout = 5 * time.Second
 
 	// The codes of a client's first message that are no version of the protocol.
 	cancelCode = 80877102
@@ -25,39 +26,46 @@ const (
 	mostRequest = 1 << 10
 )
 
-// requests are the requests of a Serve's clients to cancel a query of PostgreSQL.
-// A client comes with one over a connection of its own, which of a read pool leads
-// to any node: it goes to all hosts that connections of this Serve are on. A server
-// does not mind one that is not meant for it.
-type requests struct {
-	dialer *Dialer
-	name   string
-	opts   []DialOption
+// Requests are the requests of a listener's clients to cancel a query. A client comes
+// with one over a connection of its own, which of a read pool leads to any node: it goes
+// to all hosts that connections of this listener are on. A server does not mind one that
+// is not meant for it. Its methods are safe for concurrent use.
+type Requests struct {
+	// Dial connects to the instance, by the host that same is on if it is not nil.
+	Dial func(ctx context.Context, same net.Conn) (net.Conn, error)
 
-	mu    sync.Mutex               // guards everything below
-	conns map[*requestingConn]bool // that are open
+	// Host returns what stands for the host that a connection is on: equal values are
+	// one host. Nil: requests do not go there.
+	Host func(net.Conn) any
+
+	mu    sync.Mutex     // guards everything below
+	conns map[*conn]bool // that are open
 }
 
-// dial connects a client.
-func (r *requests) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := r.dialer.Dial(ctx, r.name, r.opts...)
+// Connect connects a client.
+func (r *Requests) Connect(ctx context.Context) (net.Conn, error) {
+	server, err := r.Dial(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	server, ok := conn.(serverConn)
-	if !ok || server.location() == nil || !strings.HasPrefix(server.EngineVersion(), "POSTGRES") {
-		return conn, nil
+	whole, ok := server.(serverConn)
+	if !ok {
+		return server, nil
 	}
-	c := &requestingConn{serverConn: server, requests: r, ctx: ctx}
+	host := r.Host(server)
+	if host == nil {
+		return server, nil
+	}
+	c := &conn{serverConn: whole, requests: r, host: host, ctx: ctx}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.conns == nil {
-		r.conns = make(map[*requestingConn]bool)
+		r.conns = make(map[*conn]bool)
 	}
 	r.conns[c] = true
-	if socket, ok := conn.(syscall.Conn); ok {
+	if socket, ok := server.(syscall.Conn); ok {
 		return struct {
-			*requestingConn
+			*conn
 			syscall.Conn
 		}{c, socket}, nil
 	}
@@ -65,15 +73,14 @@ func (r *requests) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // send sends a request to all hosts but the one of c, which gets it by itself.
-func (r *requests) send(c *requestingConn, request []byte) {
-	seen := map[location]bool{*c.location(): true}
-	opts := slices.Clip(append(slices.Clip(r.opts), WithDialTimeout(cancelTimeout)))
+func (r *Requests) send(c *conn, request []byte) {
+	seen := map[any]bool{c.host: true}
 	var wg sync.WaitGroup
 	r.mu.Lock()
 	for other := range r.conns {
-		if at := *other.location(); !seen[at] {
-			seen[at] = true
-			wg.Go(func() { r.sendTo(c.ctx, request, append(opts, WithSameHost(other.serverConn))) })
+		if !seen[other.host] {
+			seen[other.host] = true
+			wg.Go(func() { r.sendTo(c.ctx, request, other.serverConn) })
 		}
 	}
 	r.mu.Unlock()
@@ -82,30 +89,30 @@ func (r *requests) send(c *requestingConn, request []byte) {
 
 // sendTo sends a request, and waits for the server to hang up, which is when it
 // has seen to it.
-func (r *requests) sendTo(ctx context.Context, request []byte, opts []DialOption) {
-	c, err := r.dialer.Dial(ctx, r.name, opts...)
+func (r *Requests) sendTo(ctx context.Context, request []byte, same net.Conn) {
+	c, err := r.Dial(ctx, same)
 	if err != nil {
 		return // a host that is gone has no queries
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(cancelTimeout))
+	_ = c.SetDeadline(time.Now().Add(Timeout))
 	if _, err := c.Write(request); err == nil {
 		_, _ = c.Read(make([]byte, 1))
 	}
 }
 
-// serverConn is a connection of the Dialer by an address.
+// serverConn is a connection to an instance.
 type serverConn interface {
 	net.Conn
 	CloseWrite() error
 	EngineVersion() string
-	location() *location
 }
 
-// requestingConn is a connection that may turn out to be for a request.
-type requestingConn struct {
+// conn is a connection that may turn out to be for a request.
+type conn struct {
 	serverConn
-	requests *requests
+	requests *Requests
+	host     any
 	ctx      context.Context // the door's
 
 	said []byte // by the client, as long as that can be the beginning of a request
@@ -114,7 +121,7 @@ type requestingConn struct {
 
 // Write writes what the client says. If b ends a request, the other hosts get that
 // first.
-func (c *requestingConn) Write(b []byte) (int, error) {
+func (c *conn) Write(b []byte) (int, error) {
 	if !c.over {
 		c.look(b)
 	}
@@ -123,7 +130,7 @@ func (c *requestingConn) Write(b []byte) (int, error) {
 
 // look looks at the client's first messages: a length and a code, and for a request
 // to cancel a query the number and the key of a session.
-func (c *requestingConn) look(b []byte) {
+func (c *conn) look(b []byte) {
 	const headSize = 8
 	c.said = append(c.said, b[:min(len(b), mostRequest)]...)
 	for len(c.said) >= headSize {
@@ -146,7 +153,7 @@ func (c *requestingConn) look(b []byte) {
 }
 
 // Close closes the connection.
-func (c *requestingConn) Close() error {
+func (c *conn) Close() error {
 	c.requests.mu.Lock()
 	delete(c.requests.conns, c)
 	c.requests.mu.Unlock()

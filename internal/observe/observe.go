@@ -1,11 +1,11 @@
-package cloudsqlconn
+// Package observe tells the log, and OpenTelemetry, what happens to one instance. It
+// is the one place that words the records of the log, and decides nothing.
+package observe
 
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,85 +14,85 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
-// observer tells the log and OpenTelemetry what happens to one instance.
-type observer struct {
+// Instance tells the log and OpenTelemetry what happens to one instance.
+type Instance struct {
 	*telemetry.Instance
 	log   *slog.Logger        // without the instance's name
 	named func() *slog.Logger // with it
 }
 
-func (d *Dialer) newObserver(k key) observer {
-	log := d.cfg.observe.log
-	return observer{
-		Instance: d.telemetry.Instance(k.name.String(), k.iam),
+// New returns what tells of the instance of that name. log is not used before there
+// is something to tell.
+func New(t *telemetry.Instance, log *slog.Logger, name string, iam bool) Instance {
+	return Instance{
+		Instance: t,
 		log:      log,
-		// Later: this one is called with a lock held, and the handler is the
-		// caller's.
-		named: sync.OnceValue(func() *slog.Logger {
-			return log.With("instance", k.name.String(), "iam_authn", k.iam)
-		}),
+		// Later: New is called with a lock held, and the handler is the program's.
+		named: sync.OnceValue(func() *slog.Logger { return log.With("instance", name, "iam_authn", iam) }),
 	}
 }
 
 // logs reports whether records of this level are wanted. What goes into them is
 // made only then.
-func (o *observer) logs(ctx context.Context, level slog.Level) bool { return o.log.Enabled(ctx, level) }
+func (o *Instance) logs(ctx context.Context, level slog.Level) bool { return o.log.Enabled(ctx, level) }
 
-func (o *observer) dialed(ctx context.Context, c net.Conn, took time.Duration) {
+// Dialed is told of a Dial that has connected.
+func (o *Instance) Dialed(ctx context.Context, c net.Conn, took time.Duration) {
 	if o.logs(ctx, slog.LevelDebug) {
 		o.named().LogAttrs(ctx, slog.LevelDebug, "connected", slog.String("address", c.RemoteAddr().String()), slog.Duration("took", took))
 	}
 }
 
-// fellBack is told that the instance was reached by an address, since SQL Data
+// FellBack is told that the instance was reached by an address, since SQL Data
 // does not serve it.
-func (o *observer) fellBack(ctx context.Context, refusal error, until time.Time) {
+func (o *Instance) FellBack(ctx context.Context, refusal error, until time.Time) {
 	if o.logs(ctx, slog.LevelInfo) {
 		o.named().LogAttrs(ctx, slog.LevelInfo, "SQL Data does not serve the instance, an address is used",
 			slog.String("refusal", refusal.Error()), slog.Time("until", until))
 	}
 }
 
-// coolingDown is told that SQL Data is exhausted.
-func (o *observer) coolingDown(ctx context.Context, refusal error, until time.Time) {
+// CoolingDown is told that SQL Data is exhausted.
+func (o *Instance) CoolingDown(ctx context.Context, refusal error, until time.Time) {
 	if o.logs(ctx, slog.LevelWarn) {
 		o.named().LogAttrs(ctx, slog.LevelWarn, "SQL Data refuses, and is left alone for a while",
 			slog.String("refusal", refusal.Error()), slog.Time("until", until))
 	}
 }
 
-// streamAgain is told of a stream that could not be opened, and that another try
+// StreamAgain is told of a stream that could not be opened, and that another try
 // follows.
-func (o *observer) streamAgain(ctx context.Context, err *Error) {
+func (o *Instance) StreamAgain(ctx context.Context, err error) {
 	if o.logs(ctx, slog.LevelWarn) {
 		o.named().LogAttrs(ctx, slog.LevelWarn, "opening a stream failed, trying again", slog.String("error", err.Error()))
 	}
 }
 
-// overtaken is told of addresses that have not answered, so that another one was
+// Overtaken is told of addresses that have not answered, so that another one was
 // used.
-func (o *observer) overtaken(ctx context.Context, silent []string, by string) {
+func (o *Instance) Overtaken(ctx context.Context, silent []string, by string) {
 	if len(silent) > 0 && o.logs(ctx, slog.LevelInfo) {
 		o.named().LogAttrs(ctx, slog.LevelInfo, "an address does not answer and is tried last for ten minutes, another one is used",
 			slog.Any("silent", silent), slog.String("address", by))
 	}
 }
 
-// again is told of a failed try that another one follows.
-func (o *observer) again(ctx context.Context, err *Error) {
+// Again is told of a failed try that another one follows.
+func (o *Instance) Again(ctx context.Context, err error) {
 	if o.logs(ctx, slog.LevelWarn) {
 		o.named().LogAttrs(ctx, slog.LevelWarn, "connecting failed, trying again with newer metadata", slog.String("error", err.Error()))
 	}
 }
 
-func (o *observer) refreshing(ctx context.Context) {
+// Refreshing is told that a refresh begins.
+func (o *Instance) Refreshing(ctx context.Context) {
 	if o.logs(ctx, slog.LevelDebug) {
 		o.named().LogAttrs(ctx, slog.LevelDebug, "refresh begins")
 	}
 }
 
-// refreshed is told how a refresh has ended.
-func (o *observer) refreshed(l refresh.Landing[admin.Info]) {
+// Landed is told how a refresh has ended.
+func (o *Instance) Landed(l refresh.Landing[admin.Info]) {
 	ctx := context.Background() // a refresh is nobody's
 	o.Refreshed(l.Err)
 	switch {
@@ -105,7 +105,7 @@ func (o *observer) refreshed(l refresh.Landing[admin.Info]) {
 	}
 }
 
-func (o *observer) logRefreshed(ctx context.Context, l refresh.Landing[admin.Info]) {
+func (o *Instance) logRefreshed(ctx context.Context, l refresh.Landing[admin.Info]) {
 	level, what := slog.LevelInfo, "refreshed"
 	switch {
 	case l.Old != nil && !l.Old.SameAddrs(l.Value):
@@ -127,33 +127,18 @@ func (o *observer) logRefreshed(ctx context.Context, l refresh.Landing[admin.Inf
 	o.named().LogAttrs(ctx, level, what, attrs...)
 }
 
-// refused is told that the server does not take the client certificate.
-func (o *observer) refused() {
+// Rejected is told that the server does not take the client certificate.
+func (o *Instance) Rejected() {
 	ctx := context.Background() // Read has none
 	if o.logs(ctx, slog.LevelWarn) {
 		o.named().LogAttrs(ctx, slog.LevelWarn, "the server refuses the client certificate, a new one is fetched")
 	}
 }
 
-// accepted is told that the server takes the client certificate again.
-func (o *observer) accepted() {
+// Accepted is told that the server takes the client certificate again.
+func (o *Instance) Accepted() {
 	ctx := context.Background()
 	if o.logs(ctx, slog.LevelInfo) {
 		o.named().LogAttrs(ctx, slog.LevelInfo, "the server accepts the client certificate again")
-	}
-}
-
-// read tells the gauges of every instance.
-func (d *Dialer) read(report func(*telemetry.Instance, telemetry.Reading)) {
-	d.mu.Lock()
-	connectors := slices.Collect(maps.Values(d.connectors))
-	d.mu.Unlock()
-	for _, c := range connectors {
-		report(c.seen.Instance, telemetry.Reading{
-			Expiry:  c.cache.Status().Expiry,
-			Open:    c.open.Load(),
-			Read:    c.read.Load(),
-			Written: c.written.Load(),
-		})
 	}
 }
