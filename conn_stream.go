@@ -102,3 +102,19 @@ func (c cutStream) Cut(reason error) bool {
 func (c *streamConn) EngineVersion() string { return "" }
 
 func (c *streamConn) stream() {}
+
+func (c *streamConn) location() *location { return nil }
+
+// Instance returns the instance that the connection is to.
+func (c *streamConn) Instance() Name { return c.connector.key.name }
+
+// LoginPrincipal returns the account that the connection logs in as: the one of
+// the access token.
+func (c *streamConn) LoginPrincipal(ctx context.Context) (string, error) {
+	d := c.connector.dialer
+	if !c.connector.key.iam || d.credentials == nil {
+		return "", nil
+	}
+	email, err := d.credentials.Email(ctx)
+	return email, c.connector.unknown(err)
+}

@@ -1,47 +1,3 @@
-// Package cloudsqlconn connects Go programs to Google Cloud SQL.
-//
-// Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
-// of an instance, project:region:instance. It returns a net.Conn that is
-// authorised by IAM, encrypted with TLS 1.3 and proven to end at that exact
-// instance; the database protocol starts with its first byte. The packages
-// under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
-//
-//	dialer, err := cloudsqlconn.NewDialer(ctx)
-//	...
-//	defer dialer.Close()
-//	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db")
-//
-// # What a Dial does
-//
-// It resolves the name, gets the instance's metadata and a client certificate
-// from the SQL Admin API (once; both are cached and kept fresh), opens a TCP
-// connection to port 3307 and makes it a verified TLS connection. The caller
-// needs the role Cloud SQL Client and, by default, Application Default
-// Credentials.
-//
-// # What to rely on
-//
-// A cached certificate is used until it expires, whatever happens to the Admin API.
-// A Dial waits through transient failures for as long as its context lasts, and a
-// call that goes unanswered for longer than usual (1.5 s at first) is made a second
-// time, over another connection. Refusals are remembered and returned at once. When
-// an instance cannot be reached or verified, Dial asks for fresh metadata and tries
-// again. Every error is an [*Error] that says which step failed and, where there is
-// a next step, what to do; ERRORS.md in the repository lists them all.
-//
-// There is no goroutine per connection, except for those of [WithSQLData], and none
-// at all between refreshes.
-//
-// # What it does not do
-//
-// It does not pool connections: database/sql and pgxpool do. It looks up DNS names
-// only if told to: see [WithDNSResolver]. It logs nothing without [WithLogger].
-// Spans and metrics go to OpenTelemetry's global providers, which drop them until
-// the program sets others: see [WithTracerProvider].
-//
-// Package cloudsqltest emulates the cloud side for tests. Exported names and
-// documented behaviour follow semantic versioning; texts of errors and hints
-// can change at any time.
 package cloudsqlconn
 
 import (
@@ -66,6 +22,10 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
+// idleSweep is how many instances a Dialer holds before it looks for some that
+// nobody dials any more.
+const idleSweep = 64
+
 // startPause bounds the pauses between looks whether an instance that is not
 // ready has started, for a Dial that waits for it: with what is added to spread
 // them, it is found within 5 s.
@@ -73,6 +33,12 @@ const startPause = 4 * time.Second
 
 // idleAfter is how long a connector is kept at least after its last Dial.
 const idleAfter = 15 * time.Minute
+
+// key tells connectors apart: a certificate for IAM login is another one.
+type key struct {
+	name Name // without domain: two names of one instance share a connector
+	iam  bool
+}
 
 // connector is everything about one instance: what is known about it, and how
 // to reach it.
@@ -93,6 +59,42 @@ type connector struct {
 
 	open          atomic.Int64 // connections
 	read, written atomic.Int64 // bytes
+}
+
+// connector returns what knows the instance n, made at the first use.
+func (d *Dialer) connector(n Name, iam bool) (*connector, error) {
+	k := key{name: n, iam: iam}
+	k.name.domain = ""
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connectors == nil {
+		return nil, d.reason(n.String(), ErrDialerClosed)
+	}
+	c := d.connectors[k]
+	if c == nil {
+		d.sweepLocked()
+		c = d.newConnector(k)
+		d.connectors[k] = c
+	}
+	c.lastDial = time.Now()
+	return c, nil
+}
+
+// sweepLocked lets go of instances that nobody dials any more, now and then.
+func (d *Dialer) sweepLocked() {
+	if len(d.connectors) < d.sweepAt {
+		return
+	}
+	for k, c := range d.connectors {
+		if c.idle() {
+			// Nothing is in flight; should something have begun just now, it may
+			// need the lock.
+			d.wg.Go(c.cache.Close)
+			delete(d.connectors, k)
+		}
+	}
+	d.sweepAt = max(idleSweep, 2*len(d.connectors))
 }
 
 func (d *Dialer) newConnector(k key) *connector {
@@ -180,6 +182,18 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 	}
 }
 
+// latest returns what is known about the instance, for a Dial. If its
+// certificate logs in with credentials that have been refused or looked up again
+// since, another one is fetched, and serves the next Dial: this one's user has
+// been chosen.
+func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
+	info, err := c.cache.Get(ctx)
+	if err == nil && info.Login.Outdated() {
+		c.cache.Refresh(info)
+	}
+	return info, err
+}
+
 // blame tells the cache what a failed try means for info, and reports whether
 // another one makes sense.
 func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool {
@@ -258,7 +272,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		return &Error{
 			Op:       OpHandshake,
 			Instance: c.String(),
-			Hint:     "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client.",
+			Hint:     hint.RefusedExchange,
 			Err:      err,
 		}
 	}
@@ -271,7 +285,7 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 	return &Error{
 		Op:       OpHandshake,
 		Instance: c.String(),
-		Hint:     hint.Join(hint.Clock(info.ClockOffset, hint.TheAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
+		Hint:     hint.RefusedCertificate(info.ClockOffset),
 		// The server has done nothing yet: database/sql may connect again.
 		Err: failure.Mark(driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)),
 	}
@@ -283,4 +297,12 @@ func (c *connector) unanswered(info *admin.Info, err error) error {
 	c.refused.Store(true)
 	c.cache.Refresh(info)
 	return err
+}
+
+// unknown is the error of a look whose the credentials are.
+func (c *connector) unknown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.dialer.reason(c.String(), c.dialer.newError(OpRefresh, c.String(), &admin.TokenError{Err: err}))
 }

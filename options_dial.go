@@ -211,6 +211,26 @@ func WithDialTimeout(d time.Duration) DialOption {
 	return dialOption(func(c *dialConfig) { c.timeout = d })
 }
 
+// WithSameHost dials the host that conn, a connection of the same Dialer, is on: in
+// a read pool, the same node. It is for whatever has to reach the same server
+// process, such as PostgreSQL's request to cancel a query.
+//
+// The name passed to Dial has to be the one that conn was dialled with, or that
+// of its instance ([ErrConfig] otherwise). It is not resolved again: even if a DNS
+// name means another instance by now, the connection is to conn's instance. No other
+// host is tried. conn may have been closed. If it is a stream of SQL Data, it has no
+// host, and the option has no effect.
+func WithSameHost(conn net.Conn) DialOption {
+	return dialOption(func(d *dialConfig) {
+		c, ok := conn.(interface{ location() *location })
+		if !ok {
+			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
+			return
+		}
+		d.same = c.location()
+	})
+}
+
 // WithDefaultDialOptions sets the default for all Dials. It is the same as
 // passing opts to NewDialer.
 func WithDefaultDialOptions(opts ...DialOption) Option { return DialOptions(opts...) }
