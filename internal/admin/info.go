@@ -23,6 +23,9 @@ const (
 	PSC     = "PSC"
 )
 
+// AddressTypes are all of them, in the order in which they are tried by default.
+var AddressTypes = []string{Public, Private, PSC}
+
 // Info is what it takes to connect to one instance. It is immutable.
 type Info struct {
 	// DatabaseVersion is the engine and its version, such as POSTGRES_16. It
