@@ -2,7 +2,7 @@
 // get tokens from: the OAuth 2.0 token endpoint, the Security Token Service,
 // the IAM Credentials API, the metadata server, and one for subject tokens.
 // They give a token only to who sends the right secrets, and remember who asked
-// for which scopes.
+// for which scopes. They know nothing of package auth.
 package authtest
 
 import (

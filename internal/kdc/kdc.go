@@ -1,7 +1,8 @@
 // Package kdc starts a private Kerberos realm from the programs of MIT Kerberos
 // that are installed on the machine, for tests. It needs no root, listens on a
 // port of 127.0.0.1, and keeps all its files in a temporary folder. It is not
-// Active Directory: its tickets say nothing of groups.
+// Active Directory: its tickets say nothing of groups. It knows nothing of
+// SQL Server.
 package kdc
 
 import (

@@ -1,4 +1,5 @@
-// Package memnet is a buffered network in memory, for tests on fake time.
+// Package memnet is a buffered network in memory, for tests on fake time. It knows
+// nothing of what it carries.
 //
 // [Pair] connects two ends directly; [Listen] gives a listener whose
 // DialContext suits [net/http.Transport]. The connections behave as TCP over

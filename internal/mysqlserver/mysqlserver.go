@@ -1,6 +1,7 @@
 // Package mysqlserver is a scripted MySQL server for tests: it checks logins as
 // MySQL 8 does, answers pings and a few queries, and tells what it saw. It has
-// no data, no prepared statements, and no TLS of its own.
+// no data, no prepared statements, and no TLS of its own. It knows nothing of
+// Cloud SQL.
 //
 // The facts of the wire are from the public description of the MySQL
 // client/server protocol. One is from the server's source: over a transport

@@ -1,4 +1,5 @@
-// Package testmain is what the TestMain functions of this module share.
+// Package testmain is what the TestMain functions of this module share. It knows
+// nothing of what is tested.
 package testmain
 
 import (
