@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 // onMachine makes this a machine whose metadata server is at addr.

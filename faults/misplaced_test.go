@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 // misplaced are secrets that somebody has put where something else belongs.

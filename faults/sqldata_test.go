@@ -15,8 +15,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 // Google's connector sends the quota project twice, and nothing of a login.

@@ -20,8 +20,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // serviceAddr is where SQL Data is in these tests.

@@ -855,7 +855,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	l.Close()
 }
 
-// go test -bench . -count 10 ./internal/memnet
+// go test -bench . -count 10 ./internal/test/memnet
 func BenchmarkCopy(b *testing.B) {
 	for _, network := range []string{"memnet", "tcp"} {
 		b.Run(network, func(b *testing.B) {
