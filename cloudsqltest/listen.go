@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // listen opens what the instance listens at. Unless that are its own addresses,

@@ -8,7 +8,7 @@ import (
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // DialContext is the emulated network: it connects to the instance that has the

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // Proxy is the server-side proxy of an emulated instance. It speaks TLS 1.3,

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // Server emulates the SQL Admin API for the instances added to it, and the

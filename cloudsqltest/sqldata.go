@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // SQLDataConfig says how [Server.ServeSQLData] serves.

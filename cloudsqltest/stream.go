@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // stream is one stream of SQL Data. What the database reads and writes is one

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 // child is a variable that makes the test binary the program, with an Admin API

@@ -7,7 +7,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/mysqlserver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/mysqlserver"
 )
 
 // world is an instance with a scripted MySQL behind it, in memory, and a

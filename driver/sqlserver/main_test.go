@@ -26,7 +26,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 const (

@@ -1,6 +1,6 @@
 // Package auth makes OAuth 2.0 tokens from Google credentials: a file or its
 // JSON, Application Default Credentials, and service accounts impersonated by
-// them.
+// them. It knows nothing of what the tokens are for.
 //
 // Each token has one scope only, as far as the credentials allow it. These do
 // not: user credentials give Admin API tokens of all scopes that the user

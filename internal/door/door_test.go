@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/door"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // socket passes for one of the system's, on which deadlines do no harm. It counts

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

@@ -1,5 +1,6 @@
 // Package emulator is the program cloudsql-emulator, but for the databases that
-// a build of it may embed: cmd/cloudsql-emulator has none.
+// a build of it may embed: cmd/cloudsql-emulator has none. It
+// knows no more of the library than its users do.
 package emulator
 
 import (

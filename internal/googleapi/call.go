@@ -1,6 +1,7 @@
 // Package googleapi makes calls of Google's JSON APIs. It stands in for
 // google.golang.org/api, whose module has the clients of all of Google's APIs:
-// 52 MB to download for the four calls that this library makes.
+// 52 MB to download for the four calls that this library makes. It knows nothing of
+// Cloud SQL.
 package googleapi
 
 import (

@@ -1,5 +1,6 @@
 // Package kind tells what kind of failure an error is: the sentinel that errors.Is
-// finds, and the word that telemetry counts it under. It says nothing to people.
+// finds, and the word that telemetry counts it under. It knows no words
+// for people.
 package kind
 
 import (

@@ -1,5 +1,6 @@
 // Package observe tells the log, and OpenTelemetry, what happens to one instance. It
-// is the one place that words the records of the log, and decides nothing.
+// is the one place that words the records of the log, and decides nothing: it
+// knows what has happened, and not why.
 package observe
 
 import (

@@ -1,6 +1,6 @@
 // Package secondway is for connections of which it turns out late that they lead
 // nowhere: another one is opened then, gets what has been written, and takes the
-// place of the first.
+// place of the first. It knows nothing of how either is opened.
 package secondway
 
 import (

@@ -1,6 +1,7 @@
 // Package sqladmin has the messages of the SQL Admin API, version v1beta4, that
 // this library and its kit exchange, with the fields that they use. Source: the
-// API's reference, https://cloud.google.com/sql/docs/mysql/admin-api/rest/v1beta4.
+// API's reference, https://cloud.google.com/sql/docs/mysql/admin-api/rest/v1beta4. It
+// knows nothing of what is done with them.
 package sqladmin
 
 import (

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
