@@ -2,8 +2,8 @@
 // tags it. It works in a clone: the checkout that it is started in is changed at the
 // end only, and only with -tag.
 //
-//	go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release
-//	go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release -tag
+//	GOWORK=off go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release
+//	GOWORK=off go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release -tag
 //
 // It refuses a tree with changes, a version that is none or is taken, and a
 // changelog without unreleased changes. Then it
