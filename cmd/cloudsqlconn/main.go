@@ -33,11 +33,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/programversion"
 )
 
 // The exit statuses.
@@ -102,7 +102,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		usage(p.stdout)
 		return exitOK
 	case slices.Contains([]string{"version", "-version", "--version"}, args[0]):
-		fmt.Fprintln(p.stdout, version())
+		fmt.Fprintln(p.stdout, programversion.Of("cloudsqlconn"))
 		return exitOK
 	}
 	fmt.Fprintf(p.stderr, "cloudsqlconn: unknown command %q\n", args[0])
@@ -149,20 +149,4 @@ func (p *program) explain(err error) int {
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// version tells what the program was built from.
-func version() string {
-	text := "cloudsqlconn"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return text
-	}
-	text += " " + info.Main.Version + ", " + info.GoVersion
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			text += ", revision " + s.Value
-		}
-	}
-	return text
 }

@@ -136,6 +136,14 @@ func TestCommandLineIsChecked(t *testing.T) {
 	}
 }
 
+func TestVersionIsTold(t *testing.T) {
+	t.Parallel()
+	stdout := newOutput()
+	if code := Run(context.Background(), []string{"--version"}, stdout, newOutput(), nil); code != 0 || !regexp.MustCompile(`^cloudsql-emulator .*, go1\.`).MatchString(stdout.String()) {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+}
+
 func TestBuildWithoutADatabaseSaysWhichHasOne(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{"postgres", "mysql"} {
