@@ -1,4 +1,5 @@
-// Package programversion tells what a program was built from.
+// Package programversion tells what a program was built from. It knows nothing of the
+// program.
 package programversion
 
 import "runtime/debug"
