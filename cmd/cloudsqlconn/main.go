@@ -35,6 +35,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -133,10 +134,19 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 		fs.PrintDefaults()
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %v\ncloudsqlconn %[1]s -h lists the flags\n", c.name, err)
-		return exitUsage
+		return p.misused(c.name, err)
 	}
 	return do(ctx, fs.Args())
+}
+
+// misused prints what is wrong with the flags or arguments of a command, and
+// returns the exit status.
+func (p *program) misused(command string, err error) int {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %s\n", command, strings.TrimSpace(line))
+	}
+	fmt.Fprintf(p.stderr, "cloudsqlconn %s -h lists the flags\n", command)
+	return exitUsage
 }
 
 // explain prints an error, and what to do about it, and returns the exit status.
