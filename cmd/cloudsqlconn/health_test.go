@@ -154,11 +154,14 @@ func TestMetrics(t *testing.T) {
 	wantEcho(t, p.listening())
 	p.next("connection ended")
 	const of = `{cloudsqlconn_iam_authn="false",cloudsqlconn_instance="` + instance + `"`
-	_, body := get(t, "http://"+health+"/metrics")
+	ended := "\ncloudsqlconn_connection_duration_seconds_count" + of + "} 1\n" // is counted after the log has it
+	var body string
+	for !strings.Contains(body, ended) {
+		_, body = get(t, "http://"+health+"/metrics")
+	}
 	for _, want := range []string{
 		"\ncloudsqlconn_connections_open" + of + "} 0\n",
 		"\ncloudsqlconn_io_bytes_total" + of + `,network_io_direction="receive"} 5` + "\n",
-		"\ncloudsqlconn_connection_duration_seconds_count" + of + "} 1\n",
 		`outcome="success"} 1` + "\n",
 		"\ncloudsqlconn_refresh_expiry_seconds" + of + "} ",
 		"\ngo_goroutines ",
