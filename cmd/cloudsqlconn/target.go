@@ -10,6 +10,16 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
+// proxyDetails say what the arguments of proxy can be.
+const proxyDetails = `Parameters of an instance, which take precedence over the flags:
+
+  iam, ip-types, listen, sql-data, socket-group, socket-mode   as the flags of these names
+  port                                                         a port of 127.0.0.1
+
+  cloudsqlconn proxy 'my-project:europe-west1:a?port=5433&iam' 'my-project:europe-west1:b?listen=/run/b'
+
+`
+
 // target is an instance that proxy serves, as an argument names it.
 type target struct {
 	name  string
