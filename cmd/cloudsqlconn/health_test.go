@@ -5,10 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // freePort is an address that nobody listens on.
@@ -124,29 +122,6 @@ func TestWaitGivesUp(t *testing.T) {
 	}
 }
 
-func TestTheServiceManagerIsTold(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	p := startProxy(t, newEcho(t), instance+"?port=0")
-	want := func(text string) {
-		t.Helper()
-		b := make([]byte, 100)
-		_ = manager.SetReadDeadline(time.Now().Add(time.Minute))
-		if n, err := manager.Read(b); err != nil || string(b[:n]) != text {
-			t.Errorf("got %q, %v, want %q", b[:n], err, text)
-		}
-	}
-	want("READY=1")
-	p.stop()
-	want("STOPPING=1")
-	p.wantEnd(exitOK)
-}
-
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, newEcho(t), "-health", "127.0.0.1:0", instance+"?port=0")
@@ -154,13 +129,13 @@ func TestMetrics(t *testing.T) {
 	wantEcho(t, p.listening())
 	p.next("connection ended")
 	const of = `{cloudsqlconn_iam_authn="false",cloudsqlconn_instance="` + instance + `"`
-	ended := "\ncloudsqlconn_connection_duration_seconds_count" + of + "} 1\n" // is counted after the log has it
+	// Both are counted after the log has the end.
+	ended, open := "\ncloudsqlconn_connection_duration_seconds_count"+of+"} 1\n", "\ncloudsqlconn_connections_open"+of+"} 0\n"
 	var body string
-	for !strings.Contains(body, ended) {
+	for !strings.Contains(body, ended) || !strings.Contains(body, open) {
 		_, body = get(t, "http://"+health+"/metrics")
 	}
 	for _, want := range []string{
-		"\ncloudsqlconn_connections_open" + of + "} 0\n",
 		"\ncloudsqlconn_io_bytes_total" + of + `,network_io_direction="receive"} 5` + "\n",
 		`outcome="success"} 1` + "\n",
 		"\ncloudsqlconn_refresh_expiry_seconds" + of + "} ",

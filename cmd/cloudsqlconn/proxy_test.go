@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
@@ -46,7 +47,10 @@ func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
 }
 
 // record is a line of the log.
-type record struct{ Level, Msg, Instance, Engine, Hint string }
+type record struct {
+	Level, Msg, Instance, Engine, Hint string
+	Drain                              time.Duration
+}
 
 // next returns the next line whose message begins with msg.
 func (p *running) next(msg string) record {
