@@ -101,7 +101,7 @@ func TestAnEndpointAndAUniverse(t *testing.T) {
 		func(t *testing.T, p program, flags []string) {
 			kit := newKit(t)
 			r := p.start(t, kit, nil, flags...)
-			r.wait(map[string]string{theirs.name: "and universe-domain", ours.name: "the endpoint is not in the universe"}[p.name], 1)
+			r.wait(map[string]string{theirs.name: "and --universe-domain", ours.name: "the endpoint is not in the universe"}[p.name], 1)
 			if r.end() == 0 || len(kit.Requests()) != 0 {
 				t.Errorf("exit status %d, %d requests", r.end(), len(kit.Requests()))
 			}

@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -34,7 +36,9 @@ var ourProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "cloudsqlconn")
-	out, err := exec.Command("go", "build", "-o", file, "github.com/cloudsqlconn/cloudsqlconn/cmd/cloudsqlconn").CombinedOutput()
+	build := exec.Command("go", "build", "-o", file, "./cmd/cloudsqlconn")
+	build.Dir = "../.." // what the command needs is in the root's go.mod
+	out, err := build.CombinedOutput()
 	if err != nil {
 		err = errors.New(string(out))
 	}
@@ -230,16 +234,24 @@ func wantEcho(t *testing.T, address string) net.Conn {
 	return c
 }
 
-// freePort returns a port that nobody listens on.
+// ports are below those that systems give to clients, and to who asks for port 0:
+// none of them is taken between the look and the start of a program.
+var ports atomic.Int32
+
+// freePort returns a port that nobody listens on, and that no other test gets.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port := strconv.Itoa(20000 + int(ports.Add(1)))
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // folder returns one with a name that is short enough for sockets.
