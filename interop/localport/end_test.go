@@ -28,7 +28,26 @@ func TestTheExitStatus(t *testing.T) {
 	}
 }
 
-// Without a flag, the Auth Proxy cuts connections at once; ours waits.
+// Without a flag, the Auth Proxy cuts connections at once; ours waits for them.
+func TestConnectionsAfterASignalWithoutAFlag(t *testing.T) {
+	flags := []string{postgres + "?port=P1"}
+	inBoth(t, flags, flags, func(t *testing.T, p program, flags []string) {
+		port := freePort(t)
+		r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
+		r.wait(p.ready, 1)
+		c := wantEcho(t, "127.0.0.1:"+port)
+		r.signal(syscall.SIGTERM)
+		if p.name == theirs.name {
+			r.end()
+		} else {
+			r.wait("at_most=30s", 1)
+		}
+		if open := echoes(c); open != (p.name == ours.name) {
+			t.Errorf("the connection is open: %v", open)
+		}
+	})
+}
+
 func TestConnectionsMayEndAfterASignal(t *testing.T) {
 	inBoth(t, []string{"--max-sigterm-delay", "1h", postgres + "?port=P1"}, []string{"-drain", "1h", postgres + "?port=P1"},
 		func(t *testing.T, p program, flags []string) {

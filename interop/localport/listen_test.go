@@ -3,6 +3,7 @@ package localport
 import (
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -98,16 +99,23 @@ func TestAnInstanceThatIsMissing(t *testing.T) {
 	})
 }
 
+// Who is refused by ours is told why. The Auth Proxy is not ready while it is full.
 func TestAtMostSoManyConnections(t *testing.T) {
-	inBoth(t, []string{"--max-connections", "1", postgres + "?port=P1"}, []string{"-max-connections", "1", postgres + "?port=P1"},
+	inBoth(t,
+		[]string{"--max-connections", "1", "--health-check", "--http-port", "P2", postgres + "?port=P1"},
+		[]string{"-max-connections", "1", "-health", "127.0.0.1:P2", postgres + "?port=P1"},
 		func(t *testing.T, p program, flags []string) {
-			port := freePort(t)
-			r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
+			port, health := freePort(t), freePort(t)
+			r := p.start(t, newKit(t), nil, fill(flags, "P1", port, "P2", health)...)
 			r.wait(p.ready, 1)
 			first := wantEcho(t, "127.0.0.1:"+port)
-			answer, _ := startup(connect(t, "127.0.0.1:"+port))
+			answer := startup(connect(t, "127.0.0.1:"+port))
 			if told := strings.Contains(answer, "limit of 1 connection reached"); told != (p.name == ours.name) {
 				t.Errorf("it is told %q", answer)
+			}
+			status, body := ask(t, http.MethodGet, "http://localhost:"+health+"/readiness")
+			if want := map[string]int{theirs.name: http.StatusServiceUnavailable, ours.name: http.StatusOK}[p.name]; status != want {
+				t.Errorf("/readiness: %d, %q", status, body)
 			}
 			if !echoes(first) {
 				t.Error("the first connection has ended")
@@ -116,11 +124,11 @@ func TestAtMostSoManyConnections(t *testing.T) {
 }
 
 // startup says what a PostgreSQL client says first, and returns all that comes.
-func startup(c net.Conn) (string, error) {
+func startup(c net.Conn) string {
 	const params = "user\x00app\x00\x00"
 	_, _ = io.WriteString(c, "\x00\x00\x00"+string(rune(8+len(params)))+"\x00\x03\x00\x00"+params)
-	b, err := io.ReadAll(c)
-	return string(b), err
+	b, _ := io.ReadAll(c)
+	return string(b)
 }
 
 // The Auth Proxy hangs up; ours says why, as a server does.
@@ -133,7 +141,7 @@ func TestAClientThatCannotBeConnected(t *testing.T) {
 		r := p.start(t, kit, nil, fill(flags, "P1", port)...)
 		r.wait(p.ready, 1)
 		kit.DeleteInstance(in)
-		answer, _ := startup(connect(t, "127.0.0.1:"+port))
+		answer := startup(connect(t, "127.0.0.1:"+port))
 		if told := strings.HasPrefix(answer, "E"); told != (p.name == ours.name) {
 			t.Errorf("it is told %q", answer)
 		}
