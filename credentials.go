@@ -55,6 +55,17 @@ func (c *credentials) from(option string) {
 	}
 }
 
+// endpointFaults returns how what options say about the API is contradictory, before
+// it is completed. An endpoint in the universe can be one for Private Service
+// Connect.
+func (c *credentials) endpointFaults() []error {
+	u, err := url.Parse(c.endpoint)
+	if c.endpoint == "" || c.universe == "" || err != nil || strings.HasSuffix(strings.ToLower(u.Hostname()), "."+strings.ToLower(c.universe)) {
+		return nil
+	}
+	return []error{fmt.Errorf("WithAdminAPIEndpoint and WithUniverseDomain: the endpoint is not in the universe %s; want one of them, or an endpoint there", failure.Quote(c.universe))}
+}
+
 // completeCredentials fills in what the environment says, and the defaults.
 func (c *credentials) completeCredentials() {
 	c.quotaProject = cmp.Or(c.quotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))

@@ -104,6 +104,7 @@ func (c *config) validate() error {
 	}
 	errs = append(errs, c.names.faults()...)
 	errs = append(errs, c.observe.errs...)
+	errs = append(errs, c.endpointFaults()...)
 	c.completeCredentials()
 	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {

@@ -166,7 +166,8 @@ func WithQuotaProject(project string) Option {
 // Default: the environment variable GOOGLE_CLOUD_UNIVERSE_DOMAIN, as it is when
 // NewDialer is called; otherwise googleapis.com, the public cloud. With credentials
 // that belong to another universe, Dial fails with ErrConfig before anything is
-// sent; a caller's own token source cannot be checked.
+// sent; a caller's own token source cannot be checked. With [WithAdminAPIEndpoint]
+// it is an error, unless the endpoint's host is in the domain.
 func WithUniverseDomain(domain string) Option {
 	return option(func(c *config) {
 		c.universe = domain

@@ -159,7 +159,7 @@ func TestRetryAfterOfATokenServerIsObeyed(t *testing.T) {
 func TestCredentialsOfAnotherUniverseAreAnError(t *testing.T) {
 	g := newGoogle(t)
 	for _, opts := range [][]cloudsqlconn.Option{
-		{cloudsqlconn.WithCredentialsJSON(g.auth.User()), cloudsqlconn.WithUniverseDomain("elsewhere.example")},
+		{cloudsqlconn.WithCredentialsJSON(g.auth.User()), cloudsqlconn.WithUniverseDomain("elsewhere.example"), cloudsqlconn.WithAdminAPIEndpoint("https://sqladmin.elsewhere.example")},
 		{cloudsqlconn.WithCredentialsJSON(authtest.With(g.auth.ServiceAccount(), map[string]any{"universe_domain": "elsewhere.example"}))},
 	} {
 		e := dialError(t, g.dialer(t, opts...))

@@ -55,8 +55,9 @@ func newGoogle(t *testing.T) *google {
 // dialer returns a Dialer that is told nothing about credentials but by opts.
 func (g *google) dialer(t *testing.T, opts ...cloudsqlconn.Option) *cloudsqlconn.Dialer {
 	t.Helper()
-	d, err := cloudsqlconn.NewDialer(context.Background(), append(opts,
-		cloudsqlconn.WithAdminAPIEndpoint(g.URL()), cloudsqlconn.WithDialFunc(g.DialContext))...)
+	d, err := cloudsqlconn.NewDialer(context.Background(), append([]cloudsqlconn.Option{
+		cloudsqlconn.WithAdminAPIEndpoint(g.URL()), cloudsqlconn.WithDialFunc(g.DialContext),
+	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

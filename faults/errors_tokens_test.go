@@ -110,7 +110,7 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		{name: "GKE, and a service account that does not exist", outside: gke(404)},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),
 		refused("a token server's certificate, and a wrong clock", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
-		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud")),
+		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud"), cloudsqlconn.WithAdminAPIEndpoint("https://sqladmin.example.cloud")),
 		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
 		{name: "a login token that has expired", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), expiredToken{}))
