@@ -22,6 +22,7 @@ import (
 	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
 )
 
 // The calls of the Admin API, as [Request] names them.
@@ -253,11 +254,11 @@ func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEp
 			return nil, "Invalid value at 'valid_duration'."
 		}
 	}
-	signed, err := p.signClient(public, req.AccessToken, life)
+	signed, err := p.certs.SignClient(public, req.AccessToken, life)
 	if err != nil {
 		return nil, "Invalid value at 'public_key': cannot be signed."
 	}
-	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.name.Instance(), pemCertificate(signed))}, ""
+	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.name.Instance(), certs.PEM(signed))}, ""
 }
 
 // sslCert describes a certificate; text is the PEM, of it or of a bundle.

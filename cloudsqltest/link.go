@@ -10,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
 
@@ -152,7 +153,7 @@ func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
 	if held.release() != nil {
 		return nil
 	}
-	return &Conn{Conn: tc, token: embeddedToken(state.PeerCertificates[0])}
+	return &Conn{Conn: tc, token: certs.LoginToken(state.PeerCertificates[0])}
 }
 
 // failure is where a failed handshake is counted.

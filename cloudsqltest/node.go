@@ -48,9 +48,7 @@ func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.proxy.Addrs
 
 // SetAddrs moves the node, as [Proxy.SetAddrs] moves an instance.
 func (n *PoolNode) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
-	if n.proxy.moveTo(maps.Clone(addrs)) {
-		n.proxy.pool.reissue()
-	}
+	n.proxy.SetAddrs(addrs)
 }
 
 // SetBehavior sets what happens to connections to the node from now on. Unless
@@ -103,14 +101,14 @@ func (p *Proxy) String() string {
 func (p *Proxy) admitLocked() (Behavior, *tls.Config) {
 	b := p.nextBehaviorLocked()
 	if p.pool == nil {
-		return b, p.tls
+		return b, p.certs.TLS()
 	}
 	p.pool.mu.Lock() // after that of the node
 	defer p.pool.mu.Unlock()
 	if b == Healthy {
 		b = p.pool.nextBehaviorLocked()
 	}
-	return b, p.pool.tls
+	return b, p.certs.TLS()
 }
 
 // swallowLocked reports whether the SYN of one connection more is lost.
@@ -125,17 +123,6 @@ func (p *Proxy) swallowLocked() bool {
 		return p.pool.swallowLocked()
 	}
 	return false
-}
-
-// serverNames are the DNS names in the server certificate.
-func (p *Proxy) serverNames() (names []string) {
-	for _, p := range p.all() {
-		names = append(names, p.cfg.DNSNames...)
-		if psc := p.Addrs()[cloudsqlconn.PSC]; psc != "" {
-			names = append(names, psc)
-		}
-	}
-	return names
 }
 
 // nodeSettings are the nodes in the metadata.

@@ -2,18 +2,15 @@ package cloudsqltest
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
@@ -25,12 +22,11 @@ import (
 type Proxy struct {
 	server *Server
 	name   cloudsqlconn.Name
-	cfg    Instance // as it was added; what can change is below
-	nodes  []*Proxy // of a read pool
-	pool   *Proxy   // if this is a node: what has the certificates
-	node   string   // its name
-
-	serverCAs atomic.Int64 // how many there have been
+	cfg    Instance        // as it was added; what can change is below
+	nodes  []*Proxy        // of a read pool
+	pool   *Proxy          // if this is a node
+	node   string          // its name
+	certs  *certs.Instance // a node's are its pool's
 
 	echoes   sync.Once  // tells that it does
 	entering sync.Mutex // held while the state changes; comes before all others
@@ -41,14 +37,6 @@ type Proxy struct {
 	behavior    Behavior
 	streamFault *StreamFault
 	behaveFor   int // connections until the behaviour ends; 0 for ever
-	certTTL     time.Duration
-	alterServer func(*x509.Certificate)
-	alterClient func(*x509.Certificate)
-	issued      int // changes of what server certificates are made from
-	serverCA    []*authority
-	serverCert  tls.Certificate
-	clientCA    *authority
-	tls         *tls.Config // for serverCert and clientCA
 	run         *run
 	claims      map[string]net.PacketConn // by host, if ListenOn3307
 	links       map[*link]bool            // of all runs
@@ -71,21 +59,20 @@ func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
 		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): %v", n, err))
 	}
 	p := &Proxy{
-		server:      s,
-		name:        n,
-		cfg:         cfg,
-		state:       Runnable,
-		certTTL:     cfg.CertTTL,
-		alterServer: cfg.AlterServerCert,
-		alterClient: cfg.AlterClientCert,
-		clientCA:    newClientCA(),
-		links:       map[*link]bool{},
+		server: s,
+		name:   n,
+		cfg:    cfg,
+		state:  Runnable,
+		links:  map[*link]bool{},
 	}
 	p.open()
 	for i, node := range p.cfg.Nodes {
 		p.nodes = append(p.nodes, newNode(p, i, node))
 	}
-	p.RotateServerCA()
+	p.certs = p.newCerts()
+	for _, node := range p.nodes {
+		node.certs = p.certs
+	}
 	return p
 }
 
@@ -142,7 +129,7 @@ func (p *Proxy) Addrs() map[cloudsqlconn.IPType]string {
 // server certificate.
 func (p *Proxy) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
 	if p.moveTo(maps.Clone(addrs)) {
-		p.issue(nil)
+		p.certs.Reissue()
 	}
 }
 
@@ -156,7 +143,6 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 	}
 	old := p.addrs
 	p.addrs = addrs
-	p.issued++
 	if !p.ended {
 		p.server.routeLocked(p)
 	}

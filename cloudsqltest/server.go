@@ -3,6 +3,8 @@ package cloudsqltest
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log"
@@ -336,4 +338,18 @@ type connKey struct{}
 // withConn lets a handler find its connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// must is for what fails only when the kit itself is wrong.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("cloudsqltest: " + err.Error())
+	}
+	return v
 }

@@ -23,7 +23,7 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 		Nodes:           nodes,
 		NodeCount:       int64(len(nodes)),
 		ServerCaMode:    string(p.cfg.CAMode),
-		ServerCaCert:    p.serverCACertLocked(),
+		ServerCaCert:    p.serverCACert(),
 	}
 	s.MdxProtocolSupport = p.cfg.MetadataExchange.protocolSupport()
 	if list := ipMappings(p.addrs); list != nil || p.addrs[cloudsqlconn.PSC] == "" {

@@ -2,7 +2,6 @@ package cloudsqltest
 
 import (
 	"context"
-	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
 
@@ -46,8 +46,8 @@ type SQLData struct {
 	server   *Server
 	cfg      SQLDataConfig
 	listener net.Listener
-	ca       *authority  // nil without TLS
-	tls      *tls.Config // the same
+	ca       *certs.Authority // nil without TLS
+	tls      *tls.Config      // the same
 	wg       sync.WaitGroup
 	closing  chan struct{}
 
@@ -94,7 +94,7 @@ func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
 		d.listener = must(listenTCP("127.0.0.1:0"))
 	}
 	if cfg.TLS {
-		d.ca = newAuthority("SQL Data of cloudsqltest " + randomHex(8))
+		d.ca = certs.NewAuthority("SQL Data of cloudsqltest")
 		d.tls = &tls.Config{Certificates: []tls.Certificate{d.certificate()}, NextProtos: []string{"h2"}}
 	}
 	s.sqlData = d
@@ -118,8 +118,7 @@ func (d *SQLData) certificate() tls.Certificate {
 	} else {
 		template.DNSNames = append(template.DNSNames, host)
 	}
-	key := newKey(elliptic.P256())
-	return chain(key, must(d.ca.sign(template, key.Public())), []*authority{d.ca})
+	return d.ca.Issue(template)
 }
 
 // Endpoint returns the URL to pass to [cloudsqlconn.WithSQLDataEndpoint]: http:// or
@@ -141,7 +140,7 @@ func (d *SQLData) CA() string {
 	if d.ca == nil {
 		return ""
 	}
-	return pemCertificate(d.ca.cert)
+	return d.ca.PEM()
 }
 
 // RootCAs returns a pool with that certificate, or an empty one.
@@ -149,7 +148,7 @@ func (d *SQLData) RootCAs() *x509.CertPool {
 	if d.ca == nil {
 		return x509.NewCertPool()
 	}
-	return d.ca.pool()
+	return d.ca.Pool()
 }
 
 // Counts returns what has happened so far.
