@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // Fault is what goes wrong with an Admin API request. [Server.Hits] returns how
@@ -136,7 +138,7 @@ func (f *Fault) breakOff(c net.Conn, a *reply) {
 	if f.ResetAt != AtStart {
 		time.Sleep(readPause)
 	}
-	reset(c)
+	sockets.Reset(c)
 }
 
 // until returns the beginning of the answer, which promises more than it has.
@@ -154,17 +156,4 @@ func (a *reply) until(at Point) []byte {
 	}
 	_ = w.Flush()
 	return b.Bytes()
-}
-
-// reset closes c so that the other side sees a reset and not an end.
-func reset(c net.Conn) {
-	switch c := c.(type) {
-	case interface{ Reset() }:
-		c.Reset()
-	case *net.TCPConn:
-		_ = c.SetLinger(0)
-		_ = c.Close()
-	default:
-		_ = c.Close()
-	}
 }

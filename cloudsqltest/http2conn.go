@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
@@ -142,11 +143,10 @@ func (c *http2Conn) cut(withReset bool) {
 	c.gone.Store(true)
 	c.service.count(&c.service.counts.Cut)
 	if withReset {
-		reset(c.hole.Conn)
+		sockets.Reset(c.hole.Conn)
 		return
 	}
-	closeWrite(c.hole.Conn)
-	_ = c.hole.Conn.Close()
+	sockets.CloseOrderly(c.hole.Conn)
 }
 
 func (c *http2Conn) swallow() {

@@ -335,23 +335,7 @@ func capabilitiesAt(b []byte) int {
 	return at
 }
 
-// Write writes to the client.
-func (c *Conn) Write(b []byte) (int, error) {
-	if c.login == nil {
-		return c.Conn.Write(b)
-	}
-	return c.login.write(b)
-}
-
-// Close closes the connection. After a refused login, that is left to the end
-// of the instance's part, which gives the client time to read why.
-func (c *Conn) Close() error {
-	if c.login != nil && c.login.refused.Load() {
-		return nil
-	}
-	return c.Conn.Close()
-}
-
+// write is Write of the connection.
 func (l *loginCheck) write(b []byte) (int, error) {
 	out := b
 	if l.greeting != nil {

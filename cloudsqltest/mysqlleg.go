@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // meetMySQL leads a client and its server up to the client's first packet, and
@@ -84,7 +86,7 @@ func (b *bufferedConn) Read(p []byte) (int, error) { return b.in.Read(p) }
 
 // CloseWrite ends the direction to the server.
 func (b *bufferedConn) CloseWrite() error {
-	closeWrite(b.Conn)
+	sockets.CloseWrite(b.Conn)
 	return nil
 }
 
@@ -99,7 +101,7 @@ func (b *bufferedConn) afterGreeting(c *Conn) ([]byte, error) {
 			silent <- true
 			return
 		}
-		copyHalf(c, b)
+		sockets.Forward(c, b)
 		silent <- false
 	}()
 	first, err := readMySQL(c, maxMySQLLogin)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // Proxy is the server-side proxy of an emulated instance. It speaks TLS 1.3,
@@ -230,10 +230,9 @@ func (p *Proxy) cutLocked(withReset bool) (n int) {
 		}
 		l.open = false
 		if withReset {
-			reset(l.raw)
+			sockets.Reset(l.raw)
 		} else {
-			closeWrite(l.raw) // first, or unread data would make Close a reset
-			_ = l.raw.Close()
+			sockets.CloseOrderly(l.raw)
 		}
 		l.cancel()
 	}
@@ -268,12 +267,8 @@ func (p *Proxy) dial(ctx context.Context, network, addr string) (net.Conn, error
 
 	var c net.Conn
 	err := dialError(network, addr, syscall.ECONNREFUSED)
-	switch l := listener.(type) {
-	case nil:
-	case *memnet.Listener:
-		c, err = l.DialContext(ctx, network, addr)
-	default:
-		c, err = new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
+	if listener != nil {
+		c, err = sockets.Dial(ctx, listener, network, addr)
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		p.count(&p.counts.Refused)

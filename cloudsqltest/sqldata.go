@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // SQLDataConfig says how [Server.ServeSQLData] serves.
@@ -86,19 +86,17 @@ func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
 	if s.closed || s.sqlData != nil && !s.sqlData.isClosed() {
 		panic("cloudsqltest: ServeSQLData: SQL Data is served, or the Server is closed")
 	}
-	switch {
-	case d.listener != nil:
-	case s.inMemory:
-		d.listener = memnet.Listen("sqldata.test:443")
-	default:
-		d.listener = must(listenTCP("127.0.0.1:0"))
+	if d.listener == nil {
+		d.listener = s.listen("sqldata.test:443")
 	}
 	if cfg.TLS {
 		d.ca = certs.NewAuthority("SQL Data of cloudsqltest")
 		d.tls = &tls.Config{Certificates: []tls.Certificate{d.certificate()}, NextProtos: []string{"h2"}}
 	}
 	s.sqlData = d
-	d.wg.Go(d.accept)
+	d.wg.Go(func() {
+		sockets.Accept(d.listener, func(raw net.Conn) { d.wg.Go(func() { d.handle(raw) }) })
+	})
 	return d
 }
 
@@ -252,21 +250,6 @@ func (d *SQLData) blame() (list []string) {
 	return list
 }
 
-// accept accepts connections until Close.
-func (d *SQLData) accept() {
-	for {
-		raw, err := d.listener.Accept()
-		switch {
-		case err == nil:
-			d.wg.Go(func() { d.handle(raw) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default: // out of file descriptors, for example
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-}
-
 // handle serves one connection.
 func (d *SQLData) handle(raw net.Conn) {
 	defer raw.Close()
@@ -296,7 +279,7 @@ func (d *SQLData) handle(raw net.Conn) {
 		_, _ = io.Copy(io.Discard, raw)
 	case CloseAtOnce:
 	case ResetAtOnce:
-		reset(raw)
+		sockets.Reset(raw)
 	default:
 		c.serve()
 	}
@@ -322,12 +305,7 @@ func (d *SQLData) dial(ctx context.Context, network, addr string) (c net.Conn, e
 	if swallow {
 		return d.server.noAnswer(ctx, network, addr)
 	}
-	switch l := d.listener.(type) {
-	case *memnet.Listener:
-		c, err = l.DialContext(ctx, network, addr)
-	default:
-		c, err = new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
-	}
+	c, err = sockets.Dial(ctx, d.listener, network, addr)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		d.count(&d.counts.Refused)
 	}

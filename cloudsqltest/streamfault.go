@@ -64,6 +64,32 @@ type StreamFault struct {
 	End StreamEnd
 }
 
+// SetStreamFault sets what goes wrong with streams of SQL Data to the instance
+// from now on, unless [Server].OnStream returns a fault. Existing streams stay as
+// they are. Nil undoes it.
+func (p *Proxy) SetStreamFault(f *StreamFault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streamFault = f
+}
+
+// EndStreams ends all streams of SQL Data to the instance with a status, see
+// [StreamStatus], and returns how many there were. [Proxy.CutConnections] also ends
+// them, with ABORTED and the reason DISCONNECTED.
+func (p *Proxy) EndStreams(with *status.Status) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		if l.stream == nil || !l.open {
+			continue
+		}
+		l.open = false
+		l.stream.over <- with.Err()
+		n++
+	}
+	return n
+}
+
 // StreamPoint is a moment in the life of a stream.
 type StreamPoint int
 
