@@ -53,7 +53,7 @@ type SQLData struct {
 
 	mu       sync.Mutex // guards everything below
 	behavior Behavior
-	conns    map[*http2Conn]bool
+	conns    map[*sqlDataConn]bool
 	streams  []*Stream
 	hits     map[*StreamFault]int
 	counts   SQLDataCounts
@@ -80,7 +80,7 @@ type SQLDataCounts struct {
 // already being served, or if the Server is closed. [Server.Close] closes the
 // service.
 func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
-	d := &SQLData{server: s, cfg: cfg, listener: cfg.Listener, conns: map[*http2Conn]bool{}, hits: map[*StreamFault]int{}, closing: make(chan struct{})}
+	d := &SQLData{server: s, cfg: cfg, listener: cfg.Listener, conns: map[*sqlDataConn]bool{}, hits: map[*StreamFault]int{}, closing: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.sqlData != nil && !s.sqlData.isClosed() {
@@ -178,7 +178,7 @@ func (d *SQLData) SetBehavior(b Behavior) {
 func (d *SQLData) CutConnections(withReset bool) int {
 	all := d.all()
 	for _, c := range all {
-		c.cut(withReset)
+		c.Cut(withReset)
 	}
 	return len(all)
 }
@@ -189,7 +189,8 @@ func (d *SQLData) CutConnections(withReset bool) int {
 func (d *SQLData) BlackHole() int {
 	all := d.all()
 	for _, c := range all {
-		c.swallow()
+		d.count(&d.counts.BlackHoled)
+		c.Swallow()
 	}
 	return len(all)
 }
@@ -200,17 +201,17 @@ func (d *SQLData) BlackHole() int {
 func (d *SQLData) GoAway(grace time.Duration) int {
 	all := d.all()
 	for _, c := range all {
-		c.goAway(grace)
+		c.GoAway(grace)
 	}
 	return len(all)
 }
 
 // all returns the connections that have not been cut: one that has may take a
 // moment to end.
-func (d *SQLData) all() []*http2Conn {
+func (d *SQLData) all() []*sqlDataConn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Keys(d.conns)), func(c *http2Conn) bool { return c.gone.Load() })
+	return slices.DeleteFunc(slices.Collect(maps.Keys(d.conns)), func(c *sqlDataConn) bool { return c.WasCut() })
 }
 
 // Close stops the service, cuts its connections, and waits until everything has
@@ -253,7 +254,7 @@ func (d *SQLData) blame() (list []string) {
 // handle serves one connection.
 func (d *SQLData) handle(raw net.Conn) {
 	defer raw.Close()
-	c := newHTTP2Conn(d, raw)
+	c := newSQLDataConn(d, raw)
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 // stream is one stream of SQL Data. What the database reads and writes is one
 // end of a connection in memory, near is the other.
 type stream struct {
-	conn   *http2Conn
+	conn   *sqlDataConn
 	grpc   grpc.ServerStream
 	record *Stream      // guarded by SQLData.mu
 	fault  *StreamFault // never nil
@@ -33,7 +33,7 @@ type stream struct {
 	over     chan error  // what ends the stream; the first counts
 }
 
-func newStream(c *http2Conn, gs grpc.ServerStream) *stream {
+func newStream(c *sqlDataConn, gs grpc.ServerStream) *stream {
 	ctx := gs.Context()
 	s := &stream{conn: c, grpc: gs, over: make(chan error, 8)}
 	s.record = &Stream{Time: time.Now(), Client: c.RemoteAddr().String()}
@@ -56,7 +56,7 @@ func (s *stream) end(err error) error {
 		switch {
 		case ctx.Err() == nil:
 			r.Status = status.Convert(err)
-		case s.conn.ended.Load():
+		case s.conn.Ended():
 			r.Lost = true
 		case errors.Is(ctx.Err(), context.Canceled):
 			r.Canceled = true
