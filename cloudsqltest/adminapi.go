@@ -23,6 +23,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
 )
 
 // The calls of the Admin API, as [Request] names them.
@@ -213,16 +214,16 @@ func (s *Server) withDNSName(region, name string) (key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, p := range s.proxies {
-		if p.name.Region() == region && p.hasDNSName(hostKey(host)) && (key == "" || k < key) {
+		if p.name.Region() == region && p.hasDNSName(dns.Key(host)) && (key == "" || k < key) {
 			key = k
 		}
 	}
 	return key
 }
 
-// hasDNSName takes a name in the form of hostKey.
+// hasDNSName takes a name in the form of dns.Key.
 func (p *Proxy) hasDNSName(name string) bool {
-	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return hostKey(has) == name })
+	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return dns.Key(has) == name })
 }
 
 // validDuration is a duration as the API writes it, longer than nothing.

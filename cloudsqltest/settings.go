@@ -7,6 +7,7 @@ import (
 	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
 )
 
 // settings is the answer to connectSettings.
@@ -68,7 +69,7 @@ func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsN
 			dnsName = name
 		}
 	}
-	if psc := hostKey(addrs[cloudsqlconn.PSC]); psc != "" {
+	if psc := dns.Key(addrs[cloudsqlconn.PSC]); psc != "" {
 		dnsName = psc + "."
 		list = append(list, &sqladmin.DnsNameMapping{Name: dnsName, ConnectionType: "PRIVATE_SERVICE_CONNECT", DnsScope: "INSTANCE", RecordManager: "CUSTOMER"})
 	}
@@ -81,7 +82,7 @@ const privateServices = "PRIVATE_SERVICES_ACCESS"
 // "global", which is that of write endpoints.
 func dnsNameMapping(name string) *sqladmin.DnsNameMapping {
 	m := &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"}
-	host := hostKey(name)
+	host := dns.Key(name)
 	switch {
 	case strings.HasSuffix(host, ".sql-psa.goog"):
 		m.ConnectionType = privateServices
