@@ -52,19 +52,6 @@ var route = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/projects/([^/]+)/i
 // dnsRoute matches the paths of resolveConnectSettings.
 var dnsRoute = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/locations/([^/]+)/dns/([^/:]+):resolveConnectSettings$`)
 
-// Request is an Admin API request that the server has received.
-type Request struct {
-	Time     time.Time
-	Method   string
-	Path     string // unescaped
-	Call     string // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, or "" if unknown
-	Instance string // project:instance, or "" if the call is unknown, or no instance has the DNS name
-	Header   http.Header
-	Body     []byte // decompressed
-	Fault    *Fault // what was made to go wrong with it, or nil
-	Status   int    // of the answer; 0 if there is none yet, or never will be
-}
-
 // serveAPI answers Admin API requests.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	defer func() {
@@ -145,27 +132,6 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		r.ContentLength = int64(len(plain))
 	}
 	return plain, err
-}
-
-// record counts the request's fault, which has gone if it has happened often
-// enough, and keeps the request. The function that it returns adds the status.
-func (s *Server) record(req *Request) (answered func(status int)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f := req.Fault; f != nil {
-		if f.Times > 0 && s.hits[f] >= f.Times {
-			req.Fault = nil
-		} else {
-			s.hits[f]++
-		}
-	}
-	kept := *req
-	s.requests = keep(s.requests, &kept, s.MaxRequests)
-	return func(status int) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		kept.Status, req.Status = status, status
-	}
 }
 
 // answer is what the API says when nothing goes wrong.

@@ -54,14 +54,6 @@ func (p *Proxy) answer(c net.Conn) {
 	Echo(c)
 }
 
-// complain tells of what nobody may have wanted, even where nobody listens.
-func (p *Proxy) complain(l *link, what string, err error) {
-	if p.server.Logger == nil {
-		log.Printf("cloudsqltest: %s: %s: %v", p.name, what, err)
-	}
-	p.logInfo(what, "client", l.raw.RemoteAddr(), "error", err)
-}
-
 // forward joins c to the backend until both have ended, one has failed, or ctx
 // has. The error is that of connecting.
 func (p *Proxy) forward(ctx context.Context, c net.Conn, addr string) error {

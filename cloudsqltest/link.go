@@ -27,26 +27,6 @@ func newLink(raw net.Conn, doing string) *link {
 	return l
 }
 
-// serve accepts connections until Stop.
-func (p *Proxy) serve() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.serveLocked()
-}
-
-func (p *Proxy) serveLocked() {
-	for _, l := range p.run.listeners {
-		p.acceptLocked(l)
-	}
-}
-
-func (p *Proxy) acceptLocked(l net.Listener) {
-	r := p.run
-	r.wg.Go(func() {
-		sockets.Accept(l, func(raw net.Conn) { r.wg.Go(func() { p.handle(r, raw) }) })
-	})
-}
-
 // handle serves one connection.
 func (p *Proxy) handle(r *run, raw net.Conn) {
 	defer raw.Close()

@@ -113,3 +113,11 @@ func (s *Server) nextAddrs() map[cloudsqlconn.IPType]string {
 		}
 	}
 }
+
+// listen opens a listener on a free port, or one of that name in memory.
+func (s *Server) listen(name string) net.Listener {
+	if s.inMemory {
+		return memnet.Listen(name)
+	}
+	return must(listenTCP("127.0.0.1:0"))
+}

@@ -2,16 +2,35 @@ package cloudsqltest
 
 import (
 	"cmp"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"net/http"
 	"time"
 )
 
-// spending is what a user has had of a minute's quota.
-type spending struct {
-	since time.Time // when the minute began, with its first request
-	n     int
+// Token is the bearer token that the Admin API accepts.
+func (s *Server) Token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token
+}
+
+// LoginToken is the token that the Admin API puts into certificates for IAM login.
+func (s *Server) LoginToken() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login
+}
+
+// SetTokens replaces Token and LoginToken; the previous ones are no longer
+// accepted. An empty argument leaves a token as it is. Certificates that already
+// have a login token remain good.
+func (s *Server) SetTokens(token, loginToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
 }
 
 // takes reports whether the Admin API accepts a token. It does not accept the
@@ -27,6 +46,12 @@ func (s *Server) takesForLogin(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return token == s.login || s.Principals[token] != ""
+}
+
+// spending is what a user has had of a minute's quota.
+type spending struct {
+	since time.Time // when the minute began, with its first request
+	n     int
 }
 
 // spend takes a request from the quota of the token's user. It reports false if
@@ -53,4 +78,10 @@ func quotaReply(project string) *reply {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(project))
 	return errorReply(http.StatusTooManyRequests, fmt.Sprintf("Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service 'sqladmin.googleapis.com' for consumer 'project_number:%d'.", h.Sum32()), "rateLimitExceeded")
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
 }

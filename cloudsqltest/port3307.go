@@ -9,25 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 )
-
-// listen opens what the instance listens at. Unless that are its own addresses,
-// one listener stands behind all of them.
-func (p *Proxy) listen() map[string]net.Listener {
-	if p.cfg.ListenOn3307 {
-		return must(on3307(p.addrs, nil, listenTCP))
-	}
-	return map[string]net.Listener{"": p.server.listen(p.name.Instance() + ".test:3307")}
-}
-
-// listen opens a listener on a free port, or one of that name in memory.
-func (s *Server) listen(name string) net.Listener {
-	if s.inMemory {
-		return memnet.Listen(name)
-	}
-	return must(listenTCP("127.0.0.1:0"))
-}
 
 func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 
