@@ -52,17 +52,7 @@ const (
 
 // String returns the name of the constant.
 func (c DNSCode) String() string {
-	switch c {
-	case Genuine:
-		return "Genuine"
-	case ServFail:
-		return "ServFail"
-	case NXDomain:
-		return "NXDomain"
-	case Refused:
-		return "Refused"
-	}
-	return fmt.Sprintf("DNSCode(%d)", int(c))
+	return constant(c, "Genuine", "ServFail", "NXDomain", "Refused")
 }
 
 // DNSFault is what goes wrong with questions for a name. [DNS.Hits] returns how

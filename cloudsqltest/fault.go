@@ -62,17 +62,7 @@ const (
 
 // String returns the name of the constant.
 func (p Point) String() string {
-	switch p {
-	case Nowhere:
-		return "Nowhere"
-	case AtStart:
-		return "AtStart"
-	case InHeaders:
-		return "InHeaders"
-	case InBody:
-		return "InBody"
-	}
-	return fmt.Sprintf("Point(%d)", int(p))
+	return constant(p, "Nowhere", "AtStart", "InHeaders", "InBody")
 }
 
 // breaksAt is where the answer breaks off.

@@ -1,7 +1,6 @@
 package cloudsqltest
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
@@ -35,14 +34,9 @@ const RefusedMetadata = "the client protocol type is not allowed"
 
 // String returns the name of the constant.
 func (m MetadataExchange) String() string {
-	names := [...]string{
+	return constant(m,
 		"NoMetadataExchange", "AcceptMetadata", "AcceptMetadataBytewise", "AcceptMetadataSilently",
-		"GreetFirst", "RefuseMetadata", "OversizedMetadataResponse",
-	}
-	if m < 0 || int(m) >= len(names) {
-		return fmt.Sprintf("MetadataExchange(%d)", int(m))
-	}
-	return names[m]
+		"GreetFirst", "RefuseMetadata", "OversizedMetadataResponse")
 }
 
 // protocolSupport is the instance's mdxProtocolSupport.

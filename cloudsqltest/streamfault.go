@@ -1,7 +1,6 @@
 package cloudsqltest
 
 import (
-	"fmt"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -102,15 +101,7 @@ const (
 
 // String returns the name of the constant.
 func (p StreamPoint) String() string {
-	switch p {
-	case AtOpen:
-		return "AtOpen"
-	case AfterMetadata:
-		return "AfterMetadata"
-	case AfterData:
-		return "AfterData"
-	}
-	return fmt.Sprintf("StreamPoint(%d)", int(p))
+	return constant(p, "AtOpen", "AfterMetadata", "AfterData")
 }
 
 // MetadataTime is when the service sends its SessionMetadata.
@@ -125,15 +116,7 @@ const (
 
 // String returns the name of the constant.
 func (t MetadataTime) String() string {
-	switch t {
-	case MetadataFirst:
-		return "MetadataFirst"
-	case MetadataWithData:
-		return "MetadataWithData"
-	case MetadataNever:
-		return "MetadataNever"
-	}
-	return fmt.Sprintf("MetadataTime(%d)", int(t))
+	return constant(t, "MetadataFirst", "MetadataWithData", "MetadataNever")
 }
 
 // StreamEnd is how the service announces that the database has closed the
@@ -149,15 +132,7 @@ const (
 
 // String returns the name of the constant.
 func (e StreamEnd) String() string {
-	switch e {
-	case EndCanceled:
-		return "EndCanceled"
-	case EndTerminate:
-		return "EndTerminate"
-	case EndOK:
-		return "EndOK"
-	}
-	return fmt.Sprintf("StreamEnd(%d)", int(e))
+	return constant(e, "EndCanceled", "EndTerminate", "EndOK")
 }
 
 // What SQL Data says when it does not serve an instance, with the code
