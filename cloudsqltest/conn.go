@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/login"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 )
@@ -13,8 +14,8 @@ import (
 type Conn struct {
 	*tls.Conn
 	token    string
-	exchange *mdx.Server // nil if the instance does not know the metadata exchange
-	login    *loginCheck // nil if the login is not checked
+	exchange *mdx.Server  // nil if the instance does not know the metadata exchange
+	login    *login.Check // nil if the login is not checked
 }
 
 // Token returns the login token in the client's certificate, or "".
@@ -29,10 +30,16 @@ func (c *Conn) ClientProtocolType() string {
 	return c.exchange.Request().ClientProtocolType.String()
 }
 
+// secure reports whether the client has told that its way to the database is.
+func (c *Conn) secure() bool {
+	told := c.ClientProtocolType()
+	return told == "TLS" || told == "UDS"
+}
+
 // Read reads what the client sends after its metadata.
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.login != nil {
-		return c.login.read(b)
+		return c.login.Read(b)
 	}
 	return c.read(b)
 }
@@ -54,13 +61,13 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.login == nil {
 		return c.Conn.Write(b)
 	}
-	return c.login.write(b)
+	return c.login.Write(b)
 }
 
 // Close closes the connection. After a refused login, that is left to the end
 // of the instance's part, which gives the client time to read why.
 func (c *Conn) Close() error {
-	if c.login != nil && c.login.refused.Load() {
+	if c.login != nil && c.login.Refused() {
 		return nil
 	}
 	return c.Conn.Close()
@@ -70,7 +77,7 @@ func (c *Conn) Close() error {
 type StreamConn struct {
 	net.Conn
 	token string
-	login *loginCheck // nil if the login is not checked
+	login *login.Check // nil if the login is not checked
 }
 
 // Token returns the API token of the stream if its client has asked for IAM
@@ -82,7 +89,7 @@ func (c *StreamConn) Read(b []byte) (int, error) {
 	if c.login == nil {
 		return c.Conn.Read(b)
 	}
-	return c.login.read(b)
+	return c.login.Read(b)
 }
 
 // Write writes to the client.
@@ -90,7 +97,7 @@ func (c *StreamConn) Write(b []byte) (int, error) {
 	if c.login == nil {
 		return c.Conn.Write(b)
 	}
-	return c.login.write(b)
+	return c.login.Write(b)
 }
 
 // CloseWrite ends the direction to the client, and with it the stream, once
@@ -103,7 +110,7 @@ func (c *StreamConn) CloseWrite() error {
 // Close closes the connection. After a refused login, the instance closes it
 // instead.
 func (c *StreamConn) Close() error {
-	if c.login != nil && c.login.refused.Load() {
+	if c.login != nil && c.login.Refused() {
 		return nil
 	}
 	return c.Conn.Close()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/login"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
@@ -26,15 +27,15 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	}
 	p.now(l, "forwarding to "+backend)
 	err := p.forward(l.ctx, c, backend)
-	if _, long := errors.AsType[*sizeError](err); long {
-		p.complain(l, "login refused", err)
+	if _, long := errors.AsType[*login.SizeError](err); long {
+		p.warn(l, "login refused", err)
 		return true
 	}
 	if err == nil || l.ctx.Err() != nil {
 		return true
 	}
 	p.count(&p.counts.Unserved)
-	p.complain(l, "backend unreachable", err)
+	p.warn(l, "backend unreachable", err)
 	return false
 }
 
@@ -70,7 +71,7 @@ func (p *Proxy) forward(ctx context.Context, c net.Conn, addr string) error {
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	backend := socket
 	if tunnel, ok := c.(*Conn); ok && tunnel.exchange != nil && network == "tcp" && strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL") {
-		if backend, err = meetMySQL(ctx, tunnel, socket); backend == nil || err != nil {
+		if backend, err = login.MeetMySQL(ctx, tunnel, tunnel.secure, socket); backend == nil || err != nil {
 			return err
 		}
 	}

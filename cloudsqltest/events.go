@@ -15,8 +15,8 @@ func (p *Proxy) log(level slog.Level, message string, args []any) {
 	}
 }
 
-// complain tells of what nobody may have wanted, even where nobody listens.
-func (p *Proxy) complain(l *link, what string, err error) {
+// warn tells of what nobody may have wanted, even where nobody listens.
+func (p *Proxy) warn(l *link, what string, err error) {
 	if p.server.Logger == nil {
 		log.Printf("cloudsqltest: %s: %s: %v", p.name, what, err)
 	}

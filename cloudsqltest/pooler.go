@@ -1,6 +1,10 @@
 package cloudsqltest
 
-import "time"
+import (
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/login"
+)
 
 // Pooler is managed connection pooling with IAM login. For each user and database
 // it keeps the token that it has seen last, in the certificate of the client that
@@ -55,19 +59,7 @@ func (p *Proxy) pooled(user, database, token string) (expired bool, keep func())
 	}
 }
 
-// pool is what the pooler does with a login.
-func (l *loginCheck) pool(v verdict) {
-	expired, keep := l.pooled(v.user, v.database)
-	if expired {
-		keep()
-		l.refuse(poolerRefusal(v.user))
-		return
-	}
-	l.answered.Store(&keep)
-	l.passed = true
-}
-
 // poolerRefusal is an ErrorResponse.
 func poolerRefusal(user string) []byte {
-	return postgresFatal("08P01", `the pooler's IAM token for user "`+clean(user)+`" has expired`)
+	return login.PostgresError("08P01", `the pooler's IAM token for user "`+login.Clean(user)+`" has expired`)
 }

@@ -1,10 +1,44 @@
-package cloudsqltest
+package login
 
 import (
 	"bytes"
 	"encoding/binary"
 	"sync"
 )
+
+// MySQL's capabilities.
+const (
+	mysqlProtocol41 = 1 << 9
+	mysqlTLS        = 1 << 11
+)
+
+// mysql reads a HandshakeResponse.
+func (c *Check) mysql() (v verdict, err error) {
+	if err := c.need(4); err != nil {
+		return v, err
+	}
+	v.size = mysqlSize(c.ahead)
+	if err := c.need(v.size); err != nil {
+		return v, err
+	}
+	sequence, body := c.ahead[3], c.ahead[4:v.size]
+	v.refuse = func(user string) []byte { return mysqlDenial(sequence+1, user) }
+	const fixed = 4 + 4 + 1 + 23 // capabilities, packet size, character set, filler
+	// A request for TLS is as short as that. A server that did not offer it gets
+	// none from a client in its right mind.
+	if len(body) > fixed && binary.LittleEndian.Uint32(body)&(mysqlProtocol41|mysqlTLS) == mysqlProtocol41 {
+		if user, _, ok := bytes.Cut(body[fixed:], []byte{0}); ok {
+			v.user = string(user)
+		}
+	}
+	return v, nil
+}
+
+// mysqlDenial is an ERR packet.
+func mysqlDenial(sequence byte, user string) []byte {
+	body := "\xff\x15\x04#28000Access denied for user '" + Clean(user) + "'@'cloudsqlproxy~127.0.0.1' (using password: NO)" // 1045
+	return append([]byte{byte(len(body)), byte(len(body) >> 8), 0, sequence}, body...)
+}
 
 // greeting takes the offer of TLS out of a MySQL server's greeting, as nobody
 // could look into that.
