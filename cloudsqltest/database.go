@@ -22,7 +22,7 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	}
 	if backend == "" {
 		p.now(l, "Handler has not returned")
-		p.answer(c)
+		p.callHandler(c)
 		return true
 	}
 	p.now(l, "forwarding to "+backend)
@@ -39,8 +39,8 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 	return false
 }
 
-// answer is the database of an instance without a backend.
-func (p *Proxy) answer(c net.Conn) {
+// callHandler is the database of an instance without a backend.
+func (p *Proxy) callHandler(c net.Conn) {
 	if p.cfg.Handler != nil {
 		p.cfg.Handler(c)
 		return

@@ -180,7 +180,7 @@ func (d *DNS) Queries(name string) (list []DNSQuery) {
 // ask answers a question, with what goes wrong on demand. It reports false if
 // there is no answer before ctx ends.
 func (d *DNS) ask(ctx context.Context, name string, t DNSType) (dns.Answer, bool) {
-	f := d.record(dns.Key(name), t)
+	f := d.meet(dns.Key(name), t)
 	if f.Hang {
 		<-ctx.Done()
 		return dns.Answer{}, false
@@ -205,8 +205,8 @@ func (d *DNS) ask(ctx context.Context, name string, t DNSType) (dns.Answer, bool
 	return d.zone.Answer(name, string(t)), true
 }
 
-// record keeps the question and returns the fault that it meets, never nil.
-func (d *DNS) record(name string, t DNSType) *DNSFault {
+// meet keeps the question, and returns the fault that it meets, never nil.
+func (d *DNS) meet(name string, t DNSType) *DNSFault {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	q := DNSQuery{Time: time.Now(), Name: name, Type: t}

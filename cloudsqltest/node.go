@@ -41,7 +41,7 @@ func (p *Proxy) Nodes() (nodes []*PoolNode) {
 }
 
 // Name returns the name of the node.
-func (n *PoolNode) Name() string { return n.proxy.node }
+func (n *PoolNode) Name() string { return n.proxy.nodeName }
 
 // Addrs returns the node's addresses in the metadata.
 func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.proxy.Addrs() }
@@ -77,10 +77,10 @@ func (n *PoolNode) Counts() Counts { return n.proxy.Counts() }
 
 // newNode makes the i-th node of a pool.
 func newNode(pool *Proxy, i int, cfg Node) *Proxy {
-	n := &Proxy{server: pool.server, name: pool.name, pool: pool, node: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
+	n := &Proxy{server: pool.server, name: pool.name, pool: pool, nodeName: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
 	n.cfg.Addrs, n.cfg.DNSNames, n.cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), nil
-	if n.node == "" {
-		n.node = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
+	if n.nodeName == "" {
+		n.nodeName = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
 	}
 	n.open()
 	return n
@@ -94,7 +94,7 @@ func (p *Proxy) String() string {
 	if p.pool == nil {
 		return p.Name()
 	}
-	return p.Name() + ", node " + p.node
+	return p.Name() + ", node " + p.nodeName
 }
 
 // admitLocked is what happens to one connection more.
@@ -129,7 +129,7 @@ func (p *Proxy) swallowLocked() bool {
 func (p *Proxy) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
 	for _, n := range p.nodes {
 		addrs := n.Addrs()
-		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IpAddresses: ipMappings(addrs)}
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.nodeName, IpAddresses: ipMappings(addrs)}
 		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
 		list = append(list, one)
 	}

@@ -20,13 +20,13 @@ import (
 // refused as usual in TLS 1.3: the client believes the handshake is over, and its
 // first Read fails. Its methods are safe for concurrent use.
 type Proxy struct {
-	server *Server
-	name   cloudsqlconn.Name
-	cfg    Instance        // as it was added; what can change is below
-	nodes  []*Proxy        // of a read pool
-	pool   *Proxy          // if this is a node
-	node   string          // its name
-	certs  *certs.Instance // a node's are its pool's
+	server   *Server
+	name     cloudsqlconn.Name
+	cfg      Instance        // as it was added; what can change is below
+	nodes    []*Proxy        // of a read pool
+	pool     *Proxy          // if this is a node of one
+	nodeName string          // its name
+	certs    *certs.Instance // a node's are its pool's
 
 	echoes   sync.Once  // tells that it does
 	entering sync.Mutex // held while the state changes; comes before all others

@@ -72,21 +72,21 @@ type Server struct {
 	done     chan struct{}  // closed when it has ended
 	wg       sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
-	mu        sync.Mutex // guards everything below; comes before Proxy.mu
-	token     string
-	login     string // the token for certificates
-	requests  []*Request
-	rules     []*ActiveRule
-	spent     map[string]*spending   // by user
-	serving   map[*http.Request]bool // requests without a complete answer
-	hits      map[*Fault]int
-	proxies   map[string]*Proxy // by project:instance
-	projects  map[string]bool   // in which there is or was an instance
-	routes    map[string]*Proxy // by host: the last to have that address
-	swallowed map[string]int    // hosts that answer nothing: connections lost there
-	lastAddr  int
-	sqlData   *SQLData // nil if it was never served
-	closed    bool
+	mu         sync.Mutex // guards everything below; comes before Proxy.mu
+	token      string
+	loginToken string // for certificates
+	requests   []*Request
+	rules      []*ActiveRule
+	spent      map[string]*spending   // by user
+	serving    map[*http.Request]bool // requests without a complete answer
+	hits       map[*Fault]int
+	proxies    map[string]*Proxy // by project:instance
+	projects   map[string]bool   // in which there is or was an instance
+	routes     map[string]*Proxy // by host: the last to have that address
+	swallowed  map[string]int    // hosts that answer nothing: connections lost there
+	lastAddr   int
+	sqlData    *SQLData // nil if it was never served
+	closed     bool
 }
 
 // NewServer starts an Admin API on a free port of 127.0.0.1. The caller should
@@ -112,7 +112,7 @@ func NewMemoryServer() *Server {
 
 func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
-	s.token, s.login = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
+	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
 	s.spent = map[string]*spending{}
 	s.closing, s.done = make(chan struct{}), make(chan struct{})
 	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}

@@ -21,7 +21,7 @@ func (s *Server) Token() string {
 func (s *Server) LoginToken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.login
+	return s.loginToken
 }
 
 // SetTokens replaces Token and LoginToken; the previous ones are no longer
@@ -30,7 +30,7 @@ func (s *Server) LoginToken() string {
 func (s *Server) SetTokens(token, loginToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
+	s.token, s.loginToken = cmp.Or(token, s.token), cmp.Or(loginToken, s.loginToken)
 }
 
 // takes reports whether the Admin API accepts a token. It does not accept the
@@ -38,14 +38,14 @@ func (s *Server) SetTokens(token, loginToken string) {
 func (s *Server) takes(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return token == s.token || s.Principals[token] != "" && token != s.login
+	return token == s.token || s.Principals[token] != "" && token != s.loginToken
 }
 
 // takesForLogin reports whether a token can be in a certificate.
 func (s *Server) takesForLogin(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return token == s.login || s.Principals[token] != ""
+	return token == s.loginToken || s.Principals[token] != ""
 }
 
 // spending is what a user has had of a minute's quota.
