@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
 // ActiveRule is a rule that a Server follows.
@@ -97,7 +98,7 @@ func (r Rule) forStreams(hang bool) *StreamFault {
 // grpcCode is the gRPC code that an HTTP status stands for at Google. 412 is
 // FAILED_PRECONDITION here, which is 400 there, as INVALID_ARGUMENT is.
 func grpcCode(httpStatus int) (code codes.Code) {
-	name := statusNames[httpStatus]
+	name := reply.StatusName(httpStatus)
 	switch {
 	case httpStatus < 400:
 		return codes.OK

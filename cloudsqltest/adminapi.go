@@ -24,6 +24,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
 // The calls of the Admin API, as [Request] names them.
@@ -39,6 +40,12 @@ var methods = map[string]string{
 	ConnectSettings:        http.MethodGet,
 	GenerateEphemeralCert:  http.MethodPost,
 	ResolveConnectSettings: http.MethodGet,
+}
+
+// permissions are what the calls need.
+var permissions = map[string]string{
+	ConnectSettings:       "cloudsql.instances.get",
+	GenerateEphemeralCert: "cloudsql.instances.connect",
 }
 
 // maxBody bounds what a request may send.
@@ -99,20 +106,20 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if !f.wait(r.Context(), s.closing) {
 		panic(http.ErrAbortHandler)
 	}
-	a := f.answer(func() *reply {
+	a := f.answer(func() *reply.Reply {
 		if err != nil {
-			return badRequestReply("The request body cannot be read: " + err.Error())
+			return reply.BadRequest("The request body cannot be read: " + err.Error())
 		}
 		return s.answer(&req)
 	})
 	if f.breaksAt() != AtStart {
-		answered(a.status)
+		answered(a.Status)
 	}
 	if f.breaksAt() != Nowhere {
 		f.breakOff(r.Context().Value(connKey{}).(net.Conn), a)
 		panic(http.ErrAbortHandler)
 	}
-	a.writeTo(w)
+	a.Send(w)
 }
 
 // readBody reads a request's body, which Google's library for Java compresses,
@@ -135,38 +142,38 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // answer is what the API says when nothing goes wrong.
-func (s *Server) answer(req *Request) *reply {
+func (s *Server) answer(req *Request) *reply.Reply {
 	if req.Call == "" || req.Method != methods[req.Call] {
-		return errorReply(http.StatusNotFound, "Not Found", "notFound")
+		return reply.NoCall()
 	}
 	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || !s.takes(token) {
-		return errorReply(http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
+		return reply.Unauthenticated()
 	}
 	project := req.Instance[:max(0, strings.LastIndex(req.Instance, ":"))]
 	if !s.spend(token) {
-		return quotaReply(project)
+		return reply.Quota(project)
 	}
 	s.mu.Lock()
 	p, known := s.proxies[req.Instance], s.projects[project]
 	s.mu.Unlock()
 	switch {
 	case !known && req.Call != ResolveConnectSettings:
-		return forbiddenReply(req)
+		return reply.Forbidden(permissions[req.Call], req.Instance[strings.LastIndex(req.Instance, ":")+1:])
 	case p == nil:
-		return errorReply(http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
+		return reply.NoInstance()
 	}
 	if state := p.State(); state != Runnable {
-		return stateReply(state)
+		return wrongState(state)
 	}
 	if req.Call != GenerateEphemeralCert {
 		return p.settingsReply()
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
 	if problem != "" {
-		return badRequestReply(problem)
+		return reply.BadRequest(problem)
 	}
-	return jsonReply(cert)
+	return reply.JSON(cert)
 }
 
 // withDNSName returns the project:instance of the instance in a region that has

@@ -1,14 +1,12 @@
 package cloudsqltest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
@@ -95,21 +93,21 @@ func (f *Fault) wait(ctx context.Context, closing <-chan struct{}) bool {
 }
 
 // answer is what the fault makes of an answer.
-func (f *Fault) answer(genuine func() *reply) *reply {
-	a := &reply{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
+func (f *Fault) answer(genuine func() *reply.Reply) *reply.Reply {
+	a := &reply.Reply{Status: f.Status, Header: http.Header{}, Body: []byte(f.Body)}
 	switch {
 	case f.Status == 0 && f.Body == "":
 		a = genuine()
 	case f.Status == 0:
-		a.status = http.StatusOK
+		a.Status = http.StatusOK
 	case f.Status >= 400 && f.Body == "":
-		a = errorReply(f.Status, http.StatusText(f.Status), "injected")
+		a = reply.Error(f.Status, http.StatusText(f.Status), "injected")
 	}
 	if f.Alter != nil {
-		a.body = f.Alter(a.body)
+		a.Body = f.Alter(a.Body)
 	}
 	for k, v := range f.Header {
-		a.header[k] = v
+		a.Header[k] = v
 	}
 	return a
 }
@@ -119,8 +117,10 @@ func (f *Fault) answer(genuine func() *reply) *reply {
 const readPause = 5 * time.Millisecond
 
 // breakOff writes the answer up to where it breaks.
-func (f *Fault) breakOff(c net.Conn, a *reply) {
-	_, _ = c.Write(a.until(f.breaksAt()))
+func (f *Fault) breakOff(c net.Conn, a *reply.Reply) {
+	if at := f.breaksAt(); at != AtStart {
+		_, _ = c.Write(a.Part(at == InBody))
+	}
 	if f.ResetAt == Nowhere {
 		_ = c.Close()
 		return
@@ -131,19 +131,9 @@ func (f *Fault) breakOff(c net.Conn, a *reply) {
 	sockets.Reset(c)
 }
 
-// until returns the beginning of the answer, which promises more than it has.
-func (a *reply) until(at Point) []byte {
-	if at == AtStart {
-		return nil
-	}
-	var b bytes.Buffer
-	w := bufio.NewWriter(&b)
-	fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Length: %d\r\n", a.status, http.StatusText(a.status), max(len(a.body), 1))
-	if at == InBody {
-		_ = a.header.WriteSubset(w, map[string]bool{"Content-Length": true})
-		_, _ = w.WriteString("\r\n")
-		_, _ = w.Write(a.body[:len(a.body)/2])
-	}
-	_ = w.Flush()
-	return b.Bytes()
+// ErrorBody returns the API's error envelope, as the Body of a [Fault]. The
+// reason is a word such as "invalidState" or "rateLimitExceeded", or empty: then
+// the envelope has only a code and a message, like Cloud SQL's with the code 400.
+func ErrorBody(code int, message, reason string) string {
+	return reply.ErrorBody(code, message, reason)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
 // settings is the answer to connectSettings.
@@ -36,15 +37,15 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 }
 
 // settingsReply is the answer to connectSettings, altered if that was asked for.
-func (p *Proxy) settingsReply() *reply {
+func (p *Proxy) settingsReply() *reply.Reply {
 	s := p.settings()
 	if p.cfg.AlterSettings == nil {
-		return jsonReply(s)
+		return reply.JSON(s)
 	}
 	fields := map[string]any{}
 	must(0, json.Unmarshal(must(json.Marshal(s)), &fields))
 	p.cfg.AlterSettings(fields)
-	return jsonReply(fields)
+	return reply.JSON(fields)
 }
 
 // ipMappings are the IP addresses in the metadata that can be dialled.

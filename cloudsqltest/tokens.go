@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
-	"hash/fnv"
-	"net/http"
 	"time"
 )
 
@@ -70,14 +67,6 @@ func (s *Server) spend(token string) bool {
 	}
 	had.n++
 	return had.n <= s.Quota
-}
-
-// quotaReply refuses a request, in Google's words. The number of the project is
-// made up.
-func quotaReply(project string) *reply {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(project))
-	return errorReply(http.StatusTooManyRequests, fmt.Sprintf("Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service 'sqladmin.googleapis.com' for consumer 'project_number:%d'.", h.Sum32()), "rateLimitExceeded")
 }
 
 func randomHex(bytes int) string {
