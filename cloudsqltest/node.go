@@ -86,7 +86,7 @@ func newNode(pool *Proxy, i int, cfg Node) *Proxy {
 	return n
 }
 
-// all returns the proxy and its nodes.
+// all returns the instance and its nodes.
 func (p *Proxy) all() []*Proxy { return append([]*Proxy{p}, p.nodes...) }
 
 // String names the instance, and the node.

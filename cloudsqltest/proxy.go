@@ -14,11 +14,12 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
-// Proxy is the server-side proxy of an emulated instance. It speaks TLS 1.3,
-// and 1.2 with clients that speak nothing newer, asks for a certificate from the
-// instance's client CA, and forwards to the backend. A bad client certificate is
-// refused as usual in TLS 1.3: the client believes the handshake is over, and its
-// first Read fails. Its methods are safe for concurrent use.
+// Proxy is an instance that a [Server] emulates, as [Server.AddInstance] returns it.
+// Like the server-side proxy of a real one, it speaks TLS 1.3, and 1.2 with clients
+// that speak nothing newer, asks for a certificate from the instance's client CA, and
+// forwards to the backend. A bad client certificate is refused as usual in TLS 1.3:
+// the client believes the handshake is over, and its first Read fails. Its methods
+// are safe for concurrent use.
 type Proxy struct {
 	server   *Server
 	name     cloudsqlconn.Name
@@ -87,7 +88,7 @@ func (p *Proxy) key() string { return p.name.Project() + ":" + p.name.Instance()
 // Name returns project:region:instance.
 func (p *Proxy) Name() string { return p.name.String() }
 
-// Addr returns an address at which the proxy really listens, or nil while it
+// Addr returns an address at which the instance really listens, or nil while it
 // is stopped. It changes with each Start.
 func (p *Proxy) Addr() net.Addr {
 	p.mu.Lock()
