@@ -1,7 +1,5 @@
 package cloudsqltest
 
-import "fmt"
-
 // Behavior is what an instance does with a new connection.
 type Behavior int
 
@@ -18,23 +16,7 @@ const (
 
 // String returns the name of the constant.
 func (b Behavior) String() string {
-	switch b {
-	case Healthy:
-		return "Healthy"
-	case Silent:
-		return "Silent"
-	case StallHandshake:
-		return "StallHandshake"
-	case CloseAtOnce:
-		return "CloseAtOnce"
-	case ResetAtOnce:
-		return "ResetAtOnce"
-	case Unreachable:
-		return "Unreachable"
-	case CloseAfterRefusal:
-		return "CloseAfterRefusal"
-	}
-	return fmt.Sprintf("Behavior(%d)", int(b))
+	return constant(b, "Healthy", "Silent", "StallHandshake", "CloseAtOnce", "ResetAtOnce", "Unreachable", "CloseAfterRefusal")
 }
 
 // SetBehavior sets what happens to connections from now on. Existing ones stay as

@@ -17,6 +17,26 @@
 // panics on mistakes in the test's own setup, and Close waits for everything it
 // started and names what does not end.
 //
+// # What is in it, by job
+//
+//   - The Admin API and the network to the instances: [Server]. Who may ask: its
+//     Token, Principals and Quota. Names for addresses: [DNS], [DNSServer].
+//   - An instance: [Instance] describes it, [Proxy] is it, once [Server.AddInstance]
+//     has added it: it can be stopped, moved, cut off, given new certificates. The
+//     same for the nodes of a read pool: [Node], [PoolNode].
+//   - What an instance is like: [CAMode], [MetadataExchange], [Pooler], [State].
+//   - The database behind it: [Instance].Backend, or a Handler, such as [Echo], which
+//     gets a [Conn] or a [StreamConn]; see the packages dbtest and tds.
+//   - SQL Data: [Server.ServeSQLData], [SQLData].
+//   - What goes wrong: [Fault] with requests, [Behavior] with connections,
+//     [StreamFault] with streams, [DNSFault] with questions; a [Rule] says it in
+//     words.
+//   - What has happened: [Proxy.Counts], [Server.Requests], [Server.Hits],
+//     [SQLData.Streams], [SQLData.Counts], [DNS.Queries], and [Server].Logger.
+//
+// Start with [NewServer], or [NewMemoryServer] for tests on fake time, and the
+// examples.
+//
 // # Databases
 //
 // The package dbtest starts a private PostgreSQL, MariaDB or MySQL server from what
@@ -24,6 +44,7 @@
 // [Server.AddInstance]. A machine with none of them can run a database in the test's
 // own process: the module embedded has pgsqlite, which is SQLite behind
 // PostgreSQL's protocol, and mysqlmemory, MySQL in pure Go; both serve as a Handler.
+// The package tds does so for SQL Server, with answers that the test scripts.
 //
 // # Real and fake time
 //

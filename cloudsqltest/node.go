@@ -40,16 +40,14 @@ func (p *Proxy) Nodes() (nodes []*PoolNode) {
 }
 
 // Name returns the name of the node.
-func (n *PoolNode) Name() string { return n.proxy.node }
+func (n *PoolNode) Name() string { return n.proxy.nodeName }
 
 // Addrs returns the node's addresses in the metadata.
 func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.proxy.Addrs() }
 
 // SetAddrs moves the node, as [Proxy.SetAddrs] moves an instance.
 func (n *PoolNode) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
-	if n.proxy.moveTo(maps.Clone(addrs)) {
-		n.proxy.pool.reissue()
-	}
+	n.proxy.SetAddrs(addrs)
 }
 
 // SetBehavior sets what happens to connections to the node from now on. Unless
@@ -78,16 +76,16 @@ func (n *PoolNode) Counts() Counts { return n.proxy.Counts() }
 
 // newNode makes the i-th node of a pool.
 func newNode(pool *Proxy, i int, cfg Node) *Proxy {
-	n := &Proxy{server: pool.server, name: pool.name, pool: pool, node: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
+	n := &Proxy{server: pool.server, name: pool.name, pool: pool, nodeName: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
 	n.cfg.Addrs, n.cfg.DNSNames, n.cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), nil
-	if n.node == "" {
-		n.node = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
+	if n.nodeName == "" {
+		n.nodeName = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
 	}
 	n.open()
 	return n
 }
 
-// all returns the proxy and its nodes.
+// all returns the instance and its nodes.
 func (p *Proxy) all() []*Proxy { return append([]*Proxy{p}, p.nodes...) }
 
 // String names the instance, and the node.
@@ -95,21 +93,21 @@ func (p *Proxy) String() string {
 	if p.pool == nil {
 		return p.Name()
 	}
-	return p.Name() + ", node " + p.node
+	return p.Name() + ", node " + p.nodeName
 }
 
 // admitLocked is what happens to one connection more.
 func (p *Proxy) admitLocked() (Behavior, *tls.Config) {
 	b := p.nextBehaviorLocked()
 	if p.pool == nil {
-		return b, p.tls
+		return b, p.certs.TLS()
 	}
 	p.pool.mu.Lock() // after that of the node
 	defer p.pool.mu.Unlock()
 	if b == Healthy {
 		b = p.pool.nextBehaviorLocked()
 	}
-	return b, p.pool.tls
+	return b, p.certs.TLS()
 }
 
 // swallowLocked reports whether the SYN of one connection more is lost.
@@ -126,22 +124,11 @@ func (p *Proxy) swallowLocked() bool {
 	return false
 }
 
-// serverNames are the DNS names in the server certificate.
-func (p *Proxy) serverNames() (names []string) {
-	for _, p := range p.all() {
-		names = append(names, p.cfg.DNSNames...)
-		if psc := p.Addrs()[cloudsqlconn.PSC]; psc != "" {
-			names = append(names, psc)
-		}
-	}
-	return names
-}
-
 // nodeSettings are the nodes in the metadata.
 func (p *Proxy) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
 	for _, n := range p.nodes {
 		addrs := n.Addrs()
-		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IpAddresses: ipMappings(addrs)}
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.nodeName, IpAddresses: ipMappings(addrs)}
 		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
 		list = append(list, one)
 	}

@@ -1,19 +1,14 @@
 package cloudsqltest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/oauth2"
 
@@ -77,21 +72,21 @@ type Server struct {
 	done     chan struct{}  // closed when it has ended
 	wg       sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
-	mu        sync.Mutex // guards everything below; comes before Proxy.mu
-	token     string
-	login     string // the token for certificates
-	requests  []*Request
-	rules     []*ActiveRule
-	spent     map[string]*spending   // by user
-	serving   map[*http.Request]bool // requests without a complete answer
-	hits      map[*Fault]int
-	proxies   map[string]*Proxy // by project:instance
-	projects  map[string]bool   // in which there is or was an instance
-	routes    map[string]*Proxy // by host: the last to have that address
-	swallowed map[string]int    // hosts that answer nothing: connections lost there
-	lastAddr  int
-	sqlData   *SQLData // nil if it was never served
-	closed    bool
+	mu         sync.Mutex // guards everything below; comes before Proxy.mu
+	token      string
+	loginToken string // for certificates
+	requests   []*Request
+	rules      []*ActiveRule
+	spent      map[string]*spending   // by user
+	serving    map[*http.Request]bool // requests without a complete answer
+	hits       map[*Fault]int
+	proxies    map[string]*Proxy // by project:instance
+	projects   map[string]bool   // in which there is or was an instance
+	routes     map[string]*Proxy // by host: the last to have that address
+	swallowed  map[string]int    // hosts that answer nothing: connections lost there
+	lastAddr   int
+	sqlData    *SQLData // nil if it was never served
+	closed     bool
 }
 
 // NewServer starts an Admin API on a free port of 127.0.0.1. The caller should
@@ -117,7 +112,7 @@ func NewMemoryServer() *Server {
 
 func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
-	s.token, s.login = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
+	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
 	s.spent = map[string]*spending{}
 	s.closing, s.done = make(chan struct{}), make(chan struct{})
 	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}
@@ -152,29 +147,6 @@ func (s *Server) URL() string { return s.url }
 // add a token.
 func (s *Server) Client() *http.Client { return s.client }
 
-// Token is the bearer token that the Admin API accepts.
-func (s *Server) Token() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.token
-}
-
-// LoginToken is the token that the Admin API puts into certificates for IAM login.
-func (s *Server) LoginToken() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login
-}
-
-// SetTokens replaces Token and LoginToken; the previous ones are no longer
-// accepted. An empty argument leaves a token as it is. Certificates that already
-// have a login token remain good.
-func (s *Server) SetTokens(token, loginToken string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
-}
-
 // Options returns options that make a Dialer use this server: its endpoint, its
 // tokens, and its network to the instances, and to SQL Data if that is served.
 // Options that come later override them, except those that set other credentials: a
@@ -196,37 +168,6 @@ func (s *Server) Options() []cloudsqlconn.Option {
 		opts = append(opts, cloudsqlconn.WithSQLDataEndpoint(d.Endpoint()))
 	}
 	return opts
-}
-
-// Requests returns the requests so far, oldest first. They are kept, headers and
-// bodies included, as long as the Server exists, unless MaxRequests limits their
-// number; what they point to is shared and must not be modified.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	requests := make([]Request, len(s.requests))
-	for i, r := range s.requests {
-		requests[i] = *r
-	}
-	return requests
-}
-
-// keep appends v to list, and drops the oldest if max, unless it is zero, is
-// exceeded.
-func keep[T any](list []T, v T, max int) []T {
-	list = append(list, v)
-	if max > 0 && len(list) > max {
-		list = slices.Delete(list, 0, len(list)-max)
-	}
-	return list
-}
-
-// Hits returns how many requests have met the fault, which is identified by its
-// address. A request is counted before its client can notice anything.
-func (s *Server) Hits(f *Fault) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hits[f]
 }
 
 // AddInstance creates an instance, named project:region:instance, and starts
@@ -266,74 +207,17 @@ func (s *Server) DeleteInstance(p *Proxy) {
 	p.Stop()
 }
 
-// Close stops the Admin API and all instances, cuts their connections, and
-// waits until every connection, Handler and OnRequest has ended. What keeps it
-// waiting for more than five seconds is logged. It can be called again, and
-// concurrently: every call waits. It must not be called from a Handler or from
-// OnRequest.
-func (s *Server) Close() {
-	s.mu.Lock()
-	again := s.closed
-	s.closed = true
-	proxies := slices.Collect(maps.Values(s.proxies))
-	s.mu.Unlock()
-	if again {
-		<-s.done
-		return
-	}
-	defer close(s.done)
-	defer complain("Server.Close", s.blame)()
-
-	close(s.closing)
-	_ = s.api.Close()
-	if d := s.served(); d != nil {
-		d.Close()
-	}
-	for _, p := range proxies {
-		p.halt(true)
-	}
-	for _, p := range proxies {
-		p.halt(true)()
-	}
-	s.client.CloseIdleConnections()
-	s.wg.Wait()
-}
-
-// blame lists the requests that are not answered and the connections that have
-// not ended.
-func (s *Server) blame() (list []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sqlData != nil {
-		list = s.sqlData.blame()
-	}
-	for _, p := range s.proxies {
-		list = append(list, p.blame()...)
-	}
-	for r := range s.serving {
-		list = append(list, fmt.Sprintf("Admin API: %s %s from %s", r.Method, r.URL.Path, r.RemoteAddr))
-	}
-	return list
-}
-
-// closePatience is how long Close and Stop wait before they say for what.
-const closePatience = 5 * time.Second
-
-// complain logs what is waited for, should it take long. The function that it
-// returns ends that.
-func complain(who string, blame func() []string) func() {
-	timer := time.AfterFunc(closePatience, func() {
-		if list := blame(); len(list) > 0 {
-			slices.Sort(list)
-			log.Printf("cloudsqltest: %s blocked after %v, waiting for:\n\t%s", who, closePatience, strings.Join(list, "\n\t"))
-		}
-	})
-	return func() { timer.Stop() }
-}
-
 type connKey struct{}
 
 // withConn lets a handler find its connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
+}
+
+// must is for what fails only when the kit itself is wrong.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("cloudsqltest: " + err.Error())
+	}
+	return v
 }

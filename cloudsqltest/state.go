@@ -1,8 +1,9 @@
 package cloudsqltest
 
 import (
-	"net/http"
 	"slices"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
 // State is the state of an instance. Clients of Cloud SQL notice it in two ways
@@ -66,11 +67,10 @@ func (p *Proxy) runsLocked() bool {
 	return p.pool.State() == Runnable // its lock comes after that of the node
 }
 
-// stateReply is what the API says of an instance that is not Runnable.
-func stateReply(state State) *reply {
-	text := "The instance or operation is not in an appropriate state to handle the request."
+// wrongState is what the API says of an instance that is not Runnable.
+func wrongState(state State) *reply.Reply {
 	if state == Suspended {
-		text += " Instance state: SUSPENDED."
+		return reply.WrongState(string(state))
 	}
-	return errorReply(http.StatusConflict, text, "invalidState")
+	return reply.WrongState("")
 }

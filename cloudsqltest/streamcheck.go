@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
@@ -19,7 +20,7 @@ func (s *stream) authorize() (token string, err error) {
 			return token, nil
 		}
 	}
-	return "", status.Error(codes.Unauthenticated, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.")
+	return "", status.Error(codes.Unauthenticated, reply.CredentialsRefusal)
 }
 
 // find finds the instance of a session, or refuses it. A region that is not the

@@ -1,38 +1,38 @@
-package cloudsqltest
+// Package certs has the certificate authorities and certificates of an emulated
+// instance, in the forms that Cloud SQL's have. It knows nothing of addresses,
+// connections and the Admin API.
+package certs
 
 import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"time"
 )
 
-// tokenExtension marks the certificate extension that holds the login token.
-// Where Cloud SQL keeps it is not public; this is an OID of our own.
-var tokenExtension = asn1.ObjectIdentifier{2, 25, 1862953547}
-
-// authority is a certificate authority.
-type authority struct {
+// Authority is a certificate authority.
+type Authority struct {
 	cert      *x509.Certificate
 	key       crypto.Signer
 	algorithm x509.SignatureAlgorithm // zero: what crypto/x509 takes for the key
 }
 
-// newAuthority makes a CA with a key of its own, signed by itself.
-func newAuthority(commonName string) *authority {
-	return (&authority{key: newKey(elliptic.P256())}).certified(commonName, nil)
+// NewAuthority makes a CA with a key of its own, signed by itself. The name gets
+// a random end.
+func NewAuthority(name string) *Authority {
+	return (&Authority{key: newKey(elliptic.P256())}).certified(name+" "+randomHex(8), nil)
 }
 
 // certified gives the CA its certificate, signed by parent or, if that is nil, by
 // itself.
-func (a *authority) certified(commonName string, parent *authority) *authority {
+func (a *Authority) certified(commonName string, parent *Authority) *Authority {
 	template := &x509.Certificate{
 		Subject:               googleSubject(commonName),
 		NotBefore:             time.Now().Add(-time.Hour),
@@ -51,7 +51,7 @@ func (a *authority) certified(commonName string, parent *authority) *authority {
 
 // sign returns template as a certificate for public. What it lacks of a serial
 // number and a signature's algorithm is a random one, and the authority's.
-func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
+func (a *Authority) sign(template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	if template.SerialNumber == nil {
 		template.SerialNumber = must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)))
 	}
@@ -65,51 +65,39 @@ func (a *authority) sign(template *x509.Certificate, public crypto.PublicKey) (*
 	return x509.ParseCertificate(der)
 }
 
-func (a *authority) pool() *x509.CertPool {
+// Issue returns template as a certificate with a new key, to be shown with the
+// authority's own.
+func (a *Authority) Issue(template *x509.Certificate) tls.Certificate {
+	key := newKey(elliptic.P256())
+	return chain(key, must(a.sign(template, key.Public())), []*Authority{a})
+}
+
+// PEM returns the authority's certificate.
+func (a *Authority) PEM() string { return PEM(a.cert) }
+
+// Pool returns a pool with the authority's certificate.
+func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
 }
 
-// newClientCA makes the CA that signs an instance's client certificates.
-func newClientCA() *authority {
-	return newAuthority("Google Cloud SQL Signing CA " + randomHex(8))
+// chain is a certificate with those of the authorities above it.
+func chain(key crypto.Signer, leaf *x509.Certificate, above []*Authority) tls.Certificate {
+	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	for _, a := range above {
+		cert.Certificate = append(cert.Certificate, a.cert.Raw)
+	}
+	return cert
 }
 
-// clientTemplate is a client certificate to sign, with a login token in it
-// unless token is empty.
-func clientTemplate(token string, from, until time.Time) *x509.Certificate {
-	template := &x509.Certificate{
-		Subject:     googleSubject("Google Cloud SQL Client"),
-		NotBefore:   from,
-		NotAfter:    until,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	if token != "" {
-		template.ExtraExtensions = []pkix.Extension{{Id: tokenExtension, Value: must(asn1.Marshal(token))}}
-	}
-	return template
-}
-
-// embeddedToken returns the login token in a client certificate, or "".
-func embeddedToken(c *x509.Certificate) (token string) {
-	for _, e := range c.Extensions {
-		if e.Id.Equal(tokenExtension) {
-			if _, err := asn1.Unmarshal(e.Value, &token); err != nil {
-				return ""
-			}
-		}
-	}
-	return token
+// PEM returns a certificate as PEM.
+func PEM(c *x509.Certificate) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 }
 
 func googleSubject(commonName string) pkix.Name {
 	return pkix.Name{Country: []string{"US"}, Organization: []string{"Google, Inc"}, CommonName: commonName}
-}
-
-func pemCertificate(c *x509.Certificate) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 }
 
 func newKey(curve elliptic.Curve) crypto.Signer {

@@ -1,4 +1,4 @@
-package cloudsqltest
+package certs
 
 import (
 	"crypto"
@@ -15,6 +15,16 @@ import (
 	"slices"
 	"sync"
 	"time"
+)
+
+// Form is the form of a server's CA and certificate.
+type Form int
+
+// The forms, see the CAMode of the kit.
+const (
+	Legacy      Form = iota // a CA of the instance's own
+	GoogleCAS               // an intermediate and a root
+	CustomerCAS             // the same, with a CA of the customer's
 )
 
 // The RSA keys are made once, when they are first needed, and shared by all
@@ -34,19 +44,30 @@ func rsaKey(bits int) func() crypto.Signer {
 // then the one above it. In the legacy form there is one, the instance's own; in
 // the CAS forms an intermediate signs, and a root stands above it. The number
 // counts the CAs that the instance has had.
-func newServerCA(mode CAMode, number int) []*authority {
-	root, sub := &authority{}, &authority{}
-	switch mode {
+func newServerCA(form Form, number int) []*Authority {
+	root, sub := &Authority{}, &Authority{}
+	switch form {
 	case GoogleCAS:
 		root.key, sub.key = newKey(elliptic.P384()), newKey(elliptic.P384())
 	case CustomerCAS:
 		root.key, sub.key = customersCAKeys[number%2](), customersCAKeys[(number+1)%2]()
 		root.algorithm, sub.algorithm = x509.SHA256WithRSAPSS, x509.SHA256WithRSAPSS
 	default:
-		return []*authority{newInstanceCA(instanceCAKeys[number%2]())}
+		return []*Authority{newInstanceCA(instanceCAKeys[number%2]())}
 	}
 	root.certified("Google Cloud SQL Root CA "+randomHex(8), nil)
-	return []*authority{sub.certified("Google Cloud SQL Intermediate CA "+randomHex(8), root), root}
+	return []*Authority{sub.certified("Google Cloud SQL Intermediate CA "+randomHex(8), root), root}
+}
+
+// AnchorName is what the metadata has for the common name of a server CA: where
+// there is a dnQualifier, the whole subject.
+func AnchorName(ca *x509.Certificate) string {
+	for _, name := range ca.Subject.Names {
+		if name.Type.Equal(dnQualifier) {
+			return fmt.Sprintf(`C=US,O=Google\, Inc,CN=%s,dnQualifier=%v`, ca.Subject.CommonName, name.Value)
+		}
+	}
+	return ca.Subject.CommonName
 }
 
 // dnQualifier is what tells the CAs of instances apart, which have one common
@@ -56,8 +77,8 @@ var dnQualifier = asn1.ObjectIdentifier{2, 5, 4, 46}
 // newInstanceCA makes a CA in the form of those that belong to one instance. It
 // has no key usage and no key identifiers, which crypto/x509 gives to all that it
 // knows for a CA.
-func newInstanceCA(key crypto.Signer) *authority {
-	a := &authority{key: key}
+func newInstanceCA(key crypto.Signer) *Authority {
+	a := &Authority{key: key}
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	subject := googleSubject("Cloud SQL Server CA")
@@ -77,61 +98,41 @@ func newInstanceCA(key crypto.Signer) *authority {
 	return a
 }
 
-// anchorName is what the metadata has for the common name of a server CA: where
-// there is a dnQualifier, the whole subject.
-func anchorName(ca *x509.Certificate) string {
-	for _, name := range ca.Subject.Names {
-		if name.Type.Equal(dnQualifier) {
-			return fmt.Sprintf(`C=US,O=Google\, Inc,CN=%s,dnQualifier=%v`, ca.Subject.CommonName, name.Value)
-		}
-	}
-	return ca.Subject.CommonName
-}
-
 // serverTemplate is a server certificate to sign. In the legacy form its common
 // name is project:instance; in the CAS forms it has DNS names only.
-func (p *Proxy) serverTemplate() *x509.Certificate {
+func (cfg Config) serverTemplate() *x509.Certificate {
 	now := time.Now()
-	template := &x509.Certificate{DNSNames: p.serverNames(), NotBefore: now.Add(-time.Hour)}
-	if p.cfg.CAMode.isCAS() {
+	template := &x509.Certificate{DNSNames: cfg.Names(), NotBefore: now.Add(-time.Hour)}
+	if cfg.Form != Legacy {
 		template.NotAfter = now.AddDate(1, 0, 0)
 		template.KeyUsage = x509.KeyUsageDigitalSignature
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		return template
 	}
 	template.NotAfter = now.AddDate(10, 0, 0)
-	template.Subject = googleSubject(p.key())
+	template.Subject = googleSubject(cfg.CommonName)
 	if template.DNSNames == nil {
-		template.DNSNames = []string{p.unlistedName()}
+		template.DNSNames = []string{cfg.unlistedName()}
 	}
 	return template
 }
 
 // unlistedName is a DNS name of the instance that no metadata has.
-func (p *Proxy) unlistedName() string {
-	id := sha256.Sum256([]byte(p.key()))
-	return "1-" + uuid([16]byte(id[:])) + "." + p.name.Region() + ".sql.goog"
+func (cfg Config) unlistedName() string {
+	id := sha256.Sum256([]byte(cfg.CommonName))
+	return "1-" + uuid([16]byte(id[:])) + "." + cfg.Region + ".sql.goog"
 }
 
 // serverCertificate signs template. The handshake shows it with the whole chain.
-func (p *Proxy) serverCertificate(ca []*authority, template *x509.Certificate) tls.Certificate {
+func serverCertificate(form Form, ca []*Authority, template *x509.Certificate) tls.Certificate {
 	key := serverKey()
-	if p.cfg.CAMode == GoogleCAS {
+	if form == GoogleCAS {
 		key = newKey(elliptic.P384())
 	}
-	if !p.cfg.CAMode.isCAS() && template.RawSubject == nil {
+	if form == Legacy && template.RawSubject == nil {
 		template.RawSubject = backwards(template.Subject)
 	}
 	return chain(key, must(ca[0].sign(template, key.Public())), ca)
-}
-
-// chain is a certificate with those of the authorities above it.
-func chain(key crypto.Signer, leaf *x509.Certificate, above []*authority) tls.Certificate {
-	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
-	for _, a := range above {
-		cert.Certificate = append(cert.Certificate, a.cert.Raw)
-	}
-	return cert
 }
 
 // backwards is a subject from its dnQualifier and common name to its country, as

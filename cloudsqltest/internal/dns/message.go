@@ -1,13 +1,13 @@
-package cloudsqltest
+package dns
 
 import "golang.org/x/net/dns/dnsmessage"
 
-// dnsTTL is how long answers may be kept, in seconds: tests change records at
+// ttl is how long answers may be kept, in seconds: tests change records at
 // any time.
-const dnsTTL = 0
+const ttl = 0
 
-// dnsQuestion is a question on the wire.
-type dnsQuestion struct {
+// question is a question on the wire.
+type question struct {
 	dnsmessage.Question
 	header dnsmessage.Header // of the answer
 }
@@ -15,13 +15,13 @@ type dnsQuestion struct {
 // parseQuestion returns nil if msg is nothing that can be answered. It also
 // returns how long an answer over UDP may be, and what is wrong with the
 // question.
-func parseQuestion(msg []byte) (q *dnsQuestion, most int, code dnsmessage.RCode) {
+func parseQuestion(msg []byte) (q *question, most int, code dnsmessage.RCode) {
 	var p dnsmessage.Parser
 	h, err := p.Start(msg)
 	if err != nil || h.Response {
 		return nil, 0, 0
 	}
-	q = &dnsQuestion{header: dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}}
+	q = &question{header: dnsmessage.Header{ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired, RecursionAvailable: true}}
 	questions, err := p.AllQuestions()
 	switch {
 	case h.OpCode != 0:
@@ -56,25 +56,25 @@ func udpSize(p *dnsmessage.Parser) int {
 }
 
 // reply packs an answer.
-func (q *dnsQuestion) reply(a dnsAnswer) []byte {
+func (q *question) reply(a Answer) []byte {
 	m := dnsmessage.Message{Header: q.header}
-	m.RCode = a.code
+	m.RCode = a.Code
 	if q.Name.Length > 0 {
 		m.Questions = []dnsmessage.Question{q.Question}
 	}
 	owner := q.Name
 	add := func(body dnsmessage.ResourceBody) {
 		m.Answers = append(m.Answers, dnsmessage.Resource{
-			Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: dnsTTL},
+			Header: dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, TTL: ttl},
 			Body:   body,
 		})
 	}
-	bodies, aliases := a.bodies(q.Type), a.aliases
+	bodies, aliases := a.bodies(q.Type), a.Aliases
 	switch {
 	case q.Type == dnsmessage.TypeCNAME && len(aliases) > 1:
 		aliases = aliases[:1]
-	case len(bodies) == 0 && a.records.cname != "": // not followed
-		aliases = append(aliases, a.records.cname)
+	case len(bodies) == 0 && a.Records.CNAME != "": // not followed
+		aliases = append(aliases, a.Records.CNAME)
 	}
 	for _, target := range aliases {
 		name, err := dnsmessage.NewName(target)
@@ -91,20 +91,22 @@ func (q *dnsQuestion) reply(a dnsAnswer) []byte {
 	msg, err := m.Pack()
 	if err != nil { // a target that is no domain name, or a record that is too long
 		m.Answers, m.RCode = nil, dnsmessage.RCodeServerFailure
-		msg = must(m.Pack())
+		if msg, err = m.Pack(); err != nil {
+			panic("cloudsqltest: " + err.Error())
+		}
 	}
 	return msg
 }
 
 // bodies are the records that answer a question of this type.
-func (a dnsAnswer) bodies(t dnsmessage.Type) (list []dnsmessage.ResourceBody) {
+func (a Answer) bodies(t dnsmessage.Type) (list []dnsmessage.ResourceBody) {
 	switch t {
 	case dnsmessage.TypeTXT:
-		for _, parts := range a.records.txt {
+		for _, parts := range a.Records.TXT {
 			list = append(list, &dnsmessage.TXTResource{TXT: parts})
 		}
 	case dnsmessage.TypeA, dnsmessage.TypeAAAA:
-		for _, ip := range a.records.hosts {
+		for _, ip := range a.Records.Hosts {
 			switch {
 			case ip.Is4() && t == dnsmessage.TypeA:
 				list = append(list, &dnsmessage.AResource{A: ip.As4()})

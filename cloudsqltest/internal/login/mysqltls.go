@@ -1,4 +1,4 @@
-package cloudsqltest
+package login
 
 import (
 	"bufio"
@@ -12,16 +12,18 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
-// meetMySQL leads a client and its server up to the client's first packet, and
+// MeetMySQL leads a client and its server up to the client's first packet, and
 // returns the connection to the server on which they go on; nil if they do not.
 //
-// A client that has told TLS or UDS in a metadata exchange holds its way to
+// A client for which secure reports true, at its first packet, holds its way to
 // MySQL for secure, and sends passwords as they are. MySQL takes them like that
 // only if it holds its own side for secure: it gets TLS, as if the client had
 // asked for it.
-func meetMySQL(ctx context.Context, c *Conn, backend net.Conn) (net.Conn, error) {
+func MeetMySQL(ctx context.Context, c net.Conn, secure func() bool, backend net.Conn) (net.Conn, error) {
 	raw := &bufferedConn{backend, bufio.NewReader(backend)}
 	greeting, err := readMySQL(raw, maxGreeting)
 	if _, toldErr := c.Write(greeting); err != nil || toldErr != nil {
@@ -31,8 +33,7 @@ func meetMySQL(ctx context.Context, c *Conn, backend net.Conn) (net.Conn, error)
 	if first == nil {
 		return nil, err
 	}
-	told := c.ClientProtocolType()
-	if told != "TLS" && told != "UDS" || !offersTLS(greeting) || len(first) < mysqlTLSRequest || first[5]&(mysqlTLS>>8) != 0 {
+	if !secure() || !offersTLS(greeting) || len(first) < mysqlTLSRequest || first[5]&(mysqlTLS>>8) != 0 {
 		_, err := raw.Write(first)
 		return raw, err
 	}
@@ -64,7 +65,7 @@ func readMySQL(r io.Reader, most int) ([]byte, error) {
 	}
 	size := mysqlSize(b)
 	if size > most {
-		return b, &sizeError{size, most}
+		return b, &SizeError{size, most}
 	}
 	b = append(b, make([]byte, size-4)...)
 	n, err = io.ReadFull(r, b[4:])
@@ -84,14 +85,14 @@ func (b *bufferedConn) Read(p []byte) (int, error) { return b.in.Read(p) }
 
 // CloseWrite ends the direction to the server.
 func (b *bufferedConn) CloseWrite() error {
-	closeWrite(b.Conn)
+	sockets.CloseWrite(b.Conn)
 	return nil
 }
 
 // afterGreeting returns the client's first packet, or nil if there is none. If
 // the server loses patience before that, the client hears it. The error is for a
 // packet that is too long.
-func (b *bufferedConn) afterGreeting(c *Conn) ([]byte, error) {
+func (b *bufferedConn) afterGreeting(c net.Conn) ([]byte, error) {
 	silent := make(chan bool, 1)
 	go func() { // ends before afterGreeting returns
 		_, err := b.in.Peek(1)
@@ -99,17 +100,17 @@ func (b *bufferedConn) afterGreeting(c *Conn) ([]byte, error) {
 			silent <- true
 			return
 		}
-		copyHalf(c, b)
+		sockets.Forward(c, b)
 		silent <- false
 	}()
-	first, err := readMySQL(c, maxMySQLLogin)
+	first, err := readMySQL(c, maxMySQL)
 	_ = b.SetReadDeadline(time.Unix(1, 0))
 	if ok := <-silent; !ok {
 		return nil, nil
 	}
 	_ = b.SetReadDeadline(time.Time{})
 	if err != nil {
-		if long, ok := errors.AsType[*sizeError](err); ok {
+		if long, ok := errors.AsType[*SizeError](err); ok {
 			return nil, long
 		}
 		return nil, nil

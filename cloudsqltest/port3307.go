@@ -9,20 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
-
-// listen opens what the instance listens at. Unless that are its own addresses,
-// one listener stands behind all of them.
-func (p *Proxy) listen() map[string]net.Listener {
-	switch {
-	case p.cfg.ListenOn3307:
-		return must(on3307(p.addrs, nil, listenTCP))
-	case p.server.inMemory:
-		return map[string]net.Listener{"": memnet.Listen(p.name.Instance() + ".test:3307")}
-	}
-	return map[string]net.Listener{"": must(listenTCP("127.0.0.1:0"))}
-}
 
 func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 
