@@ -292,7 +292,7 @@ func fill(flags []string, pairs ...string) []string {
 }
 
 // oneInstance returns an Admin API with an instance that echoes.
-func oneInstance(t *testing.T) (*cloudsqltest.Server, *cloudsqltest.Proxy) {
+func oneInstance(t *testing.T) (*cloudsqltest.Server, *cloudsqltest.EmulatedInstance) {
 	t.Helper()
 	kit := cloudsqltest.NewServer()
 	t.Cleanup(kit.Close)
