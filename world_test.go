@@ -27,7 +27,7 @@ const testInstance = "my-project:europe-west1:my-db"
 type world struct {
 	*cloudsqltest.Server
 	t        *testing.T
-	instance *cloudsqltest.Proxy
+	instance *cloudsqltest.EmulatedInstance
 	dialer   *cloudsqlconn.Dialer
 	told     *witness // what all its Dialers tell
 

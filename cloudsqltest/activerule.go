@@ -168,7 +168,7 @@ func (s *Server) ruleFor(key, call string) *ActiveRule {
 
 // consult asks OnConnect and the rules what happens to a connection to a
 // healthy instance.
-func (p *Proxy) consult(l *link, b Behavior) Behavior {
+func (p *EmulatedInstance) consult(l *link, b Behavior) Behavior {
 	var rule *ActiveRule
 	if b == Healthy && p.server.OnConnect != nil {
 		whole := cmp.Or(p.pool, p)

@@ -155,7 +155,7 @@ func (s *Server) answer(req *Request) *reply.Reply {
 		return reply.Quota(project)
 	}
 	s.mu.Lock()
-	p, known := s.proxies[req.Instance], s.projects[project]
+	p, known := s.instances[req.Instance], s.projects[project]
 	s.mu.Unlock()
 	switch {
 	case !known && req.Call != ResolveConnectSettings:
@@ -186,7 +186,7 @@ func (s *Server) withDNSName(region, name string) (key string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, p := range s.proxies {
+	for k, p := range s.instances {
 		if p.name.Region() == region && p.hasDNSName(dns.Key(host)) && (key == "" || k < key) {
 			key = k
 		}
@@ -195,7 +195,7 @@ func (s *Server) withDNSName(region, name string) (key string) {
 }
 
 // hasDNSName takes a name in the form of dns.Key.
-func (p *Proxy) hasDNSName(name string) bool {
+func (p *EmulatedInstance) hasDNSName(name string) bool {
 	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return dns.Key(has) == name })
 }
 
@@ -203,7 +203,7 @@ func (p *Proxy) hasDNSName(name string) bool {
 var validDuration = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
 
 // ephemeralCert signs a client certificate, or says why the request is invalid.
-func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEphemeralCertResponse, problem string) {
+func (s *Server) ephemeralCert(p *EmulatedInstance, body []byte) (cert *sqladmin.GenerateEphemeralCertResponse, problem string) {
 	var req sqladmin.GenerateEphemeralCertRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, "Invalid JSON payload received."

@@ -12,7 +12,7 @@ import (
 
 // newCerts makes the CAs and certificates of an instance, whose addresses are
 // known.
-func (p *Proxy) newCerts() *certs.Instance {
+func (p *EmulatedInstance) newCerts() *certs.Instance {
 	return certs.NewInstance(certs.Config{
 		Form:             p.cfg.CAMode.form(),
 		CommonName:       p.key(),
@@ -38,7 +38,7 @@ func (m CAMode) form() certs.Form {
 }
 
 // serverNames are the DNS names in the server certificate.
-func (p *Proxy) serverNames() (names []string) {
+func (p *EmulatedInstance) serverNames() (names []string) {
 	for _, p := range p.all() {
 		names = append(names, p.cfg.DNSNames...)
 		if psc := p.Addrs()[cloudsqlconn.PSC]; psc != "" {
@@ -50,28 +50,28 @@ func (p *Proxy) serverNames() (names []string) {
 
 // RotateServerCA gives the instance a new server CA and certificate.
 // Connections stay open; earlier sessions cannot be resumed.
-func (p *Proxy) RotateServerCA() { p.certs.RotateServer() }
+func (p *EmulatedInstance) RotateServerCA() { p.certs.RotateServer() }
 
 // AlterServerCert replaces [Instance].AlterServerCert, and gives the instance a new
 // server certificate from the same CA. With nil it is a good one again. Connections
 // stay open; earlier sessions cannot be resumed.
-func (p *Proxy) AlterServerCert(alter func(*x509.Certificate)) { p.certs.AlterServer(alter) }
+func (p *EmulatedInstance) AlterServerCert(alter func(*x509.Certificate)) { p.certs.AlterServer(alter) }
 
 // RotateClientCA gives the instance a new client CA: it refuses the certificates
 // signed so far. Connections stay open; earlier sessions cannot be resumed.
-func (p *Proxy) RotateClientCA() { p.certs.RotateClient() }
+func (p *EmulatedInstance) RotateClientCA() { p.certs.RotateClient() }
 
 // SetCertTTL sets the lifetime of client certificates signed from now on, like
 // [Instance].CertTTL.
-func (p *Proxy) SetCertTTL(d time.Duration) { p.certs.SetClientLife(d) }
+func (p *EmulatedInstance) SetCertTTL(d time.Duration) { p.certs.SetClientLife(d) }
 
 // AlterClientCert replaces [Instance].AlterClientCert for client certificates signed
 // from now on. With nil they are good ones again.
-func (p *Proxy) AlterClientCert(alter func(*x509.Certificate)) { p.certs.AlterClient(alter) }
+func (p *EmulatedInstance) AlterClientCert(alter func(*x509.Certificate)) { p.certs.AlterClient(alter) }
 
 // serverCACert is the serverCaCert of the metadata: a bundle of trust anchors,
 // described by the root.
-func (p *Proxy) serverCACert() *sqladmin.SslCert {
+func (p *EmulatedInstance) serverCACert() *sqladmin.SslCert {
 	cas := p.certs.ServerCAs()
 	root := cas[len(cas)-1]
 	bundle := ""

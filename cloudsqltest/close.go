@@ -18,7 +18,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	again := s.closed
 	s.closed = true
-	proxies := slices.Collect(maps.Values(s.proxies))
+	instances := slices.Collect(maps.Values(s.instances))
 	s.mu.Unlock()
 	if again {
 		<-s.done
@@ -32,10 +32,10 @@ func (s *Server) Close() {
 	if d := s.served(); d != nil {
 		d.Close()
 	}
-	for _, p := range proxies {
+	for _, p := range instances {
 		p.halt(true)
 	}
-	for _, p := range proxies {
+	for _, p := range instances {
 		p.halt(true)()
 	}
 	s.client.CloseIdleConnections()
@@ -50,7 +50,7 @@ func (s *Server) blame() (list []string) {
 	if s.sqlData != nil {
 		list = s.sqlData.blame()
 	}
-	for _, p := range s.proxies {
+	for _, p := range s.instances {
 		list = append(list, p.blame()...)
 	}
 	for r := range s.serving {

@@ -15,7 +15,7 @@ import (
 
 // lead is the database's part of a connection. It reports whether there is a
 // database.
-func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
+func (p *EmulatedInstance) lead(l *link, c net.Conn, iam bool) bool {
 	backend := p.cfg.Backend
 	if iam && p.cfg.IAMBackend != "" {
 		backend = p.cfg.IAMBackend
@@ -40,7 +40,7 @@ func (p *Proxy) lead(l *link, c net.Conn, iam bool) bool {
 }
 
 // callHandler is the database of an instance without a backend.
-func (p *Proxy) callHandler(c net.Conn) {
+func (p *EmulatedInstance) callHandler(c net.Conn) {
 	if p.cfg.Handler != nil {
 		p.cfg.Handler(c)
 		return
@@ -57,7 +57,7 @@ func (p *Proxy) callHandler(c net.Conn) {
 
 // forward joins c to the backend until both have ended, one has failed, or ctx
 // has. The error is that of connecting.
-func (p *Proxy) forward(ctx context.Context, c net.Conn, addr string) error {
+func (p *EmulatedInstance) forward(ctx context.Context, c net.Conn, addr string) error {
 	network := "tcp"
 	if isSocket(addr) {
 		network = "unix"

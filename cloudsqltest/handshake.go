@@ -10,7 +10,7 @@ import (
 )
 
 // handshake returns nil if it fails, or if it is to be stalled.
-func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
+func (p *EmulatedInstance) handshake(l *link, config *tls.Config, stall func()) *Conn {
 	held := &sockets.Held{Conn: l.raw, Stall: stall}
 	tc := tls.Server(held, config)
 	if err := tc.Handshake(); err != nil {
@@ -35,7 +35,7 @@ func (p *Proxy) handshake(l *link, config *tls.Config, stall func()) *Conn {
 }
 
 // failure is where a failed handshake is counted.
-func (p *Proxy) failure(err error) *int {
+func (p *EmulatedInstance) failure(err error) *int {
 	var untrusted *tls.CertificateVerificationError
 	var op *net.OpError
 	switch {

@@ -16,8 +16,8 @@ type link struct {
 	raw    net.Conn
 	ctx    context.Context // ends when the connection is cut
 	cancel context.CancelFunc
-	doing  string  // for people; guarded by Proxy.mu
-	open   bool    // neither cut nor ending by itself; guarded by Proxy.mu
+	doing  string  // for people; guarded by EmulatedInstance.mu
+	open   bool    // neither cut nor ending by itself; guarded by EmulatedInstance.mu
 	stream *stream // if it came through SQL Data
 }
 
@@ -28,7 +28,7 @@ func newLink(raw net.Conn, doing string) *link {
 }
 
 // handle serves one connection.
-func (p *Proxy) handle(r *run, raw net.Conn) {
+func (p *EmulatedInstance) handle(r *run, raw net.Conn) {
 	defer raw.Close()
 	l, behavior, config := p.register(r, raw)
 	if l == nil {
@@ -59,7 +59,7 @@ func (p *Proxy) handle(r *run, raw net.Conn) {
 }
 
 // attend leads the client to the database, and ends the connection after that.
-func (p *Proxy) attend(l *link, c *Conn) {
+func (p *EmulatedInstance) attend(l *link, c *Conn) {
 	defer func() {
 		_ = c.CloseWrite()
 		p.linger(l)
@@ -74,7 +74,7 @@ func (p *Proxy) attend(l *link, c *Conn) {
 	p.lead(l, c, c.token != "")
 }
 
-func (p *Proxy) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
+func (p *EmulatedInstance) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
 	l := newLink(raw, "TLS handshake")
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *Proxy) register(r *run, raw net.Conn) (*link, Behavior, *tls.Config) {
 	return l, behavior, config
 }
 
-func (p *Proxy) forget(l *link) {
+func (p *EmulatedInstance) forget(l *link) {
 	l.cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *Proxy) forget(l *link) {
 }
 
 // now says what the connection is doing.
-func (p *Proxy) now(l *link, doing string) {
+func (p *EmulatedInstance) now(l *link, doing string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.doing = doing
@@ -107,7 +107,7 @@ const lingerTime = time.Second
 
 // linger ends a connection so that what was written last arrives: closing a
 // socket that has unread data resets it.
-func (p *Proxy) linger(l *link) {
+func (p *EmulatedInstance) linger(l *link) {
 	p.mu.Lock()
 	l.open, l.doing = false, "closing"
 	p.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // checkLogin returns what looks at the login of a connection, or nil unless the
 // client's token has a principal, or the instance a pooler, and the engine has
 // IAM login.
-func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *login.Check {
+func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out io.Writer) *login.Check {
 	principal := p.server.Principals[token]
 	postgres := strings.HasPrefix(p.cfg.DatabaseVersion, "POSTGRES")
 	pooler := p.cfg.Pooler

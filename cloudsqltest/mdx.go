@@ -54,7 +54,7 @@ type ClientMetadata struct {
 }
 
 // MetadataExchanges returns what clients have sent, in order of arrival.
-func (p *Proxy) MetadataExchanges() []ClientMetadata {
+func (p *EmulatedInstance) MetadataExchanges() []ClientMetadata {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]ClientMetadata(nil), p.told...)
@@ -64,7 +64,7 @@ func (p *Proxy) MetadataExchanges() []ClientMetadata {
 const exchangeTime = 250 * time.Millisecond
 
 // exchangeMetadata reports whether the connection may go on.
-func (p *Proxy) exchangeMetadata(c *Conn) bool {
+func (p *EmulatedInstance) exchangeMetadata(c *Conn) bool {
 	mode := p.cfg.MetadataExchange
 	if mode == NoMetadataExchange {
 		return true

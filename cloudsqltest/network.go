@@ -81,7 +81,7 @@ func (s *Server) Restore(host string) int {
 
 // routeLocked makes the instance's addresses lead to it, and to none that had
 // them before. The others that it had still lead to it, to be refused there.
-func (s *Server) routeLocked(p *Proxy) {
+func (s *Server) routeLocked(p *EmulatedInstance) {
 	for _, host := range p.addrs {
 		s.routes[dns.Key(host)] = p
 	}
@@ -89,7 +89,7 @@ func (s *Server) routeLocked(p *Proxy) {
 
 // hasAddrLocked reports whether the instance is at that address now. The
 // caller holds Server.mu.
-func (p *Proxy) hasAddrLocked(host string) bool {
+func (p *EmulatedInstance) hasAddrLocked(host string) bool {
 	for _, h := range p.addrs {
 		if dns.Key(h) == host {
 			return true

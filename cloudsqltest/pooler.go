@@ -33,7 +33,7 @@ type pooledToken struct {
 
 // pooled reports whether the token kept from before a login has expired. keep keeps
 // that of the login.
-func (p *Proxy) pooled(user, database, token string) (expired bool, keep func()) {
+func (p *EmulatedInstance) pooled(user, database, token string) (expired bool, keep func()) {
 	now := time.Now()
 	next := pooledToken{token, now.Add(time.Hour)}
 	if f := p.cfg.Pooler.Expiry; f != nil {

@@ -51,7 +51,7 @@ func closeExcept[T io.Closer](all, keep map[string]T) {
 const maxTries = 10_000
 
 // findFree3307 listens at default addresses whose port 3307 is free.
-func (p *Proxy) findFree3307() map[string]net.Listener {
+func (p *EmulatedInstance) findFree3307() map[string]net.Listener {
 	switch {
 	case runtime.GOOS != "linux":
 		panic("cloudsqltest: ListenOn3307 needs Linux: elsewhere 127.0.0.0/8 is not there by itself")
@@ -79,7 +79,7 @@ func (p *Proxy) findFree3307() map[string]net.Listener {
 }
 
 // move3307Locked leaves port 3307 of the old addresses for that of the new.
-func (p *Proxy) move3307Locked(addrs map[cloudsqlconn.IPType]string) {
+func (p *EmulatedInstance) move3307Locked(addrs map[cloudsqlconn.IPType]string) {
 	claims := must(on3307(addrs, p.claims, claim))
 	if !p.run.stopped {
 		before := p.run.listeners

@@ -17,7 +17,7 @@ const (
 
 // Rule is a fault in words: it says what goes wrong, where and how often. It is for
 // programs whose users ask for faults; tests have [Server.OnRequest],
-// [Server.OnConnect] and [Proxy.SetBehavior], which can do more.
+// [Server.OnConnect] and [EmulatedInstance.SetBehavior], which can do more.
 type Rule struct {
 	Instance    string        // project:region:instance; empty: any
 	Call        string        // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData; empty: any that the kind applies to

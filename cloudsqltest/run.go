@@ -11,13 +11,13 @@ import (
 // run is what goes on between Start and Stop.
 type run struct {
 	wg        sync.WaitGroup          // counts accept loops and connections
-	listeners map[string]net.Listener // by host; "" if one stands behind all; guarded by Proxy.mu
-	stopped   bool                    // guarded by Proxy.mu
+	listeners map[string]net.Listener // by host; "" if one stands behind all; guarded by EmulatedInstance.mu
+	stopped   bool                    // guarded by EmulatedInstance.mu
 }
 
 // listen opens what the instance listens at. Unless that are its own addresses,
 // one listener stands behind all of them.
-func (p *Proxy) listen() map[string]net.Listener {
+func (p *EmulatedInstance) listen() map[string]net.Listener {
 	if p.cfg.ListenOn3307 {
 		return must(on3307(p.addrs, nil, listenTCP))
 	}
@@ -25,19 +25,19 @@ func (p *Proxy) listen() map[string]net.Listener {
 }
 
 // serve accepts connections until Stop.
-func (p *Proxy) serve() {
+func (p *EmulatedInstance) serve() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.serveLocked()
 }
 
-func (p *Proxy) serveLocked() {
+func (p *EmulatedInstance) serveLocked() {
 	for _, l := range p.run.listeners {
 		p.acceptLocked(l)
 	}
 }
 
-func (p *Proxy) acceptLocked(l net.Listener) {
+func (p *EmulatedInstance) acceptLocked(l net.Listener) {
 	r := p.run
 	r.wg.Go(func() {
 		sockets.Accept(l, func(raw net.Conn) { r.wg.Go(func() { p.handle(r, raw) }) })
@@ -49,8 +49,8 @@ func (p *Proxy) acceptLocked(l net.Listener) {
 // and all Handlers have returned.
 // What keeps it waiting for more than five seconds is logged. It must not be
 // called from a Handler. The Admin API continues as before: it knows nothing about a
-// crash. See [Proxy.SetState] for an instance that an administrator has stopped.
-func (p *Proxy) Stop() {
+// crash. See [EmulatedInstance.SetState] for an instance that an administrator has stopped.
+func (p *EmulatedInstance) Stop() {
 	wait := p.halt(false)
 	defer complain("Stop", p.blame)()
 	wait()
@@ -58,7 +58,7 @@ func (p *Proxy) Stop() {
 
 // halt is Stop that does not wait: what it returns does that. If it is for
 // good, there is no Start.
-func (p *Proxy) halt(forGood bool) (wait func()) {
+func (p *EmulatedInstance) halt(forGood bool) (wait func()) {
 	var runs []*run
 	for _, p := range p.all() {
 		runs = append(runs, p.haltOne(forGood))
@@ -70,7 +70,7 @@ func (p *Proxy) halt(forGood bool) (wait func()) {
 	}
 }
 
-func (p *Proxy) haltOne(forGood bool) *run {
+func (p *EmulatedInstance) haltOne(forGood bool) *run {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if forGood {
@@ -91,13 +91,13 @@ func (p *Proxy) haltOne(forGood bool) *run {
 // Start undoes Stop, for all nodes of a read pool. The instance keeps its CAs
 // and addresses. It does nothing if the instance is deleted or not [Runnable], or
 // the Server closed.
-func (p *Proxy) Start() {
+func (p *EmulatedInstance) Start() {
 	for _, p := range p.all() {
 		p.startOne()
 	}
 }
 
-func (p *Proxy) startOne() {
+func (p *EmulatedInstance) startOne() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run.stopped && !p.ended && p.runsLocked() {
@@ -109,7 +109,7 @@ func (p *Proxy) startOne() {
 // CutConnections ends all open connections, with a TCP reset or in an orderly
 // way (FIN, without a TLS close_notify), and returns how many there were. Those
 // to the nodes of a read pool are among them.
-func (p *Proxy) CutConnections(withReset bool) (n int) {
+func (p *EmulatedInstance) CutConnections(withReset bool) (n int) {
 	for _, p := range p.all() {
 		p.mu.Lock()
 		n += p.cutLocked(withReset)
@@ -118,7 +118,7 @@ func (p *Proxy) CutConnections(withReset bool) (n int) {
 	return n
 }
 
-func (p *Proxy) cutLocked(withReset bool) (n int) {
+func (p *EmulatedInstance) cutLocked(withReset bool) (n int) {
 	for l := range p.links {
 		if l.open {
 			n++
@@ -136,7 +136,7 @@ func (p *Proxy) cutLocked(withReset bool) (n int) {
 }
 
 // blame lists the connections that have not ended.
-func (p *Proxy) blame() (list []string) {
+func (p *EmulatedInstance) blame() (list []string) {
 	for _, p := range p.all() {
 		p.mu.Lock()
 		for l := range p.links {

@@ -29,12 +29,12 @@ type Server struct {
 	// OnConnect, if not nil, is called for every TCP connection to an instance,
 	// or to a node of it, from many goroutines at once. It returns what happens
 	// to the connection, unless the instance has a behaviour of its own.
-	OnConnect func(*Proxy) Behavior
+	OnConnect func(*EmulatedInstance) Behavior
 
 	// OnStream, if not nil, is called for every stream of SQL Data whose session
 	// the client has started, from many goroutines at once. It returns what goes
 	// wrong with it, or nil, in which case the instance's own fault applies, see
-	// [Proxy.SetStreamFault].
+	// [EmulatedInstance.SetStreamFault].
 	OnStream func(Stream) *StreamFault
 
 	// AllowAnyKey signs client certificates for keys of any kind. By default
@@ -57,7 +57,7 @@ type Server struct {
 
 	// MaxRequests is how many of the last requests are kept for [Server.Requests],
 	// of the last streams for [SQLData.Streams], and of the last exchanges for
-	// [Proxy.MetadataExchanges]. Zero means all.
+	// [EmulatedInstance.MetadataExchanges]. Zero means all.
 	MaxRequests int
 
 	// Logger, if not nil, gets a record of every request and connection: at Info
@@ -72,7 +72,7 @@ type Server struct {
 	done     chan struct{}  // closed when it has ended
 	wg       sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
-	mu         sync.Mutex // guards everything below; comes before Proxy.mu
+	mu         sync.Mutex // guards everything below; comes before EmulatedInstance.mu
 	token      string
 	loginToken string // for certificates
 	requests   []*Request
@@ -80,10 +80,10 @@ type Server struct {
 	spent      map[string]*spending   // by user
 	serving    map[*http.Request]bool // requests without a complete answer
 	hits       map[*Fault]int
-	proxies    map[string]*Proxy // by project:instance
-	projects   map[string]bool   // in which there is or was an instance
-	routes     map[string]*Proxy // by host: the last to have that address
-	swallowed  map[string]int    // hosts that answer nothing: connections lost there
+	instances  map[string]*EmulatedInstance // by project:instance
+	projects   map[string]bool              // in which there is or was an instance
+	routes     map[string]*EmulatedInstance // by host: the last to have that address
+	swallowed  map[string]int               // hosts that answer nothing: connections lost there
 	lastAddr   int
 	sqlData    *SQLData // nil if it was never served
 	closed     bool
@@ -116,8 +116,8 @@ func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.spent = map[string]*spending{}
 	s.closing, s.done = make(chan struct{}), make(chan struct{})
 	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}
-	s.proxies, s.projects = map[string]*Proxy{}, map[string]bool{}
-	s.routes, s.swallowed = map[string]*Proxy{}, map[string]int{}
+	s.instances, s.projects = map[string]*EmulatedInstance{}, map[string]bool{}
+	s.routes, s.swallowed = map[string]*EmulatedInstance{}, map[string]int{}
 	s.api = &http.Server{
 		Handler:                      http.HandlerFunc(s.serveAPI),
 		DisableGeneralOptionsHandler: true,
@@ -173,15 +173,15 @@ func (s *Server) Options() []cloudsqlconn.Option {
 // AddInstance creates an instance, named project:region:instance, and starts
 // its server-side proxy. It panics if the name is wrong or taken, the Server is
 // closed, or cfg contradicts itself: these are mistakes in the test.
-func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
-	p := newProxy(s, must(cloudsqlconn.ParseName(name)), cfg)
+func (s *Server) AddInstance(name string, cfg Instance) *EmulatedInstance {
+	p := newInstance(s, must(cloudsqlconn.ParseName(name)), cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.proxies[p.key()] != nil {
+	if s.closed || s.instances[p.key()] != nil {
 		p.halt(true)
 		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): the instance exists, or the Server is closed", name))
 	}
-	s.proxies[p.key()] = p
+	s.instances[p.key()] = p
 	s.projects[p.name.Project()] = true
 	for _, one := range p.all() {
 		s.routeLocked(one)
@@ -193,10 +193,10 @@ func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
 // DeleteInstance stops an instance for good and forgets it; deleting it again
 // does nothing. An instance of the same name can then be added; it has new CAs, and
 // new addresses unless it is given the same.
-func (s *Server) DeleteInstance(p *Proxy) {
+func (s *Server) DeleteInstance(p *EmulatedInstance) {
 	s.mu.Lock()
-	if s.proxies[p.key()] == p {
-		delete(s.proxies, p.key())
+	if s.instances[p.key()] == p {
+		delete(s.instances, p.key())
 	}
 	if !s.closed {
 		s.wg.Add(1)

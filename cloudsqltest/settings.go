@@ -12,7 +12,7 @@ import (
 )
 
 // settings is the answer to connectSettings.
-func (p *Proxy) settings() *sqladmin.ConnectSettings {
+func (p *EmulatedInstance) settings() *sqladmin.ConnectSettings {
 	nodes := p.nodeSettings() // without the lock
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,7 +37,7 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 }
 
 // settingsReply is the answer to connectSettings, altered if that was asked for.
-func (p *Proxy) settingsReply() *reply.Reply {
+func (p *EmulatedInstance) settingsReply() *reply.Reply {
 	s := p.settings()
 	if p.cfg.AlterSettings == nil {
 		return reply.JSON(s)

@@ -24,8 +24,8 @@ type stream struct {
 	record *Stream      // guarded by SQLData.mu
 	fault  *StreamFault // never nil
 
-	key      string // project:instance, or "" if the client named none
-	proxy    *Proxy // nil if there is no such instance
+	key      string            // project:instance, or "" if the client named none
+	instance *EmulatedInstance // nil if there is no such instance
 	link     *link
 	near     *memnet.Conn
 	halved   atomic.Bool // the client has ended its messages
@@ -115,7 +115,7 @@ func (s *stream) consult() {
 		s.note(func(r *Stream) { seen = *r })
 		f = on(seen)
 	}
-	if p := s.proxy; f == nil && p != nil {
+	if p := s.instance; f == nil && p != nil {
 		p.mu.Lock()
 		f = p.streamFault
 		p.mu.Unlock()

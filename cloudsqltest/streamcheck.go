@@ -37,7 +37,7 @@ func (s *stream) find(start *wire.Session) error {
 	s.key = path[1] + ":" + path[3]
 	server := s.conn.service.server
 	server.mu.Lock()
-	p, known := server.proxies[s.key], server.projects[path[1]]
+	p, known := server.instances[s.key], server.projects[path[1]]
 	server.mu.Unlock()
 	switch {
 	case !known:
@@ -45,7 +45,7 @@ func (s *stream) find(start *wire.Session) error {
 	case p == nil || p.name.Region() != region:
 		return status.Error(codes.NotFound, "The Cloud SQL instance does not exist.")
 	}
-	s.proxy = p
+	s.instance = p
 	if !p.cfg.SQLData {
 		return StreamStatus(codes.FailedPrecondition, EditionRefusal+": ENTERPRISE", "UNSUPPORTED_INSTANCE_TYPE", 0).Err()
 	}

@@ -14,7 +14,7 @@ import (
 // StreamFault is what goes wrong, or is unusual, with a stream of SQL Data.
 // [SQLData.Hits] returns how many streams met it. Delay comes first, then Hang, then
 // Status. It must not be changed once [Server].OnStream has returned it, or once it
-// has been passed to [Proxy.SetStreamFault].
+// has been passed to [EmulatedInstance.SetStreamFault].
 type StreamFault struct {
 	// Times is how many streams meet the fault; those after them are served as
 	// if there were none. Zero means all.
@@ -66,16 +66,16 @@ type StreamFault struct {
 // SetStreamFault sets what goes wrong with streams of SQL Data to the instance
 // from now on, unless [Server].OnStream returns a fault. Existing streams stay as
 // they are. Nil undoes it.
-func (p *Proxy) SetStreamFault(f *StreamFault) {
+func (p *EmulatedInstance) SetStreamFault(f *StreamFault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.streamFault = f
 }
 
 // EndStreams ends all streams of SQL Data to the instance with a status, see
-// [StreamStatus], and returns how many there were. [Proxy.CutConnections] also ends
+// [StreamStatus], and returns how many there were. [EmulatedInstance.CutConnections] also ends
 // them, with ABORTED and the reason DISCONNECTED.
-func (p *Proxy) EndStreams(with *status.Status) (n int) {
+func (p *EmulatedInstance) EndStreams(with *status.Status) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {

@@ -15,7 +15,7 @@ import (
 
 // relay connects the stream with the database, until one of them ends.
 func (s *stream) relay(token string) error {
-	p, f := s.proxy, s.fault
+	p, f := s.instance, s.fault
 	near, far := memnet.Pair(s.conn.LocalAddr(), s.conn.RemoteAddr())
 	defer near.Close()
 	s.near = near
@@ -143,9 +143,9 @@ func (s *stream) send(m any) error {
 
 // ended is the end of a stream whose database has closed the connection.
 func (s *stream) ended() error {
-	s.proxy.mu.Lock()
+	s.instance.mu.Lock()
 	cut := !s.link.open
-	s.proxy.mu.Unlock()
+	s.instance.mu.Unlock()
 	switch {
 	case cut:
 		return disconnected()
@@ -168,7 +168,7 @@ func disconnected() error {
 
 // attendStream leads a stream to the database, and ends its connection after
 // that.
-func (p *Proxy) attendStream(l *link, s *stream, token string) {
+func (p *EmulatedInstance) attendStream(l *link, s *stream, token string) {
 	defer p.forget(l)
 	defer l.raw.Close()
 	c := &StreamConn{Conn: l.raw, token: token}
@@ -180,7 +180,7 @@ func (p *Proxy) attendStream(l *link, s *stream, token string) {
 
 // admitStream starts attendStream, and returns the link, or nil while the
 // instance is stopped.
-func (p *Proxy) admitStream(s *stream, raw net.Conn, token string) *link {
+func (p *EmulatedInstance) admitStream(s *stream, raw net.Conn, token string) *link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run.stopped {

@@ -15,7 +15,7 @@ import (
 type world struct {
 	t        *testing.T
 	kit      *cloudsqltest.Server
-	instance *cloudsqltest.Proxy
+	instance *cloudsqltest.EmulatedInstance
 	mysql    *mysqlserver.Server
 	dialer   *cloudsqlconn.Dialer
 }

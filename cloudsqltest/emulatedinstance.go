@@ -14,20 +14,20 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
-// Proxy is an instance that a [Server] emulates, as [Server.AddInstance] returns it.
+// EmulatedInstance is an instance that a [Server] emulates, as [Server.AddInstance] returns it.
 // Like the server-side proxy of a real one, it speaks TLS 1.3, and 1.2 with clients
 // that speak nothing newer, asks for a certificate from the instance's client CA, and
 // forwards to the backend. A bad client certificate is refused as usual in TLS 1.3:
 // the client believes the handshake is over, and its first Read fails. Its methods
 // are safe for concurrent use.
-type Proxy struct {
+type EmulatedInstance struct {
 	server   *Server
 	name     cloudsqlconn.Name
-	cfg      Instance        // as it was added; what can change is below
-	nodes    []*Proxy        // of a read pool
-	pool     *Proxy          // if this is a node of one
-	nodeName string          // its name
-	certs    *certs.Instance // a node's are its pool's
+	cfg      Instance            // as it was added; what can change is below
+	nodes    []*EmulatedInstance // of a read pool
+	pool     *EmulatedInstance   // if this is a node of one
+	nodeName string              // its name
+	certs    *certs.Instance     // a node's are its pool's
 
 	echoes   sync.Once  // tells that it does
 	entering sync.Mutex // held while the state changes; comes before all others
@@ -47,12 +47,12 @@ type Proxy struct {
 	kept        map[pooledLogin]pooledToken // by the pooler
 }
 
-func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
+func newInstance(s *Server, n cloudsqlconn.Name, cfg Instance) *EmulatedInstance {
 	cfg = cfg.withDefaults(n.Region())
 	if err := cfg.check(); err != nil {
 		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): %v", n, err))
 	}
-	p := &Proxy{
+	p := &EmulatedInstance{
 		server: s,
 		name:   n,
 		cfg:    cfg,
@@ -71,7 +71,7 @@ func newProxy(s *Server, n cloudsqlconn.Name, cfg Instance) *Proxy {
 }
 
 // open finds addresses, and listens.
-func (p *Proxy) open() {
+func (p *EmulatedInstance) open() {
 	if p.addrs = p.cfg.Addrs; p.addrs == nil {
 		p.addrs = p.server.nextAddrs()
 	}
@@ -83,14 +83,14 @@ func (p *Proxy) open() {
 }
 
 // key is project:instance, as the Admin API names the instance.
-func (p *Proxy) key() string { return p.name.Project() + ":" + p.name.Instance() }
+func (p *EmulatedInstance) key() string { return p.name.Project() + ":" + p.name.Instance() }
 
 // Name returns project:region:instance.
-func (p *Proxy) Name() string { return p.name.String() }
+func (p *EmulatedInstance) Name() string { return p.name.String() }
 
 // Addr returns an address at which the instance really listens, or nil while it
 // is stopped. It changes with each Start.
-func (p *Proxy) Addr() net.Addr {
+func (p *EmulatedInstance) Addr() net.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.listenerLocked(); l != nil {
@@ -99,7 +99,7 @@ func (p *Proxy) Addr() net.Addr {
 	return nil
 }
 
-func (p *Proxy) listenerLocked() net.Listener {
+func (p *EmulatedInstance) listenerLocked() net.Listener {
 	if p.run.stopped {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (p *Proxy) listenerLocked() net.Listener {
 }
 
 // Addrs returns the instance's addresses in the metadata.
-func (p *Proxy) Addrs() map[cloudsqlconn.IPType]string {
+func (p *EmulatedInstance) Addrs() map[cloudsqlconn.IPType]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.addrs)
@@ -121,13 +121,13 @@ func (p *Proxy) Addrs() map[cloudsqlconn.IPType]string {
 // Connections stay open. With ListenOn3307 the instance listens at the new
 // addresses, and SetAddrs panics if it cannot. A new PSC name is added to the
 // server certificate.
-func (p *Proxy) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
+func (p *EmulatedInstance) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
 	if p.moveTo(maps.Clone(addrs)) {
 		p.certs.Reissue()
 	}
 }
 
-func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
+func (p *EmulatedInstance) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 	p.server.mu.Lock()
 	defer p.server.mu.Unlock()
 	p.mu.Lock()
@@ -144,7 +144,7 @@ func (p *Proxy) moveTo(addrs map[cloudsqlconn.IPType]string) (renamed bool) {
 }
 
 // dial is how the emulated network reaches the instance.
-func (p *Proxy) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (p *EmulatedInstance) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	p.mu.Lock()
 	listener := p.listenerLocked()
 	swallow := listener != nil && p.swallowLocked()
