@@ -21,9 +21,9 @@
 //
 //   - The Admin API and the network to the instances: [Server]. Who may ask: its
 //     Token, Principals and Quota. Names for addresses: [DNS], [DNSServer].
-//   - An instance: [Instance] describes it, [EmulatedInstance] is it, once [Server.AddInstance]
-//     has added it: it can be stopped, moved, cut off, given new certificates. The
-//     same for the nodes of a read pool: [Node], [PoolNode].
+//   - An instance: [Instance] describes it, and [Server.AddInstance] makes an
+//     [EmulatedInstance] of that, which can be stopped, moved, cut off, and given
+//     new certificates. The same for the nodes of a read pool: [Node], [PoolNode].
 //   - What an instance is like: [CAMode], [MetadataExchange], [Pooler], [State].
 //   - The database behind it: [Instance].Backend, or a Handler, such as [Echo], which
 //     gets a [Conn] or a [StreamConn]; see the packages dbtest and tds.

@@ -14,12 +14,12 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
-// EmulatedInstance is an instance that a [Server] emulates, as [Server.AddInstance] returns it.
-// Like the server-side proxy of a real one, it speaks TLS 1.3, and 1.2 with clients
-// that speak nothing newer, asks for a certificate from the instance's client CA, and
-// forwards to the backend. A bad client certificate is refused as usual in TLS 1.3:
-// the client believes the handshake is over, and its first Read fails. Its methods
-// are safe for concurrent use.
+// EmulatedInstance is an instance that a [Server] emulates, as [Server.AddInstance]
+// returns it. Like the server-side proxy of a real one, it speaks TLS 1.3, and 1.2
+// with clients that speak nothing newer, asks for a certificate from the instance's
+// client CA, and forwards to the backend. A bad client certificate is refused as
+// usual in TLS 1.3: the client believes the handshake is over, and its first Read
+// fails. Its methods are safe for concurrent use.
 type EmulatedInstance struct {
 	server   *Server
 	name     cloudsqlconn.Name

@@ -49,7 +49,8 @@ func (p *EmulatedInstance) acceptLocked(l net.Listener) {
 // and all Handlers have returned.
 // What keeps it waiting for more than five seconds is logged. It must not be
 // called from a Handler. The Admin API continues as before: it knows nothing about a
-// crash. See [EmulatedInstance.SetState] for an instance that an administrator has stopped.
+// crash. See [EmulatedInstance.SetState] for an instance that an administrator has
+// stopped.
 func (p *EmulatedInstance) Stop() {
 	wait := p.halt(false)
 	defer complain("Stop", p.blame)()

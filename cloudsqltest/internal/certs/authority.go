@@ -24,8 +24,8 @@ type Authority struct {
 	algorithm x509.SignatureAlgorithm // zero: what crypto/x509 takes for the key
 }
 
-// NewAuthority makes a CA with a key of its own, signed by itself. The name gets
-// a random end.
+// NewAuthority makes a CA with a key of its own, signed by itself. A random end is
+// added to the name.
 func NewAuthority(name string) *Authority {
 	return (&Authority{key: newKey(elliptic.P256())}).certified(name+" "+randomHex(8), nil)
 }
