@@ -64,10 +64,10 @@ func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 		From: d.cfg.sources, File: d.cfg.file, Credentials: d.credentials,
 		Admin: d.admin, QuotaProject: d.cfg.quotaProject, IAM: dc.iam,
 		Types: dc.types, Way: dc.tcp, Signs: d.cfg.signs(),
-		Fail: func(op, instance string, err error, hint string) (error, string) {
+		Fail: func(op, instance string, err error, hint string) (string, error) {
 			e := d.newError(op, instance, err)
 			e.Hint = cmp.Or(hint, e.Hint)
-			return e, e.Hint
+			return e.Hint, e
 		},
 	}
 	if u, err := url.Parse(d.cfg.endpoint); err == nil {

@@ -107,15 +107,17 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 	if err != nil {
 		return nil, c.dialer.newError(OpStream, c.String(), err)
 	}
-	conn, began, err := c.streams.Open(ctx, &streams.Opening{
-		Service: service,
-		Call:    dc.call(n.admin(), c.key.iam),
-		Seen:    c.seen.Instance,
+	opening := streams.Opening{
+		Service:  service,
+		Call:     dc.call(n.admin(), c.key.iam),
+		Instance: &c.streams,
+		Seen:     c.seen.Instance,
 		Again: func(ctx context.Context, err error) {
 			c.seen.StreamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))
 		},
 		Cooling: c.seen.CoolingDown,
-	})
+	}
+	conn, began, err := opening.Open(ctx)
 	if err != nil {
 		return nil, c.dialer.newError(OpStream, c.String(), err)
 	}

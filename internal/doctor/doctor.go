@@ -85,7 +85,7 @@ type Path struct {
 
 	// Fail returns the error of a step, and its hint: the one that it is given, or
 	// else the one that belongs to the error.
-	Fail func(op, instance string, err error, hint string) (failed error, told string)
+	Fail func(op, instance string, err error, hint string) (told string, failed error)
 }
 
 // Walk takes all hops, as far as that makes sense after one that has failed.
@@ -145,7 +145,7 @@ func (w *walk) step(ctx context.Context, hop, target string, f func() (found str
 			told = refusedCertHint
 		}
 		s.Result, s.cause = Failed, failure.Ended(ctx, err)
-		s.Err, s.Hint = w.Fail(op, w.instance, s.cause, told)
+		s.Hint, s.Err = w.Fail(op, w.instance, s.cause, told)
 	}
 	w.steps = append(w.steps, s)
 	return err == nil

@@ -78,8 +78,10 @@ func (i *Instance) Connect(ctx context.Context, info *admin.Info, to *Target) (*
 	run := race.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return i.openTCP(ctx, host, to.Way) })
 	run.Prompt = !to.Way.Foreign
 	defer run.Stop()
-	failed := &Error{}
-	var astray []string // hosts at which another server answers
+	var (
+		failed []*Attempt
+		astray []string // hosts at which another server answers
+	)
 	for try, more := run.Next(); more; try, more = run.Next() {
 		step := StepTCP
 		if try.Err == nil {
@@ -98,11 +100,10 @@ func (i *Instance) Connect(ctx context.Context, info *admin.Info, to *Target) (*
 		case len(info.Nodes) > 0 && !failure.Over(ctx):
 			i.memory.Defer(nodeRest, try.Host)
 		}
-		failed.Attempts = append(failed.Attempts, newAttempt(try, step, info, to.Domain))
+		failed = append(failed, newAttempt(try, step, info, to.Domain))
 	}
-	slices.SortFunc(failed.Attempts, func(a, b *Attempt) int { return cmp.Compare(a.nth, b.nth) })
-	failed.Others = OtherTypes(info, to.Types)
-	return nil, "", failure.Ended(ctx, failed)
+	slices.SortFunc(failed, func(a, b *Attempt) int { return cmp.Compare(a.nth, b.nth) })
+	return nil, "", failure.Ended(ctx, &Error{Attempts: failed, Others: OtherTypes(info, to.Types)})
 }
 
 // openTCP opens the TCP connection to a host.

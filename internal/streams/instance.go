@@ -79,11 +79,13 @@ func (i *Instance) Refused(began time.Time, after time.Duration, err error) (unt
 	return i.CoolingUntil()
 }
 
-// Opening is how a stream is opened.
+// Opening is how a stream is opened. Its methods are not those of Instance, so that a
+// program which does not ask for SQL Data does not link them.
 type Opening struct {
-	Service *Service
-	Call    *Call
-	Seen    *telemetry.Instance
+	Service  *Service
+	Call     *Call
+	Instance *Instance
+	Seen     *telemetry.Instance
 
 	// Again is told of a try that has failed, and that another one follows.
 	Again func(ctx context.Context, err error)
@@ -94,18 +96,18 @@ type Opening struct {
 
 // Open opens a stream, and returns when the try began. It waits for the end of a
 // pause, and through what passes.
-func (i *Instance) Open(ctx context.Context, o *Opening) (*sqldata.Conn, time.Time, error) {
+func (o *Opening) Open(ctx context.Context) (*sqldata.Conn, time.Time, error) {
 	pause := firstPause
 	var before error // of the try before
 	for {
-		if err := i.coolDown(ctx); err != nil {
+		if err := o.Instance.coolDown(ctx); err != nil {
 			return nil, time.Time{}, err
 		}
 		began := time.Now()
 		conn, err := o.try(ctx)
 		if err == nil {
 			if conn.Answered() {
-				i.Good(began)
+				o.Instance.Good(began)
 			}
 			return conn, began, nil
 		}
@@ -116,7 +118,7 @@ func (i *Instance) Open(ctx context.Context, o *Opening) (*sqldata.Conn, time.Ti
 		case failure.Over(ctx):
 			return nil, began, failure.Ended(ctx, err)
 		case status.Exhausted():
-			if until := i.Refused(began, status.RetryAfter, err); !until.IsZero() {
+			if until := o.Instance.Refused(began, status.RetryAfter, err); !until.IsZero() {
 				o.Cooling(ctx, err, until)
 			}
 			continue
