@@ -98,19 +98,6 @@ func TestIndexIsComplete(t *testing.T) {
 	}
 }
 
-func TestHelpIsNoFailure(t *testing.T) {
-	t.Parallel()
-	for _, name := range folders(t) {
-		if !isProgram(name) || name == "cloudrun" { // which takes no arguments
-			continue
-		}
-		out, err := command(t, name, "-h").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "Usage of ") {
-			t.Errorf("%s -h: %v\n%s", name, err, out)
-		}
-	}
-}
-
 func TestProgramsSayThatTheyNeedADataSourceName(t *testing.T) {
 	t.Parallel()
 	for _, name := range folders(t) {

@@ -40,7 +40,7 @@ func main() {
 	version := flag.String("version", "", "`version` to release, such as v0.2.0")
 	out := flag.String("out", "", "`folder` for the module proxy, the programs and their bills of materials; it must not exist")
 	tag := flag.Bool("tag", false, "add the commits and the tags to this checkout; it pushes nothing")
-	fast := flag.Bool("fast", false, "build for this machine only, without bills of materials")
+	fast := flag.Bool("fast", false, "leave out what takes long: programs for other machines, bills of materials, the embedded databases")
 	flag.Parse()
 	if *version == "" || *out == "" {
 		flag.Usage()
@@ -71,7 +71,7 @@ func release(version, out string, tag, fast bool) error {
 		{"clone", func() error { return run("", nil, "git", "clone", "--quiet", "--shared", checkout, tree) }},
 		{"changelog and version", func() error { return date(tree, version, time.Now()) }},
 		{"modules", func() error { return publish(tree, version, filepath.Join(out, "proxy")) }},
-		{"consumers", func() error { return consume(tree, version, out) }},
+		{"consumers", func() error { return consume(tree, version, out, fast) }},
 		{"programs", func() error { return build(tree, version, out, fast) }},
 	}
 	for _, s := range steps {

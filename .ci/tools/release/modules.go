@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
 	"golang.org/x/mod/zip"
 )
 
@@ -77,22 +79,13 @@ func publish(tree, version, proxy string) error {
 	if err != nil {
 		return err
 	}
-	env := append(proxyEnv(proxy), "GOFLAGS=-mod=mod", "GOWORK=off")
-	if err := os.MkdirAll(proxy, 0o755); err != nil {
-		return err
-	}
-	cache, err := os.MkdirTemp(filepath.Dir(proxy), "modules-") // the versions may be made anew
-	if err != nil {
-		return err
-	}
-	env = append(env, "GOMODCACHE="+cache)
-	defer run("", env, "go", "clean", "-modcache")
+	sums := map[string]string{} // lines of go.sum, by path
 	var tags []string
 	for _, m := range all {
-		if err := m.release(tree, version, all, env); err != nil {
+		if err := m.release(tree, version, all, sums); err != nil {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
-		if err := m.put(tree, version, proxy); err != nil {
+		if sums[m.path], err = m.put(tree, version, proxy); err != nil {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
 		tags = append(tags, m.tag(version))
@@ -100,16 +93,17 @@ func publish(tree, version, proxy string) error {
 	return commit(tree, "release "+version+": modules require each other's versions", tags...)
 }
 
-// release takes the replacements out of a go.mod and completes go.sum.
-func (m *member) release(tree, version string, all []*member, env []string) error {
-	changed := false
+// release takes the replacements out of a go.mod, and adds the sums of what took
+// their place to go.sum. All else is as it was: the replacements have the same
+// requirements.
+func (m *member) release(tree, version string, all []*member, sums map[string]string) error {
+	lines := ""
 	for _, other := range all {
 		for _, r := range m.mod.Replace {
 			if r.Old.Path == other.path {
 				if err := m.mod.DropReplace(r.Old.Path, r.Old.Version); err != nil {
 					return err
 				}
-				changed = true
 			}
 		}
 		for _, r := range m.mod.Require {
@@ -117,56 +111,71 @@ func (m *member) release(tree, version string, all []*member, env []string) erro
 				if err := m.mod.AddRequire(other.path, version); err != nil {
 					return err
 				}
+				lines += sums[other.path]
 			}
 		}
 	}
 	if m.mod.Cleanup(); len(m.mod.Replace) > 0 {
 		return errors.New("go.mod replaces a module of somebody else, which importers do not see")
 	}
-	if !changed {
+	if lines == "" {
 		return nil
 	}
+	dir := filepath.Join(tree, m.dir)
 	text, err := m.mod.Format()
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(tree, m.dir)
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), text, 0o644); err != nil {
 		return err
 	}
-	return run(dir, env, "go", "mod", "tidy")
+	return edit(filepath.Join(dir, "go.sum"), func(text string) (string, error) {
+		all := strings.SplitAfter(text+lines, "\n")
+		slices.Sort(all)
+		return strings.Join(all, ""), nil
+	})
 }
 
-// put puts a module into the proxy, as the go command asks for it.
-func (m *member) put(tree, version, proxy string) error {
+// put puts a module into the proxy, as the go command asks for it, and returns
+// its lines of go.sum.
+func (m *member) put(tree, version, proxy string) (sums string, err error) {
 	escaped, err := module.EscapePath(m.path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	dir := filepath.Join(proxy, filepath.FromSlash(escaped), "@v")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return "", err
 	}
 	source := filepath.Join(tree, m.dir)
 	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
 	if err != nil {
-		return err
+		return "", err
 	}
 	info, err := json.Marshal(map[string]any{"Version": version, "Time": time.Now().UTC()})
 	if err != nil {
-		return err
+		return "", err
 	}
 	for name, text := range map[string][]byte{version + ".mod": mod, version + ".info": info, "list": []byte(version + "\n")} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-			return err
+			return "", err
 		}
 	}
-	file, err := os.Create(filepath.Join(dir, version+".zip"))
+	name := filepath.Join(dir, version+".zip")
+	file, err := os.Create(name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = zip.CreateFromDir(file, module.Version{Path: m.path, Version: version}, source)
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", err
+	}
+	whole, err := dirhash.HashZip(name, dirhash.Hash1)
+	if err != nil {
+		return "", err
+	}
+	ofMod, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) { return os.Open(filepath.Join(source, "go.mod")) })
+	return fmt.Sprintf("%s %s %s\n%[1]s %[2]s/go.mod %[4]s\n", m.path, version, whole, ofMod), err
 }
 
 // proxyEnv makes the go command look for our modules in a proxy of files. All
