@@ -14,7 +14,7 @@ func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
-			return p.misused("check", fmt.Errorf("want one instance, after the flags; got %d arguments", len(args)))
+			return p.misused("check", fmt.Errorf("want one instance, got %d", len(args)))
 		}
 		options, err := opts()
 		if err != nil {

@@ -124,7 +124,7 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // Parse would print errors twice
 	do := c.flags(p, fs)
-	err := fs.Parse(args)
+	operands, err := parse(fs, args)
 	if err == nil {
 		err = fromEnvironment(fs)
 	}
@@ -137,7 +137,18 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	case err != nil:
 		return p.misused(c.name, err)
 	}
-	return do(ctx, fs.Args())
+	return do(ctx, operands)
+}
+
+// parse parses flags, before and after the other arguments, which it returns.
+func parse(fs *flag.FlagSet, args []string) (operands []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil || fs.NArg() == 0 {
+			return operands, err
+		}
+		operands = append(operands, fs.Arg(0))
+		args = fs.Args()[1:]
+	}
 }
 
 // misused prints what is wrong with the flags or arguments of a command, and

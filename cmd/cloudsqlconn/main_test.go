@@ -80,7 +80,7 @@ func TestCheckOfABadInstance(t *testing.T) {
 func TestFlagsReachTheDialer(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	code, stdout, stderr := cli(t, s, "check", "-json", "-iam", "-ip-types", "private", "-quota-project", "billing", "-timeout", "20s", "-dns", instance)
+	code, stdout, stderr := cli(t, s, "check", "-json", "-iam", instance, "-ip-types", "private", "-quota-project", "billing", "-timeout", "20s", "-dns")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit status %d, %q\n%s", code, stderr, stdout)
 	}
@@ -165,7 +165,7 @@ func TestWrongUse(t *testing.T) {
 		{"", "Usage: cloudsqlconn COMMAND"},
 		{"proxie", `unknown command "proxie"`},
 		{"check", "want one instance"},
-		{"check a b", "got 2 arguments"},
+		{"check a b", "got 2"},
 		{"check -no-such-flag x", "flag provided but not defined: -no-such-flag"},
 		{"check -ip-types PUBIC x", "IP types"},
 		{"check -timeout soon x", "-timeout"},
