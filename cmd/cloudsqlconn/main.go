@@ -50,13 +50,19 @@ const (
 )
 
 func main() {
-	os.Exit((&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}}).main(os.Args[1:]))
+	p := &program{
+		stdout:   translated{os.Stdout},
+		stderr:   translated{os.Stderr},
+		terminal: isTerminal(os.Stdout) && isTerminal(os.Stderr),
+	}
+	os.Exit(p.main(os.Args[1:]))
 }
 
 // program is what the program is run with.
 type program struct {
 	stdout, stderr io.Writer
 	options        []cloudsqlconn.Option // of every Dialer, after those of the flags
+	terminal       bool                  // a person reads both
 }
 
 // command is one of the things that the program can do.

@@ -40,7 +40,7 @@ func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
 	t.Cleanup(stop)
 	p := &running{t, make(lines, 1000), stop, make(chan int, 1)}
 	go func() {
-		p.code <- (&program{io.Discard, translated{p.log}, s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
+		p.code <- (&program{stdout: io.Discard, stderr: translated{p.log}, options: s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
 		close(p.log)
 	}()
 	return p
