@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -14,22 +15,25 @@ func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
-			return p.misused("check", fmt.Errorf("want one instance, after the flags; got %d arguments", len(args)))
+			return p.misused("check", fmt.Errorf("want one instance, got %d", len(args)))
 		}
 		options, err := opts()
 		if err != nil {
 			return p.misused("check", err)
 		}
-		r, err := report(ctx, args[0], append(options, p.options...))
+		r, err := p.report(ctx, args[0], append(options, p.options...))
 		if err != nil {
 			return p.explain(err)
 		}
-		if *asJSON {
+		switch {
+		case *asJSON:
 			enc := json.NewEncoder(p.stdout)
 			enc.SetEscapeHTML(false)
 			enc.SetIndent("", "  ")
 			err = enc.Encode(r)
-		} else {
+		case p.terminal:
+			_, err = fmt.Fprint(p.stdout, coloured(r.String()))
+		default:
 			_, err = fmt.Fprint(p.stdout, r)
 		}
 		if err != nil || !r.OK() {
@@ -39,12 +43,19 @@ func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	}
 }
 
-// report checks an instance.
-func report(ctx context.Context, name string, opts []cloudsqlconn.Option) (*cloudsqlconn.Report, error) {
+// report checks an instance, and shows on a terminal how long that takes.
+func (p *program) report(ctx context.Context, name string, opts []cloudsqlconn.Option) (*cloudsqlconn.Report, error) {
 	d, err := cloudsqlconn.NewDialer(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
+	if p.terminal {
+		var shown sync.WaitGroup
+		defer shown.Wait()
+		showing, done := context.WithCancel(ctx)
+		defer done()
+		shown.Go(func() { showProgress(showing, p.stderr, "checking "+name) })
+	}
 	return d.Check(ctx, name)
 }

@@ -207,7 +207,7 @@ func TestOthersMayNotStopIt(t *testing.T) {
 func TestProbesStayOnThisMachine(t *testing.T) {
 	t.Parallel()
 	code, _, stderr := cli(t, newServer(t), "proxy", "-health", "0.0.0.0:0", instance)
-	if code != exitFailed || !strings.Contains(stderr, "-allow-remote") {
+	if code != exitUsage || !strings.Contains(stderr, "-allow-remote") {
 		t.Errorf("exit status %d, %q", code, stderr)
 	}
 }

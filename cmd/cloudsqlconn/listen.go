@@ -55,6 +55,24 @@ func (p *place) isSocket() bool {
 // shared reports whether others than this user are to open the socket.
 func (p *place) shared() bool { return p.mode != 0 || p.group != nil }
 
+// fault returns what is wrong with the address.
+func (p *place) fault() error {
+	if p.address == "" || p.isSocket() {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(p.address)
+	if err != nil {
+		return fmt.Errorf("want host:port, or the path of a socket: %w", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("want a port from 0 to 65535, got %q", port)
+	}
+	if ip := net.ParseIP(host); !p.remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("other machines can reach %s; want an address such as 127.0.0.1:%s, or -allow-remote", p.address, port)
+	}
+	return nil
+}
+
 // open listens there.
 func (p *place) open(engine string) (net.Listener, error) {
 	if p.isSocket() {
@@ -63,13 +81,6 @@ func (p *place) open(engine string) (net.Listener, error) {
 	address := p.address
 	if address == "" {
 		address = "127.0.0.1:" + enginePort(engine)
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("want host:port, or the path of a socket: %w", err)
-	}
-	if ip := net.ParseIP(host); !p.remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("other machines can reach %s; want an address such as 127.0.0.1:%s, or -allow-remote", address, port)
 	}
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {

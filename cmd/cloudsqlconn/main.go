@@ -50,13 +50,19 @@ const (
 )
 
 func main() {
-	os.Exit((&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}}).main(os.Args[1:]))
+	p := &program{
+		stdout:   translated{os.Stdout},
+		stderr:   translated{os.Stderr},
+		terminal: isTerminal(os.Stdout) && isTerminal(os.Stderr),
+	}
+	os.Exit(p.main(os.Args[1:]))
 }
 
 // program is what the program is run with.
 type program struct {
 	stdout, stderr io.Writer
 	options        []cloudsqlconn.Option // of every Dialer, after those of the flags
+	terminal       bool                  // a person reads both
 }
 
 // command is one of the things that the program can do.
@@ -124,7 +130,7 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // Parse would print errors twice
 	do := c.flags(p, fs)
-	err := fs.Parse(args)
+	operands, err := parse(fs, args)
 	if err == nil {
 		err = fromEnvironment(fs)
 	}
@@ -137,7 +143,18 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	case err != nil:
 		return p.misused(c.name, err)
 	}
-	return do(ctx, fs.Args())
+	return do(ctx, operands)
+}
+
+// parse parses flags, before and after the other arguments, which it returns.
+func parse(fs *flag.FlagSet, args []string) (operands []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil || fs.NArg() == 0 {
+			return operands, err
+		}
+		operands = append(operands, fs.Arg(0))
+		args = fs.Args()[1:]
+	}
 }
 
 // misused prints what is wrong with the flags or arguments of a command, and

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	s := cloudsqltest.NewServer()
 	s.AddInstance(instance, cloudsqltest.Instance{})
-	os.Exit((&program{translated{os.Stdout}, translated{os.Stderr}, s.Options()}).main(os.Args[1:]))
+	os.Exit((&program{stdout: translated{os.Stdout}, stderr: translated{os.Stderr}, options: s.Options()}).main(os.Args[1:]))
 }
 
 const instance = "my-project:europe-west1:my-db"
@@ -57,7 +57,7 @@ func cli(t *testing.T, s *cloudsqltest.Server, args ...string) (code int, stdout
 		opts = s.Options()
 	}
 	var out, errs strings.Builder
-	code = (&program{translated{&out}, translated{&errs}, opts}).run(t.Context(), args)
+	code = (&program{stdout: translated{&out}, stderr: translated{&errs}, options: opts}).run(t.Context(), args)
 	return code, out.String(), errs.String()
 }
 
@@ -80,7 +80,7 @@ func TestCheckOfABadInstance(t *testing.T) {
 func TestFlagsReachTheDialer(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	code, stdout, stderr := cli(t, s, "check", "-json", "-iam", "-ip-types", "private", "-quota-project", "billing", "-timeout", "20s", "-dns", instance)
+	code, stdout, stderr := cli(t, s, "check", "-json", "-iam", instance, "-ip-types", "private", "-quota-project", "billing", "-timeout", "20s", "-dns")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit status %d, %q\n%s", code, stderr, stdout)
 	}
@@ -165,7 +165,7 @@ func TestWrongUse(t *testing.T) {
 		{"", "Usage: cloudsqlconn COMMAND"},
 		{"proxie", `unknown command "proxie"`},
 		{"check", "want one instance"},
-		{"check a b", "got 2 arguments"},
+		{"check a b", "got 2"},
 		{"check -no-such-flag x", "flag provided but not defined: -no-such-flag"},
 		{"check -ip-types PUBIC x", "IP types"},
 		{"check -timeout soon x", "-timeout"},
@@ -207,7 +207,7 @@ func TestHelp(t *testing.T) {
 func TestAReportThatCannotBePrintedFails(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	p := program{broken{}, io.Discard, s.Options()}
+	p := program{stdout: broken{}, stderr: io.Discard, options: s.Options()}
 	if code := p.run(t.Context(), []string{"check", instance}); code != 1 {
 		t.Errorf("exit status %d", code)
 	}
@@ -227,7 +227,7 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	if code != exitUsage || !strings.Contains(stderr, "-credentials-json") {
 		t.Errorf("exit status %d, %q\n%s", code, stderr, stdout)
 	}
-	p := &program{io.Discard, io.Discard, []cloudsqlconn.Option{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}}
+	p := &program{stdout: io.Discard, stderr: io.Discard, options: []cloudsqlconn.Option{cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL())}}
 	var out strings.Builder
 	p.stdout = &out
 	if code := p.run(t.Context(), []string{"check", instance}); code != exitOK || !strings.Contains(out.String(), authtest.Account) || strings.Contains(out.String(), "PUBLIC,") {
@@ -251,7 +251,7 @@ func TestAChainOfImpersonations(t *testing.T) {
 	s := newServer(t)
 	auth := authtest.NewServer(s.Token(), s.LoginToken())
 	defer auth.Close()
-	p := &program{io.Discard, io.Discard, []cloudsqlconn.Option{
+	p := &program{stdout: io.Discard, stderr: io.Discard, options: []cloudsqlconn.Option{
 		cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithAdminAPIEndpoint(s.URL()),
 		cloudsqlconn.WithCredentialsJSON(auth.ServiceAccount()), cloudsqlconn.WithHTTPClient(auth.Client("iamcredentials.googleapis.com")),
 	}}

@@ -20,6 +20,9 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	return func(ctx context.Context, args []string) int {
 		targets, err := parseTargets(args, f.listen)
 		options, wrong := opts()
+		if fs.Lookup("dns").Value.String() != "true" {
+			err = errors.Join(err, badNames(targets))
+		}
 		if err = errors.Join(err, f.faults(), wrong); err != nil {
 			return p.misused("proxy", err)
 		}
@@ -50,7 +53,7 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 			proxy.health.quit = func() { quit(errQuit) }
 		}
 		if f.health != "" {
-			addr, stop, err := proxy.health.serve(place{address: f.health, remote: f.listen.remote})
+			addr, stop, err := proxy.health.serve(f.healthPlace())
 			if err != nil {
 				fmt.Fprintf(p.stderr, "cloudsqlconn proxy: -health: %v\n", err)
 				return exitFailed

@@ -40,7 +40,7 @@ func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
 	t.Cleanup(stop)
 	p := &running{t, make(lines, 1000), stop, make(chan int, 1)}
 	go func() {
-		p.code <- (&program{io.Discard, translated{p.log}, s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
+		p.code <- (&program{stdout: io.Discard, stderr: translated{p.log}, options: s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
 		close(p.log)
 	}()
 	return p
@@ -207,10 +207,15 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		"no group":             {[]string{"proxy", "-socket-group", "no such group", instance}, exitUsage, `got "no such group"`},
 		"no format":            {[]string{"proxy", "-log-format", "xml", instance}, exitUsage, `want text or json, got "xml"`},
 		"unknown instance":     {[]string{"proxy", "my-project:europe-west1:other"}, exitFailed, "gcloud sql instances list"},
-		"not loopback":         {[]string{"proxy", "-listen", "0.0.0.0:0", instance}, exitFailed, "-allow-remote"},
-		"a name":               {[]string{"proxy", "-listen", "db.example.com:5432", instance}, exitFailed, "-allow-remote"},
-		"no port":              {[]string{"proxy", "-listen", "127.0.0.1", instance}, exitFailed, "host:port"},
+		"not loopback":         {[]string{"proxy", "-listen", "0.0.0.0:0", instance}, exitUsage, "-allow-remote"},
+		"a name":               {[]string{"proxy", "-listen", "db.example.com:5432", instance}, exitUsage, "-allow-remote"},
+		"no port":              {[]string{"proxy", "-listen", "127.0.0.1", instance}, exitUsage, "host:port"},
 		"a folder that is not": {[]string{"proxy", "-listen", "/nowhere/db.sock", instance}, exitFailed, "/nowhere/db.sock"},
+		"no port number":       {[]string{"proxy", instance + "?port=65536"}, exitUsage, `want a port from 0 to 65535, got "65536"`},
+		"a socket's probes":    {[]string{"proxy", "-health", "/run/x", instance}, exitUsage, "-health: want host:port"},
+		"no probes' port":      {[]string{"proxy", "-health", "9090", instance}, exitUsage, "-health: want host:port"},
+		"no name":              {[]string{"proxy", "-lazy", "my-db", "a?port=1"}, exitUsage, "a DNS name needs -dns"},
+		"flags at the end":     {[]string{"proxy", instance, "-drain", "-1s"}, exitUsage, "-drain: want 0 or more"},
 		"no connections":       {[]string{"proxy", "-max-connections", "-1", instance}, exitUsage, "-max-connections: want 1 or more"},
 		"a negative drain":     {[]string{"proxy", "-drain", "-1s", instance}, exitUsage, "-drain: want 0 or more"},
 		"a negative wait":      {[]string{"proxy", "-accept-for", "-1s", instance}, exitUsage, "-accept-for: want 0 or more"},

@@ -51,6 +51,11 @@ func (f *proxyFlags) faults() error {
 	if f.exitStatus < 0 || f.exitStatus > 255 {
 		fault("-exit-status: want a number from 0 to 255, got %d", f.exitStatus)
 	}
+	if at := f.healthPlace(); f.health != "" && at.isSocket() {
+		fault("-health: want host:port, such as 127.0.0.1:9090")
+	} else if err := at.fault(); err != nil {
+		fault("-health: %w", err)
+	}
 	if f.quit && f.health == "" {
 		fault("-quitquitquit: want -health too, the address that it is asked at")
 	}
@@ -59,3 +64,6 @@ func (f *proxyFlags) faults() error {
 	}
 	return errors.Join(errs...)
 }
+
+// healthPlace is where probes are answered.
+func (f *proxyFlags) healthPlace() place { return place{address: f.health, remote: f.listen.remote} }

@@ -33,7 +33,7 @@ type target struct {
 func parseTargets(args []string, common place) ([]target, error) {
 	switch {
 	case len(args) == 0:
-		return nil, errors.New("want an instance, after the flags; got no argument")
+		return nil, errors.New("want an instance, got none")
 	case len(args) > 1 && common.address != "":
 		return nil, fmt.Errorf("-listen is for one instance, got %d: want an address for each, such as %s?listen=127.0.0.1:5433", len(args), args[1])
 	}
@@ -41,12 +41,26 @@ func parseTargets(args []string, common place) ([]target, error) {
 	var errs []error
 	for _, arg := range args {
 		t, err := parseTarget(arg, common)
+		if err == nil {
+			err = t.place.fault()
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", arg, err))
 		}
 		list = append(list, t)
 	}
 	return list, errors.Join(append(errs, conflicts(list, common))...)
+}
+
+// badNames returns which names are not those of instances.
+func badNames(list []target) error {
+	var errs []error
+	for _, t := range list {
+		if _, err := cloudsqlconn.ParseName(t.name); err != nil {
+			errs = append(errs, fmt.Errorf("%w; a DNS name needs -dns", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // conflicts returns which addresses cannot be listened on together, or not as

@@ -13,7 +13,7 @@ func (p *program) wait(fs *flag.FlagSet) func(context.Context, []string) int {
 	timeout := fs.Duration("timeout", 30*time.Second, "how long to wait")
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 0 {
-			return p.misused("wait", fmt.Errorf("want flags only; got %d arguments", len(args)))
+			return p.misused("wait", fmt.Errorf("want flags only, got %d other arguments", len(args)))
 		}
 		ctx, cancel := context.WithTimeout(ctx, *timeout)
 		defer cancel()
