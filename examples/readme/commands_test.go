@@ -36,10 +36,10 @@ var elsewhere = map[string]struct{ step, test, not string }{
 	"gcloud ": {not: "needs a project"},
 	"docker ": {not: "needs Docker; the image's build is tried by hand"},
 	"go install github.com/GoogleCloudPlatform/cloud-sql-proxy/v2@": {not: "interop/ installs a fixed version"},
-	"cloud-sql-proxy ":     {test: "interop"},
-	"psql 'host=127.0.0.1": {test: "interop"},
-	"mariadb --protocol=":  {test: "interop"},
-	"curl ":                {test: "internal/emulator/control_linux_test.go"},
+	"cloud-sql-proxy ":                   {test: "interop"},
+	"psql 'host=127.0.0.1":               {test: "interop"},
+	"mariadb --protocol=":                {test: "interop"},
+	"curl ":                              {test: "internal/emulator/control_linux_test.go"},
 	"export CLOUDSQLCONN_EMULATOR_HOST=": {test: "examples/emulator_linux_test.go"},
 }
 
