@@ -141,8 +141,8 @@ func (p *Proxy) serverNames() (names []string) {
 func (p *Proxy) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
 	for _, n := range p.nodes {
 		addrs := n.Addrs()
-		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IpAddresses: ipMappings(addrs)}
-		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IPAddresses: ipMappings(addrs)}
+		one.DNSName, one.DNSNames = dnsNameMappings(n.cfg.DNSNames, addrs)
 		list = append(list, one)
 	}
 	return list
