@@ -130,8 +130,8 @@ func (p *EmulatedInstance) swallowLocked() bool {
 func (p *EmulatedInstance) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
 	for _, n := range p.nodes {
 		addrs := n.Addrs()
-		one := &sqladmin.ConnectPoolNodeConfig{Name: n.nodeName, IpAddresses: ipMappings(addrs)}
-		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.nodeName, IPAddresses: ipMappings(addrs)}
+		one.DNSName, one.DNSNames = dnsNameMappings(n.cfg.DNSNames, addrs)
 		list = append(list, one)
 	}
 	return list

@@ -28,10 +28,10 @@ func (p *EmulatedInstance) settings() *sqladmin.ConnectSettings {
 	}
 	s.MdxProtocolSupport = p.cfg.MetadataExchange.protocolSupport()
 	if list := ipMappings(p.addrs); list != nil || p.addrs[cloudsqlconn.PSC] == "" {
-		s.IpAddresses = append([]*sqladmin.IpMapping{{Type: "OUTGOING", IpAddress: "127.3.0.1"}}, list...)
+		s.IPAddresses = append([]*sqladmin.IPMapping{{Type: "OUTGOING", IPAddress: "127.3.0.1"}}, list...)
 	}
 	s.PscEnabled = p.addrs[cloudsqlconn.PSC] != ""
-	s.DnsName, s.DnsNames = dnsNameMappings(p.cfg.DNSNames, p.addrs)
+	s.DNSName, s.DNSNames = dnsNameMappings(p.cfg.DNSNames, p.addrs)
 	return s
 }
 
@@ -48,12 +48,12 @@ func (p *EmulatedInstance) settingsReply() *reply.Reply {
 }
 
 // ipMappings are the IP addresses in the metadata that can be dialled.
-func ipMappings(addrs map[cloudsqlconn.IPType]string) (list []*sqladmin.IpMapping) {
+func ipMappings(addrs map[cloudsqlconn.IPType]string) (list []*sqladmin.IPMapping) {
 	if ip := addrs[cloudsqlconn.PublicIP]; ip != "" {
-		list = append(list, &sqladmin.IpMapping{Type: "PRIMARY", IpAddress: ip})
+		list = append(list, &sqladmin.IPMapping{Type: "PRIMARY", IPAddress: ip})
 	}
 	if ip := addrs[cloudsqlconn.PrivateIP]; ip != "" {
-		list = append(list, &sqladmin.IpMapping{Type: "PRIVATE", IpAddress: ip})
+		list = append(list, &sqladmin.IPMapping{Type: "PRIVATE", IPAddress: ip})
 	}
 	return list
 }
@@ -61,7 +61,7 @@ func ipMappings(addrs map[cloudsqlconn.IPType]string) (list []*sqladmin.IpMappin
 // dnsNameMappings are the DNS names in the metadata, and the one that stands in
 // the older field for one name only: there is none there for private services
 // access.
-func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsName string, list []*sqladmin.DnsNameMapping) {
+func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsName string, list []*sqladmin.DNSNameMapping) {
 	for _, name := range names {
 		one := dnsNameMapping(name)
 		list = append(list, one)
@@ -71,7 +71,7 @@ func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsN
 	}
 	if psc := dns.Key(addrs[cloudsqlconn.PSC]); psc != "" {
 		dnsName = psc + "."
-		list = append(list, &sqladmin.DnsNameMapping{Name: dnsName, ConnectionType: "PRIVATE_SERVICE_CONNECT", DnsScope: "INSTANCE", RecordManager: "CUSTOMER"})
+		list = append(list, &sqladmin.DNSNameMapping{Name: dnsName, ConnectionType: "PRIVATE_SERVICE_CONNECT", DNSScope: "INSTANCE", RecordManager: "CUSTOMER"})
 	}
 	return dnsName, list
 }
@@ -80,8 +80,8 @@ const privateServices = "PRIVATE_SERVICES_ACCESS"
 
 // dnsNameMapping tells what a name is by its last labels, and by the region
 // "global", which is that of write endpoints.
-func dnsNameMapping(name string) *sqladmin.DnsNameMapping {
-	m := &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"}
+func dnsNameMapping(name string) *sqladmin.DNSNameMapping {
+	m := &sqladmin.DNSNameMapping{Name: name, ConnectionType: "PUBLIC", DNSScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"}
 	host := dns.Key(name)
 	switch {
 	case strings.HasSuffix(host, ".sql-psa.goog"):
@@ -90,7 +90,7 @@ func dnsNameMapping(name string) *sqladmin.DnsNameMapping {
 		m.ConnectionType = "PRIVATE_SERVICE_CONNECT"
 	}
 	if strings.Contains(host, ".global.") {
-		m.DnsScope = "CLUSTER"
+		m.DNSScope = "CLUSTER"
 	}
 	return m
 }

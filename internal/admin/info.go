@@ -141,7 +141,7 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 	anyName.AnyName = true
 	return &Info{
 		DatabaseVersion: s.DatabaseVersion,
-		Addrs:           addrs(s.IpAddresses, pscNames(s.PscEnabled, s.DnsNames, s.DnsName)),
+		Addrs:           addrs(s.IPAddresses, pscNames(s.PscEnabled, s.DNSNames, s.DNSName)),
 		Nodes:           nodes(s),
 		// The API's documentation: a server whose list is empty must not be
 		// sent one.
@@ -216,16 +216,16 @@ func parseAnchors(c *sqladmin.SslCert) (*x509.CertPool, error) {
 // newer field first, and those that its owner has had put into the certificate
 // last.
 func dnsNames(s *sqladmin.ConnectSettings) []string {
-	names := appendNames(nil, s.DnsNames, s.DnsName)
+	names := appendNames(nil, s.DNSNames, s.DNSName)
 	for _, n := range s.Nodes {
 		if n != nil {
-			names = appendNames(names, n.DnsNames, n.DnsName)
+			names = appendNames(names, n.DNSNames, n.DNSName)
 		}
 	}
 	return append(names, s.CustomSubjectAlternativeNames...)
 }
 
-func appendNames(names []string, mappings []*sqladmin.DnsNameMapping, legacy string) []string {
+func appendNames(names []string, mappings []*sqladmin.DNSNameMapping, legacy string) []string {
 	for _, m := range mappings {
 		if m != nil && m.Name != "" {
 			names = append(names, m.Name)
@@ -244,7 +244,7 @@ func nodes(s *sqladmin.ConnectSettings) []Addrs {
 	slices.SortStableFunc(pool, func(a, b *sqladmin.ConnectPoolNodeConfig) int { return strings.Compare(a.Name, b.Name) })
 	var all []Addrs
 	for _, n := range pool {
-		if a := addrs(n.IpAddresses, pscNames(s.PscEnabled, n.DnsNames, n.DnsName)); len(a) > 0 {
+		if a := addrs(n.IPAddresses, pscNames(s.PscEnabled, n.DNSNames, n.DNSName)); len(a) > 0 {
 			all = append(all, a)
 		}
 	}
@@ -258,16 +258,16 @@ var addressKinds = map[string]string{"PRIMARY": Public, "PRIVATE": Private}
 // addrs are the addresses that can be dialled. Of several public or private
 // ones the last counts, as in Google's connectors; those that should have been
 // retired by now come after it.
-func addrs(ips []*sqladmin.IpMapping, psc []string) Addrs {
+func addrs(ips []*sqladmin.IPMapping, psc []string) Addrs {
 	found, retired := Addrs{}, Addrs{}
 	for _, m := range ips {
 		switch {
-		case m == nil || m.IpAddress == "" || addressKinds[m.Type] == "":
+		case m == nil || m.IPAddress == "" || addressKinds[m.Type] == "":
 		case isRetired(m):
 			kind := addressKinds[m.Type]
-			retired[kind] = append(retired[kind], m.IpAddress)
+			retired[kind] = append(retired[kind], m.IPAddress)
 		default:
-			found[addressKinds[m.Type]] = []string{m.IpAddress}
+			found[addressKinds[m.Type]] = []string{m.IPAddress}
 		}
 	}
 	for kind, hosts := range retired {
@@ -281,7 +281,7 @@ func addrs(ips []*sqladmin.IpMapping, psc []string) Addrs {
 
 // isRetired reports whether the time is over in which an address is kept for
 // clients that know no newer one.
-func isRetired(m *sqladmin.IpMapping) bool {
+func isRetired(m *sqladmin.IPMapping) bool {
 	at, err := time.Parse(time.RFC3339, m.TimeToRetire)
 	return err == nil && time.Now().After(at)
 }
@@ -289,13 +289,13 @@ func isRetired(m *sqladmin.IpMapping) bool {
 // pscNames are the PSC names of an instance, or of a node, without their dot,
 // those under sql-psc.goog first. They need pscEnabled, since instances without
 // PSC have a DNS name too.
-func pscNames(enabled bool, mappings []*sqladmin.DnsNameMapping, legacy string) []string {
+func pscNames(enabled bool, mappings []*sqladmin.DNSNameMapping, legacy string) []string {
 	if !enabled {
 		return nil
 	}
 	var names []string
 	for _, m := range mappings {
-		if m != nil && m.ConnectionType == "PRIVATE_SERVICE_CONNECT" && m.DnsScope == "INSTANCE" {
+		if m != nil && m.ConnectionType == "PRIVATE_SERVICE_CONNECT" && m.DNSScope == "INSTANCE" {
 			names = appendName(names, m.Name)
 		}
 	}

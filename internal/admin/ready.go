@@ -54,7 +54,7 @@ func checkBackend(s *sqladmin.ConnectSettings) error {
 
 // checkReady reports an instance that is still being created.
 func checkReady(s *sqladmin.ConnectSettings) error {
-	if s.DatabaseVersion != "" && s.ServerCaCert == nil && len(s.IpAddresses) == 0 && s.DnsName == "" && len(s.DnsNames) == 0 {
+	if s.DatabaseVersion != "" && s.ServerCaCert == nil && len(s.IPAddresses) == 0 && s.DNSName == "" && len(s.DNSNames) == 0 {
 		return &NotReadyError{}
 	}
 	return nil

@@ -17,9 +17,9 @@ type ConnectSettings struct {
 	ConnectionName                string                   `json:"connectionName,omitempty"`
 	CustomSubjectAlternativeNames []string                 `json:"customSubjectAlternativeNames,omitempty"`
 	DatabaseVersion               string                   `json:"databaseVersion,omitempty"`
-	DnsName                       string                   `json:"dnsName,omitempty"`
-	DnsNames                      []*DnsNameMapping        `json:"dnsNames,omitempty"`
-	IpAddresses                   []*IpMapping             `json:"ipAddresses,omitempty"`
+	DNSName                       string                   `json:"dnsName,omitempty"`
+	DNSNames                      []*DNSNameMapping        `json:"dnsNames,omitempty"`
+	IPAddresses                   []*IPMapping             `json:"ipAddresses,omitempty"`
 	MdxProtocolSupport            []string                 `json:"mdxProtocolSupport,omitempty"`
 	NodeCount                     int64                    `json:"nodeCount,omitempty"`
 	Nodes                         []*ConnectPoolNodeConfig `json:"nodes,omitempty"`
@@ -35,23 +35,23 @@ type ConnectSettings struct {
 // ConnectPoolNodeConfig is one node of a read pool.
 type ConnectPoolNodeConfig struct {
 	Name        string            `json:"name,omitempty"`
-	DnsName     string            `json:"dnsName,omitempty"`
-	DnsNames    []*DnsNameMapping `json:"dnsNames,omitempty"`
-	IpAddresses []*IpMapping      `json:"ipAddresses,omitempty"`
+	DNSName     string            `json:"dnsName,omitempty"`
+	DNSNames    []*DNSNameMapping `json:"dnsNames,omitempty"`
+	IPAddresses []*IPMapping      `json:"ipAddresses,omitempty"`
 }
 
-// DnsNameMapping is a DNS name, and what it is good for.
-type DnsNameMapping struct {
+// DNSNameMapping is a DNS name, and what it is good for.
+type DNSNameMapping struct {
 	Name           string `json:"name,omitempty"`
 	ConnectionType string `json:"connectionType,omitempty"`
-	DnsScope       string `json:"dnsScope,omitempty"`
+	DNSScope       string `json:"dnsScope,omitempty"`
 	RecordManager  string `json:"recordManager,omitempty"`
 }
 
-// IpMapping is an address, and its kind.
-type IpMapping struct {
+// IPMapping is an address, and its kind.
+type IPMapping struct {
 	Type         string `json:"type,omitempty"`
-	IpAddress    string `json:"ipAddress,omitempty"`
+	IPAddress    string `json:"ipAddress,omitempty"`
 	TimeToRetire string `json:"timeToRetire,omitempty"` // RFC 3339
 }
 

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 
@@ -13,7 +14,9 @@ import (
 )
 
 func main() {
-	for _, commit := range append(os.Args[1:], "") {
+	flag.Usage = func() { fmt.Fprintln(flag.CommandLine.Output(), "usage: size [commit...]") }
+	flag.Parse()
+	for _, commit := range append(flag.Args(), "") {
 		sizes, err := bench.StrippedSizes(context.Background(), commit)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
