@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,22 +34,22 @@ func TestARotatedServerCAFailsNoDial(t *testing.T) {
 // F14: what the second try is made with is out of date already.
 func TestAnInstanceThatChangesDuringTheRefreshIsFound(t *testing.T) {
 	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
-		var rotations int
+		var rotations atomic.Int32
 		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
-			if rotations == 0 || rotations == 3 || r.Method != http.MethodPost {
+			if n := rotations.Load(); n == 0 || n == 3 || r.Method != http.MethodPost {
 				return nil
 			}
 			// The metadata has been told by now.
-			rotations++
+			rotations.Add(1)
 			time.AfterFunc(time.Second/2, w.instance.RotateServerCA)
 			return &cloudsqltest.Fault{Delay: time.Second}
 		}
 		w.wantDial()
 		w.instance.RotateServerCA()
-		rotations = 1
+		rotations.Store(1)
 		w.wantDial()
-		if rotations != 3 {
-			t.Errorf("%d rotations", rotations)
+		if n := rotations.Load(); n != 3 {
+			t.Errorf("%d rotations", n)
 		}
 		w.wantCalls(8)
 	})
