@@ -61,7 +61,7 @@ func build(tree, version, out string, fast bool) error {
 // compile builds one program, with more in its environment, and returns its sum.
 func compile(tree, name, system, file string, more ...string) (string, error) {
 	goos, goarch, _ := strings.Cut(system, "/")
-	env := append(more, "GOOS=" + goos, "GOARCH=" + goarch, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	env := append(more, "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if err := run(tree, env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", file, "./cmd/"+name); err != nil {
 		return "", err
 	}
