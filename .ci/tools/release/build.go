@@ -58,10 +58,10 @@ func build(tree, version, out string, fast bool) error {
 	return again(tree, out, host, strings.Fields(sums[0])[0], fast)
 }
 
-// compile builds one program and returns its sum.
-func compile(tree, name, system, file string) (string, error) {
+// compile builds one program, with more in its environment, and returns its sum.
+func compile(tree, name, system, file string, more ...string) (string, error) {
 	goos, goarch, _ := strings.Cut(system, "/")
-	env := []string{"GOOS=" + goos, "GOARCH=" + goarch, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}
+	env := append(more, "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if err := run(tree, env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", file, "./cmd/"+name); err != nil {
 		return "", err
 	}
@@ -78,14 +78,11 @@ func again(tree, out, host, want string, fast bool) error {
 	if err := run("", nil, "git", "clone", "--quiet", "--shared", tree, elsewhere); err != nil {
 		return err
 	}
-	if err := os.Setenv("GOCACHE", filepath.Join(out, "elsewhere", "cache")); err != nil {
-		return err
-	}
 	system := programs[0].systems[0]
 	if fast {
 		system = host
 	}
-	got, err := compile(elsewhere, programs[0].name, system, filepath.Join(out, "elsewhere", programs[0].name))
+	got, err := compile(elsewhere, programs[0].name, system, filepath.Join(out, "elsewhere", programs[0].name), "GOCACHE="+filepath.Join(out, "elsewhere", "cache"))
 	if err == nil && got != want {
 		err = errors.New("two builds of one commit differ")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,10 +27,10 @@ func main() {
 `
 
 // consume uses the modules in the proxy as those do who have nothing else.
-func consume(tree, version, out string, fast bool) error {
+func consume(tree, version, out string, fast bool) (err error) {
 	cache := filepath.Join(out, "consumers")
 	env := append(proxyEnv(filepath.Join(out, "proxy")), "GOMODCACHE="+cache, "GOWORK=off", "GOFLAGS=-trimpath -buildvcs=false")
-	defer run("", env, "go", "clean", "-modcache")
+	defer func() { err = errors.Join(err, run("", env, "go", "clean", "-modcache")) }()
 	home := filepath.Join(out, "home")
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return err
