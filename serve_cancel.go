@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -55,12 +54,6 @@ func (r *requests) dial(ctx context.Context) (net.Conn, error) {
 		r.conns = make(map[*requestingConn]bool)
 	}
 	r.conns[c] = true
-	if socket, ok := conn.(syscall.Conn); ok {
-		return struct {
-			*requestingConn
-			syscall.Conn
-		}{c, socket}, nil
-	}
 	return c, nil
 }
 
@@ -144,6 +137,9 @@ func (c *requestingConn) look(b []byte) {
 		c.said = nil
 	}
 }
+
+// NetConn returns the connection that it is around.
+func (c *requestingConn) NetConn() net.Conn { return c.serverConn }
 
 // Close closes the connection.
 func (c *requestingConn) Close() error {
