@@ -3,18 +3,12 @@ package cloudsqlconn
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/doctor"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // Check tests every hop that a Dial with the same options takes, up to the first
@@ -43,274 +37,152 @@ func (d *Dialer) Check(ctx context.Context, name string, opts ...DialOption) (*R
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	if over(ctx) {
+	if failure.Over(ctx) {
 		return nil, d.newError(OpResolve, "", context.Cause(ctx))
 	}
-	c := &check{d: d, dc: &dc, answered: map[int]bool{}, report: &Report{Time: time.Now(), Name: shownName(name), Version: version}}
-	c.walk(ctx, name)
-	return c.report, nil
+	r := &Report{Time: time.Now(), Name: shownName(name), Version: version}
+	for _, s := range d.path(name, r.Name, &dc).Walk(ctx) {
+		r.Steps = append(r.Steps, Step{
+			Hop: Hop(s.Hop), Target: s.Target, Result: Result(s.Result), Duration: s.Duration, Detail: s.Detail, Hint: s.Hint, Err: s.Err,
+		})
+	}
+	return r, nil
 }
 
 // shownName is a name for a report: what cannot be one may hold a password.
 func shownName(name string) string {
-	if quoted := quote(name); quoted != `"`+name+`"` {
+	if quoted := failure.Quote(name); quoted != `"`+name+`"` {
 		return quoted
 	}
 	return name
 }
 
-// check is a Check in progress.
-type check struct {
-	d        *Dialer
-	dc       *dialConfig
-	report   *Report
-	instance string       // its name, once it is known
-	answered map[int]bool // whether MySQL has, by node of a read pool; 0 is the instance
-}
-
-func (c *check) walk(ctx context.Context, name string) {
-	t, named := c.resolve(ctx, name)
-	authorised := c.authorise(ctx)
-	if c.dc.way != nil && !c.dc.way.check(ctx, c, t.name, named, authorised) {
-		return
+// path is the way of a Dial with dc, for a look at each hop.
+func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
+	p := &doctor.Path{
+		Name: shown,
+		From: d.cfg.sources, File: d.cfg.file, Credentials: d.credentials,
+		Admin: d.admin, QuotaProject: d.cfg.quotaProject, IAM: dc.iam,
+		Types: dc.types, Way: dc.tcp, Signs: d.cfg.signs(),
+		Fail: func(op, instance string, err error, hint string) (string, error) {
+			e := d.newError(op, instance, err)
+			e.Hint = cmp.Or(hint, e.Hint)
+			return e.Hint, e
+		},
 	}
-	m := c.metadata(ctx, t.name, named, authorised)
-	info := c.certificate(ctx, m)
-	c.addresses(ctx, t, m, info)
-}
-
-// ops are the steps that an Error names for the hops.
-var ops = map[Hop]string{
-	HopName: OpResolve, HopDNS: OpResolve, HopCredentials: OpRefresh, HopToken: OpRefresh, HopMetadata: OpRefresh, HopClock: OpRefresh,
-	HopStream: OpStream, HopLoginToken: OpRefresh, HopCertificate: OpRefresh, HopTCP: OpDial, HopTLS: OpHandshake, HopDatabase: OpHandshake,
-}
-
-// step takes a hop, and reports whether it led on.
-func (c *check) step(ctx context.Context, hop Hop, target string, f func() (found string, err error)) bool {
-	began := time.Now()
-	found, err := f()
-	s := Step{Hop: hop, Target: printable(target), Result: Passed, Duration: time.Since(began), Detail: printable(found)}
-	if errors.Is(err, auth.ErrClosed) {
-		err = ErrDialerClosed // ctx ends for the same reason, if only a moment later
+	if u, err := url.Parse(d.cfg.endpoint); err == nil {
+		p.AdminHost = u.Host
 	}
-	if err != nil {
-		op := ops[hop]
-		_, ofStream := errors.AsType[wayError](err)
-		if ofStream {
-			op = OpStream
+	if dc.way != nil {
+		p.Stream = dc.way.path(d, dc)
+	}
+	_, p.DNS = d.resolver.(dnsResolver)
+	p.DNS = p.DNS && !strings.Contains(name, ":")
+	p.Resolve = func(ctx context.Context) (doctor.Target, error) {
+		r := d.resolver
+		if p.DNS { // the Dialer's own would fall back on what it remembers
+			r = newDNSResolver(d.cfg.names.dns, d.admin, d.cfg.refreshTimeout)
+			defer r.close()
 		}
-		e := c.d.newError(op, c.instance, ended(ctx, err))
-		if _, refused := errors.AsType[*refusedError](err); refused {
-			e.Hint = refusedCertHint
-		} else if h := cmp.Or(mysqlHint(err), hopHints[hop]); h != "" && !ofStream {
-			e.Hint = h
+		t, err := r.resolve(ctx, name)
+		return doctor.Target{Instance: t.name.admin(), Domain: t.name.domain, Hosts: t.hosts, AnyName: t.own || d.cfg.names.unlisted}, err
+	}
+	return p
+}
+
+// Report is what [Dialer.Check] found. It holds no secrets; of a path on this
+// machine, it prints only the last element.
+type Report struct {
+	Time    time.Time // when the check began
+	Name    string    // what was checked, as far as it can be a name
+	Version string    // of this library
+	Steps   []Step    // in the order in which they were taken
+}
+
+// Step is one hop of a [Report].
+type Step struct {
+	Hop      Hop
+	Target   string // the address, or the API's host; "" if there is none to name
+	Result   Result
+	Duration time.Duration
+	Detail   string // what was found, or why the hop was skipped: one line
+	Hint     string // what to do about a failure: a sentence, or ""
+	Err      error  // an [*Error]; nil unless Result is Failed
+}
+
+// Hop is a step on the path to a database.
+type Hop string
+
+// The hops, in order. The last three appear once for each address. HopStream appears
+// with [WithSQLData] only, followed by HopDatabase, without the hops in between.
+const (
+	HopName        Hop = doctor.HopName        // "name": reading it, or asking the program's own resolver
+	HopDNS         Hop = doctor.HopDNS         // "DNS": looking it up
+	HopCredentials Hop = doctor.HopCredentials // "credentials": finding them
+	HopToken       Hop = doctor.HopToken       // "token": getting one for the Admin API
+	HopStream      Hop = doctor.HopStream      // "SQL Data": opening a stream to the instance
+	HopMetadata    Hop = doctor.HopMetadata    // "metadata": of the instance, from the Admin API
+	HopClock       Hop = doctor.HopClock       // "clock": of this machine, against the Admin API's: to a minute
+	HopLoginToken  Hop = doctor.HopLoginToken  // "login token": for IAM login; no step without
+	HopCertificate Hop = doctor.HopCertificate // "certificate": of the client, from the Admin API
+	HopTCP         Hop = doctor.HopTCP         // "TCP": connecting to the address
+	HopTLS         Hop = doctor.HopTLS         // "TLS": verifying the server
+	HopDatabase    Hop = doctor.HopDatabase    // "database": its first byte, which the server sends once it has accepted the client certificate; no login, so that a database which is full can pass
+)
+
+// Result is how a hop ended.
+type Result string
+
+// The results.
+const (
+	Passed  Result = doctor.Passed  // "ok"
+	Failed  Result = doctor.Failed  // "failed"
+	Skipped Result = doctor.Skipped // "skipped": not needed, or of no use after what had failed
+)
+
+// OK reports whether no hop has failed, including those to addresses that a Dial
+// would not have needed.
+func (r *Report) OK() bool { return r.Err() == nil }
+
+// Err returns the errors of all failed hops as one; nil if there are none.
+func (r *Report) Err() error {
+	var errs failure.Lines
+	for _, s := range r.Steps {
+		if s.Result == Failed {
+			errs = append(errs, s.Err)
 		}
-		s.Result, s.Err, s.Hint = Failed, e, e.Hint
 	}
-	c.report.Steps = append(c.report.Steps, s)
-	return err == nil
-}
-
-func (c *check) skip(hop Hop, why string) {
-	c.report.Steps = append(c.report.Steps, Step{Hop: hop, Result: Skipped, Detail: why})
-}
-
-// refusedCertHint is for a client certificate that was made for this connection.
-const refusedCertHint = "The certificate was issued a moment ago, so it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just received another client CA."
-
-// hopHints are for hops that a Dial does not take.
-var hopHints = map[Hop]string{
-	HopClock:    "Set this machine's clock, and have NTP keep it right: tokens and certificates are valid for a limited time.",
-	HopDatabase: refusal.SilentHint,
-}
-
-// resolve takes the hops name and DNS.
-func (c *check) resolve(ctx context.Context, name string) (t target, ok bool) {
-	var err error
-	find := func(r resolver) func() (string, error) {
-		return func() (string, error) {
-			if t, err = r.resolve(ctx, name); err != nil {
-				return "", err
-			}
-			c.instance = t.name.String()
-			if len(t.hosts) > 0 {
-				return fmt.Sprintf("%s at %s", c.instance, strings.Join(t.hosts, ", ")), nil
-			}
-			return c.instance, nil
-		}
-	}
-	if _, dns := c.d.resolver.(dnsResolver); !dns || strings.Contains(name, ":") {
-		ok = c.step(ctx, HopName, "", find(c.d.resolver))
-		c.skip(HopDNS, "the name needs none")
-		return t, ok
-	}
-	c.step(ctx, HopName, "", func() (string, error) { return "a DNS name", nil })
-	// The Dialer's own resolver would fall back on what it remembers.
-	fresh := newDNSResolver(c.d.cfg.names.dns, c.d.admin, c.d.cfg.refreshTimeout)
-	defer fresh.close()
-	return t, c.step(ctx, HopDNS, c.report.Name, find(fresh))
-}
-
-// authorise takes the hops credentials and token, and reports whether there is
-// something to call the Admin API with.
-func (c *check) authorise(ctx context.Context) bool {
-	if !c.step(ctx, HopCredentials, "", func() (string, error) { return c.credentials(ctx) }) {
-		c.skip(HopToken, "no credentials")
-		return false
-	}
-	var failed error
-	ok := c.step(ctx, HopToken, "", func() (string, error) {
-		tok, err := c.d.admin.Token(ctx)
-		switch {
-		case err != nil:
-			failed = err
-			return "", err
-		case tok == nil:
-			return "the program's own HTTP client has it", nil
-		}
-		found := expires(tok.Expiry)
-		if project := hint.ProjectID(cmp.Or(c.d.cfg.quotaProject, auth.QuotaProject(tok))); project != "" {
-			found += ", quota project " + project
-		}
-		return found, nil
-	})
-	if offset, told := admin.ClockOffset(failed); told {
-		c.clock(ctx, offset, theTokenServer)
-	}
-	return ok
-}
-
-// credentials says what the credentials are.
-func (c *check) credentials(ctx context.Context) (string, error) {
-	cfg := &c.d.cfg.credentials
-	from := strings.Join(cfg.sources, ", ")
-	if auth.LooksLikePath(cfg.file) {
-		from += " " + filepath.Base(cfg.file)
-	}
-	if c.d.credentials == nil {
-		return "the program's own: " + cmp.Or(from, "WithHTTPClient"), nil
-	}
-	who, err := c.d.credentials.Describe(ctx)
-	if err != nil {
-		return "", &admin.TokenError{Err: err}
-	}
-	found := who.Kind
-	if hint.IsEmail(who.Email) {
-		found += " " + who.Email
-	}
-	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil
-}
-
-// metadata takes the hops metadata and clock. It returns nil if there is none.
-func (c *check) metadata(ctx context.Context, n Name, named, authorised bool) (m *admin.Metadata) {
-	switch {
-	case !named:
-		c.skip(HopMetadata, "no instance to ask for")
-		return nil
-	case !authorised:
-		c.skip(HopMetadata, "no token")
+	if len(errs) == 0 {
 		return nil
 	}
-	host := ""
-	if u, err := url.Parse(c.d.cfg.endpoint); err == nil {
-		host = u.Host
-	}
-	var (
-		offset time.Duration // of the clocks
-		told   bool
-	)
-	c.step(ctx, HopMetadata, host, func() (string, error) {
-		inst := admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
-		got, err := c.d.admin.Metadata(ctx, inst)
-		if got != nil {
-			offset, told = got.ClockOffset, got.ClockTold
-		} else {
-			offset, told = admin.ClockOffset(err)
-		}
-		if err != nil {
-			return "", err
-		}
-		m = got
-		return describe(m), nil
-	})
-	if told {
-		c.clock(ctx, offset, theAPI)
-	} else {
-		c.skip(HopClock, "the Admin API has not told the time")
-	}
-	return m
+	return errs
 }
 
-// describe is what metadata tells, in short.
-func describe(m *admin.Metadata) string {
-	found := cmp.Or(m.DatabaseVersion, "unknown engine") + " in " + cmp.Or(m.Region, "unknown region")
-	for _, a := range places(m.Info, allIPTypes) {
-		found += ", " + a.who + " " + a.host
+// String returns a table for people to read, and what they can do about the hops
+// that have failed.
+func (r *Report) String() string { return r.plain().String() }
+
+// MarshalJSON adds whether the Report is OK.
+func (r *Report) MarshalJSON() ([]byte, error) { return r.plain().MarshalJSON() }
+
+// MarshalJSON gives the duration in seconds, and the error as text.
+func (s Step) MarshalJSON() ([]byte, error) { return s.plain().MarshalJSON() }
+
+// plain is the report as it is written.
+func (r *Report) plain() *doctor.Report {
+	plain := &doctor.Report{Time: r.Time, Name: r.Name, Version: r.Version, OK: r.OK()}
+	for _, s := range r.Steps {
+		plain.Steps = append(plain.Steps, s.plain())
 	}
-	return found
+	return plain
 }
 
-// clock takes the hop of that name. The offset is how far this machine's clock
-// is ahead of the other.
-func (c *check) clock(ctx context.Context, offset time.Duration, other string) {
-	c.step(ctx, HopClock, "", func() (string, error) {
-		if clockHint(offset, other) == "" {
-			return "within a minute of " + other, nil
-		}
-		way := "ahead of"
-		if offset < 0 {
-			way = "behind"
-		}
-		return "", fmt.Errorf("this machine's clock is %s %s %s", span(offset.Abs()), way, other)
-	})
-}
-
-// certificate takes the hops login token and certificate. It returns nil if
-// there is none.
-func (c *check) certificate(ctx context.Context, m *admin.Metadata) (info *admin.Info) {
-	if c.dc.iam {
-		if m == nil {
-			c.skip(HopLoginToken, "no metadata")
-		} else if !c.step(ctx, HopLoginToken, "", func() (string, error) {
-			tok, err := c.d.admin.LoginToken(ctx)
-			if err != nil {
-				return "", err
-			}
-			return expires(tok.Expiry), nil
-		}) {
-			c.skip(HopCertificate, "no login token")
-			return nil
-		}
+// plain is the step as it is written: the hop and the instance are known, hence the
+// cause of its error only.
+func (s Step) plain() doctor.Step {
+	plain := doctor.Step{Hop: string(s.Hop), Target: s.Target, Result: string(s.Result), Duration: s.Duration, Detail: s.Detail, Hint: s.Hint}
+	if s.Err != nil {
+		plain.Err = causeOf(s.Err)
 	}
-	if m == nil {
-		c.skip(HopCertificate, "no metadata")
-		return nil
-	}
-	c.step(ctx, HopCertificate, "", func() (string, error) {
-		got, expiry, err := c.d.admin.Certificate(ctx, m, c.dc.iam)
-		if err != nil {
-			return "", err
-		}
-		if time.Until(expiry) < time.Second { // a Dial would not use it
-			return expires(expiry), refresh.ErrExpired
-		}
-		info = got
-		if c.dc.iam {
-			return "for IAM login, " + expires(expiry), nil
-		}
-		return expires(expiry), nil
-	})
-	return info
-}
-
-// expires tells when something ends.
-func expires(at time.Time) string {
-	if at.IsZero() {
-		return "without expiry"
-	}
-	text, left := at.UTC().Format(time.RFC3339), time.Until(at)
-	if left < 0 {
-		return fmt.Sprintf("expired %s, %s ago", text, span(-left))
-	}
-	return fmt.Sprintf("expires %s, in %s", text, span(left))
+	return plain
 }

@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,7 +13,10 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
@@ -32,6 +36,14 @@ type conn struct {
 	own   bool        // domain is a DNS name of Cloud SQL's own, or an alias of one
 }
 
+// location is where a connection by an address leads.
+type location struct {
+	dialled string // the name that was passed to Dial
+	name    Name
+	host    string // an address of the instance, or of a node of a read pool
+	own     bool   // the name is a DNS name of Cloud SQL's own, or an alias of one
+}
+
 // socketConn is a conn over a socket. A type of its own, since drivers take a
 // SyscallConn that fails for a dead connection.
 type socketConn struct{ *conn }
@@ -49,15 +61,17 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}
-	conn.track(c, conn, at.name)
+	conn.track(c, cutConn{conn}, at.name)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
 	return conn
 }
 
+func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host, c.own} }
+
 // addressType is the type of the address that it leads to, for metrics.
-func (c *conn) addressType() string { return addressType(c.host, c.info) }
+func (c *conn) addressType() string { return reach.AddressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.
@@ -126,7 +140,7 @@ func (c *conn) unheard(err error) error {
 	switch {
 	case errors.Is(said, tlsconn.ErrData), errors.Is(said, tlsconn.ErrBusy):
 		return err // a Read finds what there is to know
-	case isAlert(said):
+	case failure.IsAlert(said):
 		return c.judged(c.connector.rejected(c.info, said))
 	}
 	err = fmt.Errorf("the server has ended the connection, and has not said why: %w", err)
@@ -144,10 +158,13 @@ func (c *conn) Close() error {
 	return c.tls.Close()
 }
 
-// cut ends the connection, and gives its owner a reason. It reports whether it
+// cutConn is a conn that can be cut.
+type cutConn struct{ *conn }
+
+// Cut ends the connection, and gives its owner a reason. It reports whether it
 // has not been cut before. It waits for nothing: the Close of a connection of
 // [WithDialFunc] can take its time.
-func (c *conn) cut(reason error) bool {
+func (c cutConn) Cut(reason error) bool {
 	first := c.spoil(reason)
 	if first {
 		go c.tls.Cut()
@@ -171,6 +188,24 @@ func (c *conn) ExchangeMetadata() bool {
 // [Dialer.EngineVersion] does. Driver packages look at it before they send
 // anything.
 func (c *conn) EngineVersion() string { return c.info.DatabaseVersion }
+
+// Instance returns the instance that the connection is to.
+func (c *conn) Instance() Name {
+	n := c.connector.key.name
+	n.domain = c.domain
+	return n
+}
+
+// InnerTLS is like [Dialer.InnerTLS], with the metadata that the connection was
+// made with.
+func (c *conn) InnerTLS() *tls.Config { return c.info.InnerTLS() }
+
+// LoginPrincipal returns the account that the connection logs in as, as
+// [Dialer.LoginPrincipal] does: the one in its client certificate.
+func (c *conn) LoginPrincipal(ctx context.Context) (string, error) {
+	email, err := c.info.Login.Email(ctx)
+	return email, c.connector.unknown(err)
+}
 
 // CloseWrite tells the server that nothing more will be written. It fails during
 // a Write, and when the system takes no more data for 5 s.
@@ -201,3 +236,54 @@ func (c *conn) SetReadDeadline(t time.Time) error { return c.tls.SetReadDeadline
 
 // SetWriteDeadline sets the deadline of Writes, as SetDeadline does.
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.tls.SetWriteDeadline(t) }
+
+// tracked is what all connections have that Dial returns: they are counted, and
+// cut when their DNS name leads to another instance.
+type tracked struct {
+	connector *connector
+	closed    atomic.Bool
+	opened    time.Time
+	onClose   func()                // nil: nothing
+	reason    atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
+}
+
+// track counts the connection c, which leads to n.
+func (t *tracked) track(to *connector, c failover.Conn, n Name) {
+	t.connector, t.opened = to, time.Now()
+	to.open.Add(1)
+	if n.domain != "" {
+		t.onClose = to.dialer.failover.Opened(c, n.followed())
+	}
+}
+
+// untrack is told that the connection is closed. It reports false if it was
+// before.
+func (t *tracked) untrack() bool {
+	if t.closed.Swap(true) {
+		return false
+	}
+	t.connector.open.Add(-1)
+	t.connector.seen.Closed(time.Since(t.opened))
+	if t.onClose != nil {
+		t.onClose()
+	}
+	return true
+}
+
+// spoil gives the owner a reason why the connection is of no use any more. It
+// reports false if there is one already.
+func (t *tracked) spoil(reason error) bool {
+	err := error(&Error{Op: OpResolve, Instance: t.connector.String(), Err: reason})
+	return t.reason.CompareAndSwap(nil, &err)
+}
+
+// explain returns err, or why the connection is of no use.
+func (t *tracked) explain(err error) error {
+	if err == nil || t.closed.Load() {
+		return err
+	}
+	if reason := t.reason.Load(); reason != nil {
+		return *reason
+	}
+	return err
+}

@@ -9,21 +9,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
 
 // streamConn is the connection that Dial returns for a stream of SQL Data.
 type streamConn struct {
 	tracked
 	*sqldata.Conn
-	began time.Time   // the Dial's try
-	heard atomic.Bool // something has come
+	service *streams.Service
+	began   time.Time   // the Dial's try
+	heard   atomic.Bool // something has come
 }
 
-func (c *connector) newStreamConn(conn *sqldata.Conn, n Name, began time.Time) *streamConn {
-	s := &streamConn{Conn: conn, began: began}
-	s.track(c, s, n)
+func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, n Name, began time.Time) *streamConn {
+	s := &streamConn{Conn: conn, service: service, began: began}
+	s.track(c, cutStream{s}, n)
 	return s
 }
 
@@ -33,7 +35,7 @@ func (c *streamConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.connector.read.Add(int64(n))
 	if n > 0 && !c.heard.Load() && !c.heard.Swap(true) {
-		c.connector.streams.cooldown.Good(c.began)
+		c.connector.streams.Good(c.began)
 	}
 	return n, c.failed(err)
 }
@@ -54,20 +56,22 @@ func (c *streamConn) failed(err error) error {
 	if !ok {
 		return err
 	}
-	err = c.connector.dialer.streamError(status, nil)
-	if exhausted(status) {
+	err = c.service.Explain(status)
+	if status.Exhausted() {
 		began := c.began
 		if c.heard.Load() {
 			began = time.Now() // in the middle of a session, it tells of now
 		}
-		c.connector.streamRefused(context.Background(), began, status.RetryAfter, err)
-		if until, _ := c.connector.streams.cooldown.Until(); !until.IsZero() {
-			err = &coolingError{left: time.Until(until), err: err}
+		if until := c.connector.streams.Refused(began, status.RetryAfter, err); !until.IsZero() {
+			c.connector.seen.CoolingDown(context.Background(), err, until)
+		}
+		if until := c.connector.streams.CoolingUntil(); !until.IsZero() {
+			err = &streams.CoolingError{Left: time.Until(until), Err: err}
 		}
 	}
 	e := c.connector.dialer.newError(OpStream, c.connector.String(), err)
-	if !c.heard.Load() && lost(status) {
-		e.Err = &causeError{driver.ErrBadConn, e.Err} // nothing has been done: database/sql may connect again
+	if !c.heard.Load() && status.Lost() {
+		e.Err = failure.Mark(driver.ErrBadConn, e.Err) // nothing has been done: database/sql may connect again
 	}
 	return e
 }
@@ -82,8 +86,11 @@ func (c *streamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// cut ends the connection, and gives its owner a reason: see [conn.cut].
-func (c *streamConn) cut(reason error) bool {
+// cutStream is a stream that can be cut.
+type cutStream struct{ *streamConn }
+
+// Cut ends the connection, and gives its owner a reason: see [cutConn.Cut].
+func (c cutStream) Cut(reason error) bool {
 	first := c.spoil(reason)
 	if first {
 		_ = c.Conn.Close()
@@ -96,66 +103,18 @@ func (c *streamConn) EngineVersion() string { return "" }
 
 func (c *streamConn) stream() {}
 
-// eitherConn is a stream, or a connection by an address from when it turns out
-// that SQL Data does not serve the instance.
-type eitherConn struct{ *secondway.Conn }
+func (c *streamConn) location() *location { return nil }
 
-// EngineVersion returns the engine and its version, and "" while the connection
-// is a stream.
-func (c eitherConn) EngineVersion() string {
-	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
-}
+// Instance returns the instance that the connection is to.
+func (c *streamConn) Instance() Name { return c.connector.key.name }
 
-func (c eitherConn) stream() {}
-
-func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) net.Conn {
-	by := *dc
-	by.exchange = exchangeNever // the driver has been told that there is none
-	var refusal atomic.Pointer[error]
-	return eitherConn{secondway.New(stream, secondway.Way{
-		Refused: func(err error) bool {
-			if !unserved(err) || stream.Heard() {
-				return false
-			}
-			refusal.CompareAndSwap(nil, &err)
-			return true
-		},
-		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
-			g := c.dialer.begin(ctx, by.timeout)
-			defer g.end()
-			conn, err := c.fallBack(g, t, &by, *refusal.Load())
-			if err == nil {
-				err = c.send(g.ctx, conn, written)
-			}
-			if err != nil {
-				return nil, c.dialer.reason(c.String(), err)
-			}
-			return conn, nil
-		},
-		Go: c.dialer.spawn,
-	})}
-}
-
-// send writes b, or closes conn.
-func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	_, err := conn.Write(b)
-	switch {
-	case !stop():
-		err = c.dialer.newError(OpDial, c.String(), context.Cause(ctx))
-	case err != nil:
-		_ = conn.Close()
+// LoginPrincipal returns the account that the connection logs in as: the one of
+// the access token.
+func (c *streamConn) LoginPrincipal(ctx context.Context) (string, error) {
+	d := c.connector.dialer
+	if !c.connector.key.iam || d.credentials == nil {
+		return "", nil
 	}
-	return err
-}
-
-// spawn runs f in a goroutine that Close waits for, unless that has begun.
-func (d *Dialer) spawn(f func()) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.connectors == nil {
-		return ErrDialerClosed
-	}
-	d.wg.Go(f)
-	return nil
+	email, err := d.credentials.Email(ctx)
+	return email, c.connector.unknown(err)
 }

@@ -1,76 +1,30 @@
-// Package cloudsqlconn connects Go programs to Google Cloud SQL.
-//
-// Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
-// of an instance, project:region:instance. It returns a net.Conn that is
-// authorised by IAM, encrypted with TLS 1.3 and proven to end at that exact
-// instance; the database protocol starts with its first byte. The packages
-// under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
-//
-//	dialer, err := cloudsqlconn.NewDialer(ctx)
-//	...
-//	defer dialer.Close()
-//	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db")
-//
-// # What a Dial does
-//
-// It resolves the name, gets the instance's metadata and a client certificate
-// from the SQL Admin API (once; both are cached and kept fresh), opens a TCP
-// connection to port 3307 and makes it a verified TLS connection. The caller
-// needs the role Cloud SQL Client and, by default, Application Default
-// Credentials.
-//
-// # What to rely on
-//
-// A cached certificate is used until it expires, whatever happens to the Admin API.
-// A Dial waits through transient failures for as long as its context lasts, and a
-// call that goes unanswered for longer than usual (1.5 s at first) is made a second
-// time, over another connection. Refusals are remembered and returned at once. When
-// an instance cannot be reached or verified, Dial asks for fresh metadata and tries
-// again. Every error is an [*Error] that says which step failed and, where there is
-// a next step, what to do; ERRORS.md in the repository lists them all.
-//
-// There is no goroutine per connection, except for those of [WithSQLData], and none
-// at all between refreshes.
-//
-// # What it does not do
-//
-// It does not pool connections: database/sql and pgxpool do. It looks up DNS names
-// only if told to: see [WithDNSResolver]. It logs nothing without [WithLogger].
-// Spans and metrics go to OpenTelemetry's global providers, which drop them until
-// the program sets others: see [WithTracerProvider].
-//
-// Package cloudsqltest emulates the cloud side for tests. Exported names and
-// documented behaviour follow semantic versioning; texts of errors and hints
-// can change at any time.
 package cloudsqlconn
 
 import (
-	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
-// serverPort is where every instance's server-side proxy listens, whatever the
-// engine.
-const serverPort = "3307"
+// idleSweep is how many instances a Dialer holds before it looks for some that
+// nobody dials any more.
+const idleSweep = 64
 
 // startPause bounds the pauses between looks whether an instance that is not
 // ready has started, for a Dial that waits for it: with what is added to spread
@@ -80,18 +34,22 @@ const startPause = 4 * time.Second
 // idleAfter is how long a connector is kept at least after its last Dial.
 const idleAfter = 15 * time.Minute
 
+// key tells connectors apart: a certificate for IAM login is another one.
+type key struct {
+	name Name // without domain: two names of one instance share a connector
+	iam  bool
+}
+
 // connector is everything about one instance: what is known about it, and how
 // to reach it.
 type connector struct {
-	key      key
-	cache    *refresh.Cache[admin.Info]
-	dialer   *Dialer
-	memory   reach.Memory  // which addresses have led nowhere
-	turns    atomic.Uint32 // of a read pool's nodes
-	looks    looks
-	streams  streams
-	failover *failover
-	seen     observer
+	key     key
+	cache   *refresh.Cache[admin.Info]
+	dialer  *Dialer
+	dials   dialing.Instance
+	reach   reach.Instance
+	streams streams.Instance
+	seen    observe.Instance
 
 	userAgent string // what a metadata exchange tells
 
@@ -103,15 +61,54 @@ type connector struct {
 	read, written atomic.Int64 // bytes
 }
 
+// connector returns what knows the instance n, made at the first use.
+func (d *Dialer) connector(n Name, iam bool) (*connector, error) {
+	k := key{name: n, iam: iam}
+	k.name.domain = ""
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connectors == nil {
+		return nil, d.reason(n.String(), ErrDialerClosed)
+	}
+	c := d.connectors[k]
+	if c == nil {
+		d.sweepLocked()
+		c = d.newConnector(k)
+		d.connectors[k] = c
+	}
+	c.lastDial = time.Now()
+	return c, nil
+}
+
+// sweepLocked lets go of instances that nobody dials any more, now and then.
+func (d *Dialer) sweepLocked() {
+	if len(d.connectors) < d.sweepAt {
+		return
+	}
+	for k, c := range d.connectors {
+		if c.idle() {
+			// Nothing is in flight; should something have begun just now, it may
+			// need the lock.
+			d.wg.Go(c.cache.Close)
+			delete(d.connectors, k)
+		}
+	}
+	d.sweepAt = max(idleSweep, 2*len(d.connectors))
+}
+
 func (d *Dialer) newConnector(k key) *connector {
-	inst := admin.Instance{Project: k.name.project, Region: k.name.region, ID: k.name.instance}
-	c := &connector{key: k, dialer: d, failover: d.failover, seen: d.newObserver(k), userAgent: d.cfg.userAgent}
+	inst := k.name.admin()
+	c := &connector{key: k, dialer: d, userAgent: d.cfg.userAgent}
+	c.seen = observe.New(d.telemetry.Instance(k.name.String(), k.iam), d.cfg.observe.log, k.name.String(), k.iam)
+	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.Overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
-		c.seen.refreshing(ctx)
+		c.seen.Refreshing(ctx)
 		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
+	c.dials.Cache = c.cache
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
 		Landed:  c.landed,
@@ -149,40 +146,52 @@ func (c *connector) idle() bool {
 // dial connects. If the first try fails and newer metadata can be had, there
 // is a second one; and one more if the metadata has changed meanwhile, since
 // an instance that is on the move can be met on the move twice.
-func (c *connector) dial(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
-	info, err := c.latest(g.ctx)
+func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
+	info, err := c.latest(g.Context)
 	if err != nil {
 		return nil, c.dialer.newError(OpRefresh, c.String(), err)
 	}
 	moving := false // the metadata has changed between two tries
 	for try := 1; ; try++ {
-		g.try(c, info)
-		conn, failed := c.connect(g.ctx, info, t, dc)
-		moved := g.tried()
+		g.Try(&c.dials, info)
+		conn, failed := c.connect(g.Context, info, t, dc)
+		moved := g.Tried()
 		switch {
 		case failed == nil:
 			return conn, nil
 		case moved:
-			c.memory.Forget() // what the end of the try has looked like
-			failed = c.dialer.newError(failed.Op, c.String(), errMoved)
-		case !c.blame(g.ctx, info, failed), try > 1 && !moving:
+			c.reach.Forget() // what the end of the try has looked like
+			failed = c.dialer.newError(failed.Op, c.String(), dialing.ErrMoved)
+		case !c.blame(g.Context, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
 		next := c.cache.Next
 		if moving {
 			next = c.cache.Await
 		}
-		newer, err := next(g.ctx, info)
+		newer, err := next(g.Context, info)
 		if errors.Is(err, refresh.ErrUnchanged) {
 			return nil, failed
 		}
 		if err != nil {
-			return nil, c.dialer.newError(failed.Op, c.String(), oneLine{failed.Err, err})
+			return nil, c.dialer.newError(failed.Op, c.String(), failure.Lines{failed.Err, err})
 		}
-		c.seen.again(g.ctx, failed)
+		c.seen.Again(g.Context, failed)
 		moving = !newer.SameMetadata(info)
 		info = newer
 	}
+}
+
+// latest returns what is known about the instance, for a Dial. If its
+// certificate logs in with credentials that have been refused or looked up again
+// since, another one is fetched, and serves the next Dial: this one's user has
+// been chosen.
+func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
+	info, err := c.cache.Get(ctx)
+	if err == nil && info.Login.Outdated() {
+		c.cache.Refresh(info)
+	}
+	return info, err
 }
 
 // blame tells the cache what a failed try means for info, and reports whether
@@ -192,128 +201,58 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 	switch {
 	case errors.Is(err, ErrNoAddress):
 		return false
-	case over(ctx) && !errors.Is(context.Cause(ctx), errDialTimeout):
+	case failure.Over(ctx) && !errors.Is(context.Cause(ctx), failure.ErrDialTimeout):
 		// The caller has gone, which says nothing about the instance. That no
 		// answer came until then does: it helps the next one.
-		if failed, ok := errors.AsType[*unreachable](err); ok && failed.silent() && c.looks.unanswered() {
+		if failed, ok := errors.AsType[*reach.Error](err); ok && failed.Silent() && c.dials.Looks.Unanswered() {
 			c.cache.Refresh(info)
 		}
 		return false
-	case errors.As(err, &unverified), isAlert(err):
+	case errors.As(err, &unverified), failure.IsAlert(err):
 		c.cache.Invalidate(info)
 	default:
 		c.cache.Refresh(info)
 	}
-	return !over(ctx)
+	return !failure.Over(ctx)
 }
 
 // landed is told how a refresh has ended.
 func (c *connector) landed(l refresh.Landing[admin.Info]) {
-	c.seen.refreshed(l)
+	c.seen.Landed(l)
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}
-	c.memory.Forget()
-	c.streams.unserved.Store(nil)
+	c.reach.Forget()
+	c.streams.Forget()
 	if !l.Value.SameAddrs(l.Old) {
-		c.looks.found()
+		c.dials.Looks.Found()
 	}
-	c.dialer.moved(c, l.Value)
+	c.dialer.dials.Moved(&c.dials, l.Value)
 }
 
 // connect opens a connection by the first address that leads to the instance.
-// Addresses are tried one beside the other, but TLS only on one at a time.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	hosts, fresh := c.candidates(info, t, dc.types)
-	if len(hosts) == 0 {
-		return nil, c.dialer.newError(OpDial, c.String(), noAddress(info, dc.types))
-	}
-	race := reach.New(ctx, hosts, fresh, func(ctx context.Context, host string) (net.Conn, error) { return c.openTCP(ctx, host, dc) })
-	race.Prompt = !dc.foreign
-	defer race.Stop()
-	var (
-		failed []*attempt
-		astray []string // hosts at which another server answers
-		op     = OpDial
-	)
-	for try, more := race.Next(); more; try, more = race.Next() {
-		step := stepTCP
-		if try.Err == nil {
-			try = race.Use(try, func(ctx context.Context, try reach.Try) (net.Conn, error) {
-				return c.secure(ctx, try, info, location{t.dialled, t.name, try.Host, t.own}, dc)
-			})
-			if try.Err == nil {
-				c.memory.Defer(reach.Rest, append(astray, race.Unanswered()...)...)
-				c.seen.overtaken(ctx, race.Unanswered(), try.Host)
-				c.memory.Good(try.Host)
-				c.looks.answered()
-				return try.Conn, nil
-			}
-			step, op, astray = stepTLS, OpHandshake, append(astray, try.Host)
+	to := reach.Target{Types: dc.types, Hosts: t.hosts, Only: t.only, Domain: t.name.domain, AnyName: t.own || c.dialer.cfg.names.unlisted, Way: &dc.tcp}
+	conn, host, err := c.reach.Connect(ctx, info, &to)
+	if err != nil {
+		op := OpDial
+		if e, ok := errors.AsType[*reach.Error](err); ok && e.Connected() {
+			op = OpHandshake
 		}
-		switch {
-		case try.Silent && try.Took >= minSlow:
-			c.memory.Defer(reach.Rest, try.Host)
-		case len(info.Nodes) > 0 && !over(ctx):
-			c.memory.Defer(nodeRest, try.Host)
-		}
-		failed = append(failed, newAttempt(try, step, info, t.name))
+		return nil, c.dialer.newError(op, c.String(), err)
 	}
-	slices.SortFunc(failed, func(a, b *attempt) int { return cmp.Compare(a.nth, b.nth) })
-	return nil, c.dialer.newError(op, c.String(), ended(ctx, &unreachable{attempts: failed, others: otherTypes(info, dc.types)}))
-}
-
-// openTCP opens the TCP connection to a host.
-func (c *connector) openTCP(ctx context.Context, host string, dc *dialConfig) (net.Conn, error) {
-	ctx, span := c.seen.Connect(ctx, host, serverPortNumber)
-	conn, err := dc.open(ctx, net.JoinHostPort(host, serverPort))
-	if err == nil {
-		span.Peer(conn.RemoteAddr())
-	}
-	span.End(err)
-	return conn, err
-}
-
-// secure makes the connection of a try a verified one, or closes it.
-func (c *connector) secure(ctx context.Context, try reach.Try, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	ctx, span := c.seen.Handshake(ctx, try.Host, serverPortNumber)
-	conn, err := c.handshake(ctx, try.Conn, info, at, dc)
-	span.End(err)
-	return conn, err
-}
-
-// shakeHands makes conn a TLS connection. A key of the program's own may sign
-// somewhere else, and not come back.
-func (d *Dialer) shakeHands(ctx context.Context, conn interface{ HandshakeContext(context.Context) error }) error {
-	switch d.cfg.key.(type) {
-	case nil, *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
-		return conn.HandshakeContext(ctx)
-	}
-	_, err := foreign.Call(ctx, func() (struct{}, error) { return struct{}{}, conn.HandshakeContext(ctx) })
-	return err
-}
-
-// handshake makes raw a verified connection, or closes it.
-func (c *connector) handshake(ctx context.Context, raw net.Conn, info *admin.Info, at location, dc *dialConfig) (net.Conn, error) {
-	tc := tlsconn.Client(raw, info.TLS(at.name.domain, at.own || c.dialer.cfg.names.unlisted))
-	if err := c.dialer.shakeHands(ctx, tc); err != nil {
-		_ = raw.Close()
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("the other side ended the connection: %w", err)
-		}
-		return nil, err
-	}
+	c.dials.Looks.Answered()
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(tc, c, info, at, dc), nil
+	return newConn(conn, c, info, location{t.dialled, t.name, host, t.own}, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made
 // with info: only then it has accepted the client certificate.
 func (c *connector) accepted(info *admin.Info) {
 	if c.refused.Swap(false) {
-		c.seen.accepted()
+		c.seen.Accepted()
 		c.cache.Confirm(info)
 	}
 }
@@ -333,22 +272,22 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		return &Error{
 			Op:       OpHandshake,
 			Instance: c.String(),
-			Hint:     "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client.",
+			Hint:     hint.RefusedExchange,
 			Err:      err,
 		}
 	}
-	if !isAlert(err) {
+	if !failure.IsAlert(err) {
 		return c.unanswered(info, err)
 	}
 	c.refused.Store(true)
-	c.seen.refused()
+	c.seen.Rejected()
 	c.cache.Invalidate(info)
 	return &Error{
 		Op:       OpHandshake,
 		Instance: c.String(),
-		Hint:     joinHints(clockHint(info.ClockOffset, theAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset."),
+		Hint:     hint.RefusedCertificate(info.ClockOffset),
 		// The server has done nothing yet: database/sql may connect again.
-		Err: &causeError{driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)},
+		Err: failure.Mark(driver.ErrBadConn, fmt.Errorf("the server refuses the client certificate: %w", err)),
 	}
 }
 
@@ -360,25 +299,10 @@ func (c *connector) unanswered(info *admin.Info, err error) error {
 	return err
 }
 
-// isAlert reports whether err is a TLS alert that the other side sent.
-func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error" // how crypto/tls marks them
-}
-
-// over reports whether ctx has ended. A socket's deadline, taken from ctx, can
-// fire a moment before ctx itself.
-func over(ctx context.Context) bool {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done()
+// unknown is the error of a look whose the credentials are.
+func (c *connector) unknown(err error) error {
+	if err == nil {
+		return nil
 	}
-	return ctx.Err() != nil
-}
-
-// ended returns err, with the reason why ctx ended if it has.
-func ended(ctx context.Context, err error) error {
-	if !over(ctx) || errors.Is(err, context.Cause(ctx)) {
-		return err
-	}
-	return oneLine{context.Cause(ctx), err}
+	return c.dialer.reason(c.String(), c.dialer.newError(OpRefresh, c.String(), &admin.TokenError{Err: err}))
 }

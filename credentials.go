@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // credentials is what a Dialer is told about who it is, and about the API that
@@ -26,9 +29,23 @@ type credentials struct {
 	delegates  []string
 
 	endpoint     string
+	emulated     bool // endpoint is that of the environment's emulator
 	httpClient   *http.Client
 	quotaProject string
 	universe     string
+}
+
+// emulatorVariable names the address of an emulated Admin API: see
+// [WithAdminAPIEndpoint].
+const emulatorVariable = "CLOUDSQLCONN_EMULATOR_HOST"
+
+// isLoopback reports whether addr is a host of this machine, and a port.
+func isLoopback(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil {
+		return false
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // from notes that an option said who the caller is.
@@ -38,10 +55,24 @@ func (c *credentials) from(option string) {
 	}
 }
 
+// endpointFaults returns how what options say about the API is contradictory, before
+// it is completed. An endpoint in the universe can be one for Private Service
+// Connect.
+func (c *credentials) endpointFaults() []error {
+	u, err := url.Parse(c.endpoint)
+	if c.endpoint == "" || c.universe == "" || err != nil || strings.HasSuffix(strings.ToLower(u.Hostname()), "."+strings.ToLower(c.universe)) {
+		return nil
+	}
+	return []error{fmt.Errorf("WithAdminAPIEndpoint and WithUniverseDomain: the endpoint is not in the universe %s; want one of them, or an endpoint there", failure.Quote(c.universe))}
+}
+
 // completeCredentials fills in what the environment says, and the defaults.
 func (c *credentials) completeCredentials() {
 	c.quotaProject = cmp.Or(c.quotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))
 	c.universe = cmp.Or(c.universe, os.Getenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), auth.DefaultUniverse)
+	if host := os.Getenv(emulatorVariable); host != "" && c.endpoint == "" {
+		c.endpoint, c.emulated = "http://"+host, true
+	}
 	if c.endpoint == "" {
 		c.endpoint = "https://sqladmin." + c.universe + "/"
 	}
@@ -86,9 +117,12 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		}
 	}
 	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
-		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, quote(c.universe))
+		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, failure.Quote(c.universe))
 	} else if u, err := url.Parse(c.endpoint); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
+	}
+	if c.emulated && !isLoopback(strings.TrimPrefix(c.endpoint, "http://")) {
+		fault("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, failure.Quote(os.Getenv(emulatorVariable)))
 	}
 	if strings.ContainsAny(c.quotaProject, "\r\n") {
 		errs = append(errs, errors.New("WithQuotaProject, GOOGLE_CLOUD_QUOTA_PROJECT: want one line"))
@@ -118,6 +152,8 @@ func (c *credentials) tokenSources(hedged func(call string)) (api, login oauth2.
 		Universe:   c.universe,
 		HTTPClient: c.httpClient,
 		Hedged:     hedged,
+
+		MachineOnly: c.emulated,
 	})
 	return creds.Admin(), creds.Login(), creds
 }

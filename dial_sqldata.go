@@ -4,99 +4,131 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
-	"github.com/cloudsqlconn/cloudsqlconn/internal/cooldown"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
-)
-
-const (
-	// unservedFor is how long it is remembered at least that SQL Data does not
-	// serve an instance, and at most half as long again.
-	unservedFor = 10 * time.Minute
-
-	// The pauses between tries to open a stream.
-	firstStreamPause = 200 * time.Millisecond
-	mostStreamPause  = 5 * time.Second
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/doctor"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
 
 // way is how instances are reached if not by an address. It is an interface so
 // that a program that does not ask for SQL Data does not link it.
 type way interface {
-	dial(*connector, *dialing, target, *dialConfig) (net.Conn, error)
+	dial(*connector, *dialing.Dial, target, *dialConfig) (net.Conn, error)
 
-	// check takes the hops of this way to the instance n, and reports whether
-	// addresses are the way after all.
-	check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool)
+	// path is this way, for a Check.
+	path(*Dialer, *dialConfig) *doctor.Stream
 }
 
 // sqlDataWay is SQL Data.
 type sqlDataWay struct{}
 
-func (sqlDataWay) dial(c *connector, g *dialing, t target, dc *dialConfig) (net.Conn, error) {
-	return c.dialSQLData(g, t, dc)
-}
-
-func (sqlDataWay) check(ctx context.Context, c *check, n Name, named, authorised bool) (addresses bool) {
-	return c.stream(ctx, n, named, authorised)
-}
-
-// streams is what is known of SQL Data and one instance.
-type streams struct {
-	cooldown cooldown.Cooldown
-	unserved atomic.Pointer[time.Time] // until when the instance counts as not served; nil: it does not
-}
-
-// unservedUntil returns until when the instance counts as not served, the zero
-// time if it does not.
-func (s *streams) unservedUntil() time.Time {
-	if until := s.unserved.Load(); until != nil && time.Now().Before(*until) {
-		return *until
-	}
-	return time.Time{}
-}
-
-// fellBack is told that an address has led to the instance, which SQL Data does
-// not serve.
-func (c *connector) fellBack(ctx context.Context, refusal error) {
-	until := time.Now().Add(unservedFor + rand.N(unservedFor/2))
-	c.streams.unserved.Store(&until)
-	c.seen.fellBack(ctx, refusal, until)
-}
-
-// dialSQLData connects by a stream, or by an address if that is allowed and SQL
-// Data does not serve the instance.
-func (c *connector) dialSQLData(g *dialing, t target, dc *dialConfig) (net.Conn, error) {
-	if dc.sqlData == SQLDataPrefer && !c.streams.unservedUntil().IsZero() {
+// dial connects by a stream, or by an address if that is allowed and SQL Data does
+// not serve the instance.
+func (sqlDataWay) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
+	if dc.sqlData == SQLDataPrefer && !c.streams.UnservedUntil().IsZero() {
 		return c.dial(g, t, dc)
 	}
-	stream, err := c.openStream(g.ctx, t.name, dc)
+	stream, err := c.openStream(g.Context, t.name, dc)
 	switch {
 	case err == nil && dc.sqlData == SQLDataPrefer:
 		return c.newEitherConn(stream, t, dc), nil
 	case err == nil:
 		return stream, nil
-	case dc.sqlData == SQLDataOnly || !unserved(err):
+	case dc.sqlData == SQLDataOnly || !streams.Unserved(err):
 		return nil, err
 	}
 	return c.fallBack(g, t, dc, err)
 }
 
-// fallBack connects by an address.
-func (c *connector) fallBack(g *dialing, t target, dc *dialConfig, refusal error) (net.Conn, error) {
+func (sqlDataWay) path(d *Dialer, dc *dialConfig) *doctor.Stream {
+	return &doctor.Stream{
+		Addr: d.cfg.serviceEndpoint().Addr(),
+		Open: func(ctx context.Context, to admin.Instance) (doctor.StreamConn, error) {
+			service, err := d.streamService()
+			if err != nil {
+				return nil, err
+			}
+			conn, err := service.Open(ctx, dc.call(to, dc.iam))
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
+		},
+		Elsewhere: func(err error) bool { return dc.sqlData == SQLDataPrefer && streams.Unserved(err) },
+	}
+}
+
+// streamService returns SQL Data, made at the first use.
+func (d *Dialer) streamService() (*streams.Service, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connectors == nil {
+		return nil, ErrDialerClosed
+	}
+	s, ok := d.sqlData.(*streams.Service)
+	if !ok {
+		s = streams.New(streams.Config{
+			Endpoint:     d.cfg.serviceEndpoint(),
+			UserAgent:    d.cfg.userAgent,
+			Admin:        d.admin,
+			QuotaProject: d.cfg.quotaProject,
+			Principal:    d.credentials.KnownEmail,
+			HTTPClient:   d.cfg.httpClient,
+		})
+		d.sqlData = s
+	}
+	return s, nil
+}
+
+// wayID tells ways of opening TCP connections apart.
+type wayID struct {
+	dial      *DialFunc
+	proxy     string
+	keepAlive time.Duration
+}
+
+// call is a stream to an instance, for a Dial with dc.
+func (dc *dialConfig) call(to admin.Instance, iam bool) *streams.Call {
+	return &streams.Call{
+		To:  to,
+		IAM: iam, Way: dc.tcp, WayID: wayID{dc.dialID, dc.proxyID, dc.tcp.KeepAlive},
+	}
+}
+
+// openStream opens a stream. It waits for the end of a pause, and through what
+// passes.
+func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*streamConn, error) {
+	service, err := c.dialer.streamService()
+	if err != nil {
+		return nil, c.dialer.newError(OpStream, c.String(), err)
+	}
+	opening := streams.Opening{
+		Service:  service,
+		Call:     dc.call(n.admin(), c.key.iam),
+		Instance: &c.streams,
+		Seen:     c.seen.Instance,
+		Again: func(ctx context.Context, err error) {
+			c.seen.StreamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))
+		},
+		Cooling: c.seen.CoolingDown,
+	}
+	conn, began, err := opening.Open(ctx)
+	if err != nil {
+		return nil, c.dialer.newError(OpStream, c.String(), err)
+	}
+	return c.newStreamConn(conn, service, n, began), nil
+}
+
+// fallBack connects by an address, since SQL Data does not serve the instance.
+func (c *connector) fallBack(g *dialing.Dial, t target, dc *dialConfig, refusal error) (net.Conn, error) {
 	conn, err := c.dial(g, t, dc)
 	if err == nil {
-		c.fellBack(g.ctx, refusal)
+		c.seen.FellBack(g.Context, causeOf(refusal), c.streams.Unserved())
 		return conn, nil
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -115,152 +147,92 @@ func causeOf(err error) error {
 	return err
 }
 
-// openStream opens a stream. It waits for the end of a cooldown, and through what
-// passes.
-func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*streamConn, error) {
-	pause := firstStreamPause
-	var before error // of the try before
-	for {
-		if err := c.coolDown(ctx); err != nil {
-			return nil, c.dialer.newError(OpStream, c.String(), err)
-		}
-		began := time.Now()
-		conn, err := c.tryStream(ctx, n, dc)
-		if err == nil {
-			if conn.Answered() {
-				c.streams.cooldown.Good(began)
+// eitherConn is a stream, or a connection by an address from when it turns out
+// that SQL Data does not serve the instance.
+type eitherConn struct{ *secondway.Conn }
+
+func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) net.Conn {
+	by := *dc
+	by.exchange = exchangeNever // the driver has been told that there is none
+	var refusal atomic.Pointer[error]
+	return eitherConn{secondway.New(stream, secondway.Way{
+		Refused: func(err error) bool {
+			if !streams.Unserved(err) || stream.Heard() {
+				return false
 			}
-			return c.newStreamConn(conn, n, began), nil
-		}
-		status, _ := errors.AsType[*sqldata.StatusError](err)
-		switch {
-		case over(ctx) && status == nil && before != nil:
-			return nil, c.dialer.newError(OpStream, c.String(), oneLine{err, before})
-		case over(ctx):
-			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
-		case exhausted(status):
-			c.streamRefused(ctx, began, status.RetryAfter, err)
-			continue
-		case !passes(err, status):
-			return nil, c.dialer.newError(OpStream, c.String(), err)
-		}
-		before = err
-		failed := c.dialer.newError(OpStream, c.String(), err)
-		c.seen.streamAgain(ctx, failed)
-		if !sleep(ctx, time.Duration(float64(pause)*(0.5+rand.Float64()))) {
-			return nil, c.dialer.newError(OpStream, c.String(), ended(ctx, err))
-		}
-		pause = min(2*pause, mostStreamPause)
+			refusal.CompareAndSwap(nil, &err)
+			return true
+		},
+		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
+			g := c.dialer.dials.Begin(ctx, by.timeout)
+			defer g.End()
+			conn, err := c.fallBack(g, t, &by, *refusal.Load())
+			if err == nil {
+				err = c.send(g.Context, conn, written)
+			}
+			if err != nil {
+				return nil, c.dialer.reason(c.String(), err)
+			}
+			return conn, nil
+		},
+		Go: c.dialer.spawn,
+	})}
+}
+
+func (c eitherConn) location() *location {
+	return c.Current().(interface{ location() *location }).location()
+}
+
+// Instance returns the instance that the connection is to.
+func (c eitherConn) Instance() Name {
+	return c.Current().(interface{ Instance() Name }).Instance()
+}
+
+// LoginPrincipal returns the account that the connection logs in as.
+func (c eitherConn) LoginPrincipal(ctx context.Context) (string, error) {
+	return c.Current().(interface {
+		LoginPrincipal(context.Context) (string, error)
+	}).LoginPrincipal(ctx)
+}
+
+// EngineVersion returns the engine and its version, and "" while the connection
+// is a stream.
+func (c eitherConn) EngineVersion() string {
+	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
+}
+
+func (c eitherConn) stream() {}
+
+// send writes b, or closes conn.
+func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	_, err := conn.Write(b)
+	switch {
+	case !stop():
+		err = c.dialer.newError(OpDial, c.String(), context.Cause(ctx))
+	case err != nil:
+		_ = conn.Close()
 	}
+	return err
 }
 
-// tryStream opens a stream in a span of its own.
-func (c *connector) tryStream(ctx context.Context, n Name, dc *dialConfig) (*sqldata.Conn, error) {
-	service := c.dialer.cfg.serviceEndpoint()
-	port, _ := strconv.Atoi(service.Port) // it has been checked
-	ctx, span := c.seen.Stream(ctx, service.Host, port)
-	conn, err := c.dialer.openStream(ctx, n, c.key.iam, dc)
-	span.Status(statusName(err))
-	span.End(err)
-	return conn, err
-}
-
-// coolDown waits until SQL Data may be asked again, and fails at once if ctx does
-// not last until then.
-func (c *connector) coolDown(ctx context.Context) error {
-	for {
-		until, why := c.streams.cooldown.Until()
-		if until.IsZero() {
-			return nil
-		}
-		left := time.Until(until)
-		deadline, bounded := ctx.Deadline()
-		after := deadline.Sub(until) // of ctx
-		if bounded && after <= 0 {
-			return &coolingError{left: left, err: why}
-		}
-		// A burst that has waited must not come back as one.
-		spread := left/4 + time.Second
-		if bounded {
-			spread = min(spread, after)
-		}
-		if !sleep(ctx, left+rand.N(spread)) {
-			return ended(ctx, &coolingError{left: time.Until(until), err: why})
-		}
+// spawn runs f in a goroutine that Close waits for, unless that has begun.
+func (d *Dialer) spawn(f func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connectors == nil {
+		return ErrDialerClosed
 	}
+	d.wg.Go(f)
+	return nil
 }
 
-// coolingError says that SQL Data has refused, and is left alone for a while.
-type coolingError struct {
-	left time.Duration
-	err  error
-}
-
-func (e *coolingError) Error() string {
-	return fmt.Sprintf("%v; it will not be asked for another %v", e.err, max(0, e.left.Round(100*time.Millisecond)))
-}
-
-func (e *coolingError) Unwrap() error { return e.err }
-
-// streamRefused is told that SQL Data is exhausted, says something that began at
-// that time, and for how long it asks to be left alone.
-func (c *connector) streamRefused(ctx context.Context, began time.Time, after time.Duration, err error) {
-	had, _ := c.streams.cooldown.Until()
-	c.streams.cooldown.Refused(began, after, err)
-	if until, _ := c.streams.cooldown.Until(); had.IsZero() && !until.IsZero() {
-		c.seen.coolingDown(ctx, err, until)
+// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages call
+// it for their hints.
+func (d *Dialer) SQLDataMode(opts ...DialOption) SQLDataMode {
+	dc, err := d.cfg.dial.with(opts)
+	if err != nil {
+		return SQLDataNever
 	}
-}
-
-// sleep waits, and reports whether ctx has lasted as long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// unserved reports whether err says that SQL Data does not serve the instance.
-func unserved(err error) bool {
-	status, ok := errors.AsType[*sqldata.StatusError](err)
-	return ok && status.Unserved()
-}
-
-func exhausted(s *sqldata.StatusError) bool { return s != nil && s.Code == codes.ResourceExhausted }
-
-// lost reports whether a stream has failed in a way that says nothing about the
-// next one: the connection to the service has broken, or the service has lost
-// the instance.
-func lost(s *sqldata.StatusError) bool {
-	switch s.Code {
-	case codes.Unavailable, codes.Aborted, codes.Unknown, codes.Canceled:
-		return true
-	case codes.Internal:
-		return s.Reason != wire.ReconnectFailed
-	}
-	return false
-}
-
-// passes reports whether another try to open a stream makes sense, after err,
-// which can have a status.
-func passes(err error, status *sqldata.StatusError) bool {
-	if status == nil || !lost(status) && status.Code != codes.DeadlineExceeded {
-		return false
-	}
-	if middlebox(status) || strings.Contains(status.Message, "x509: ") {
-		return false
-	}
-	proxy, ok := errors.AsType[*netdial.Error](err)
-	_, network := errors.AsType[net.Error](err)
-	return !ok || network || errors.Is(proxy, io.EOF) || errors.Is(proxy, io.ErrUnexpectedEOF)
-}
-
-// middlebox reports whether what answers does not speak HTTP/2. gRPC tells that
-// in the text only.
-func middlebox(s *sqldata.StatusError) bool {
-	return s.Code == codes.Unavailable && (strings.Contains(s.Message, "ALPN") || strings.Contains(s.Message, "server preface") || strings.Contains(s.Message, "malformed header"))
+	return dc.sqlData
 }

@@ -1,9 +1,52 @@
+// Package cloudsqlconn connects Go programs to Google Cloud SQL.
+//
+// Make one [Dialer] for the whole process and call [Dialer.Dial] with the name
+// of an instance, project:region:instance. It returns a net.Conn that is
+// authorised by IAM, encrypted with TLS 1.3 and proven to end at that exact
+// instance; the database protocol starts with its first byte. The packages
+// under driver/ do this for pgx, go-sql-driver/mysql and go-mssqldb.
+//
+//	dialer, err := cloudsqlconn.NewDialer(ctx)
+//	...
+//	defer dialer.Close()
+//	conn, err := dialer.Dial(ctx, "my-project:europe-west1:my-db")
+//
+// # What a Dial does
+//
+// It resolves the name, gets the instance's metadata and a client certificate
+// from the SQL Admin API (once; both are cached and kept fresh), opens a TCP
+// connection to port 3307 and makes it a verified TLS connection. The caller
+// needs the role Cloud SQL Client and, by default, Application Default
+// Credentials.
+//
+// # What to rely on
+//
+// A cached certificate is used until it expires, whatever happens to the Admin API.
+// A Dial waits through transient failures for as long as its context lasts, and a
+// call that goes unanswered for longer than usual (1.5 s at first) is made a second
+// time, over another connection. Refusals are remembered and returned at once. When
+// an instance cannot be reached or verified, Dial asks for fresh metadata and tries
+// again. Every error is an [*Error] that says which step failed and, where there is
+// a next step, what to do; ERRORS.md in the repository lists them all.
+//
+// There is no goroutine per connection, except for those of [WithSQLData], and none
+// at all between refreshes.
+//
+// # What it does not do
+//
+// It does not pool connections: database/sql and pgxpool do. It looks up DNS names
+// only if told to: see [WithDNSResolver]. It logs nothing without [WithLogger].
+// Spans and metrics go to OpenTelemetry's global providers, which drop them until
+// the program sets others: see [WithTracerProvider].
+//
+// Package cloudsqltest emulates the cloud side for tests. Exported names and
+// documented behaviour follow semantic versioning; texts of errors and hints
+// can change at any time.
 package cloudsqlconn
 
 import (
 	"context"
 	"crypto"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,16 +56,17 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
 // version is this library's version, as the User-Agent tells it.
 const version = "0.1.0"
-
-// idleSweep is how many instances a Dialer holds before it looks for some that
-// nobody dials any more.
-const idleSweep = 64
 
 // Dialer connects to Cloud SQL instances. One Dialer serves a whole process
 // and any number of instances; its methods are safe for concurrent use.
@@ -31,7 +75,8 @@ type Dialer struct {
 	admin       *admin.Client
 	credentials *auth.Credentials // nil: the caller's own token sources, or HTTP client
 	resolver    resolver
-	failover    *failover
+	failover    *failover.Follower
+	dials       dialing.Set
 	telemetry   *telemetry.Telemetry
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
@@ -41,17 +86,10 @@ type Dialer struct {
 
 	closeOnce sync.Once
 
-	mu         sync.Mutex                 // guards everything below; never held over I/O
-	connectors map[key]*connector         // nil after Close
-	dials      map[*dialing]bool          // in progress
-	sweepAt    int                        // number of connectors at which to look for idle ones
-	sqlData    interface{ closeLocked() } // a *service; nil before the first Dial that asks for it
-}
-
-// key tells connectors apart: a certificate for IAM login is another one.
-type key struct {
-	name Name // without domain: two names of one instance share a connector
-	iam  bool
+	mu         sync.Mutex           // guards everything below; never held over I/O
+	connectors map[key]*connector   // nil after Close
+	sweepAt    int                  // number of connectors at which to look for idle ones
+	sqlData    interface{ Close() } // a *streams.Service; nil before the first Dial that asks for it
 }
 
 // NewDialer returns a Dialer. It neither uses the network nor reads a file:
@@ -63,7 +101,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dialer{connectors: map[key]*connector{}, dials: map[*dialing]bool{}, sweepAt: idleSweep}
+	d := &Dialer{connectors: map[key]*connector{}, sweepAt: idleSweep}
 	hedged := func(call string) { d.telemetry.Hedged(call) }
 	api, login, creds := cfg.tokenSources(hedged)
 	makeKey := admin.ProcessKey
@@ -93,7 +131,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	default:
 		d.resolver = nameResolver{}
 	}
-	d.failover = newFailover(d.resolver, cfg.names.failoverPeriod, cfg.observe.log)
+	d.failover = failover.New(d.follow, cfg.names.failoverPeriod, cfg.observe.log)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !cfg.lazy {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
@@ -102,7 +140,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		Tracers:   cfg.observe.tracers,
 		Meters:    cfg.observe.meters,
 		Version:   version,
-		ErrorType: errorType,
+		ErrorType: kind.Type,
 		Read:      d.read,
 	})
 	return d, nil
@@ -136,7 +174,7 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 	if err != nil {
 		return nil, err
 	}
-	seen.dialed(ctx, conn, took)
+	seen.Dialed(ctx, conn, took)
 	return conn, nil
 }
 
@@ -154,14 +192,14 @@ func viaOf(conn net.Conn, err error) telemetry.Via {
 
 // dial is Dial. It returns the observer of the instance too, once that is
 // known.
-func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observer, _ error) {
+func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ net.Conn, seen observe.Instance, _ error) {
 	dc, err := d.cfg.dial.with(opts)
 	if err != nil {
 		return nil, seen, err
 	}
-	g := d.begin(ctx, dc.timeout)
-	defer g.end()
-	t, err := d.target(g.ctx, name, dc.same)
+	g := d.dials.Begin(ctx, dc.timeout)
+	defer g.End()
+	t, err := d.target(g.Context, name, dc.same)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -181,127 +219,19 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	return conn, c.seen, nil
 }
 
-// Warmup gets an instance's metadata and certificate, so that the first Dial
-// with the same options need not wait for them.
-//
-// With SQLDataOnly there is neither, and Warmup gets an access token. A Dialer that
-// has learnt that SQL Data does not serve the instance forgets it.
-func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) error {
-	return d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
-		c.streams.unserved.Store(nil)
-		if dc.sqlData == SQLDataOnly {
-			_, err := d.streamToken(ctx)
-			return err
-		}
-		_, err := c.cache.Get(ctx)
-		return err
-	})
-}
-
-// EngineVersion returns the instance's database engine and version, as the
-// Admin API spells them: POSTGRES_16, MYSQL_8_0, SQLSERVER_2022_STANDARD. New
-// ones can appear at any time; look at the prefix.
-func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOption) (string, error) {
-	info, err := d.info(ctx, name, opts)
-	if err != nil {
-		return "", err
+// target returns where a Dial of name leads.
+func (d *Dialer) target(ctx context.Context, name string, same *location) (target, error) {
+	switch {
+	case same == nil:
+		t, err := d.resolve(ctx, name)
+		t.dialled = name
+		return t, err
+	case d.ctx.Err() != nil:
+		return target{}, d.reason(name, ErrDialerClosed)
+	case name != same.dialled && name != same.name.String():
+		return target{}, asConfigError([]error{errors.New("WithSameHost: the connection was dialled with another name")})
 	}
-	return info.DatabaseVersion, nil
-}
-
-// InnerTLS returns the configuration of a TLS session that the database itself
-// speaks inside the tunnel, as SQL Server can be set to. It verifies the server as
-// the tunnel's does, against the server CA that the metadata names now, so ask for
-// it for every connection.
-func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) (*tls.Config, error) {
-	info, err := d.info(ctx, name, opts)
-	if err != nil {
-		return nil, err
-	}
-	return info.InnerTLS(), nil
-}
-
-// IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
-// identity. Driver packages call it to put the user's name into the right form.
-func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
-	dc, err := d.cfg.dial.with(opts)
-	return err == nil && dc.iam
-}
-
-// SQLDataMode returns whether a Dial with opts uses SQL Data. Driver packages call
-// it for their hints.
-func (d *Dialer) SQLDataMode(opts ...DialOption) SQLDataMode {
-	dc, err := d.cfg.dial.with(opts)
-	if err != nil {
-		return SQLDataNever
-	}
-	return dc.sqlData
-}
-
-// Close ends every refresh and every Dial in progress; they return
-// ErrDialerClosed, as all methods do from then on. Connections stay open. Close
-// returns when every refresh has ended; it can be called more than once.
-func (d *Dialer) Close() error {
-	d.closeOnce.Do(func() {
-		d.mu.Lock()
-		connectors := d.connectors
-		d.connectors = nil
-		d.cancel()
-		d.credentials.Close()
-		for g := range d.dials {
-			g.cancel()
-		}
-		if d.sqlData != nil {
-			d.sqlData.closeLocked()
-		}
-		d.mu.Unlock()
-		d.resolver.close()
-		d.failover.close()
-		for _, c := range connectors {
-			c.cache.Close()
-		}
-		d.wg.Wait()
-		d.admin.Close()
-		d.telemetry.Close()
-	})
-	return nil
-}
-
-// Format prints no more than the type: a Dialer holds keys and tokens.
-func (d *Dialer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cloudsqlconn.Dialer") }
-
-// about calls f with what knows the instance, for no longer than a Dial with opts
-// may take.
-func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f func(context.Context, *connector, *dialConfig) error) error {
-	dc, err := d.cfg.dial.with(opts)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := d.bound(ctx, dc.timeout)
-	defer cancel()
-	t, err := d.resolve(ctx, name)
-	if err != nil {
-		return err
-	}
-	c, err := d.connector(t.name, dc.iam)
-	if err != nil {
-		return err
-	}
-	if err := f(ctx, c, &dc); err != nil {
-		return d.reason(c.String(), d.newError(OpRefresh, c.String(), err))
-	}
-	return nil
-}
-
-func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (info *admin.Info, err error) {
-	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, _ *dialConfig) error {
-		info, err = c.cache.Get(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
+	return target{name: same.name, dialled: same.dialled, only: same.host, own: same.own}, nil
 }
 
 // resolve returns what name stands for.
@@ -316,50 +246,20 @@ func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
 		return target{}, d.reason(name, d.newError(OpResolve, "", err))
 	}
 	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
-		d.failover.found(t.name)
+		d.failover.Found(t.name.followed())
 	}
 	return t, nil
 }
 
-// connector returns what knows the instance n, made at the first use.
-func (d *Dialer) connector(n Name, iam bool) (*connector, error) {
-	k := key{name: n, iam: iam}
-	k.name.domain = ""
-
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.connectors == nil {
-		return nil, d.reason(n.String(), ErrDialerClosed)
-	}
-	c := d.connectors[k]
-	if c == nil {
-		d.sweepLocked()
-		c = d.newConnector(k)
-		d.connectors[k] = c
-	}
-	c.lastDial = time.Now()
-	return c, nil
-}
-
-// sweepLocked lets go of instances that nobody dials any more, now and then.
-func (d *Dialer) sweepLocked() {
-	if len(d.connectors) < d.sweepAt {
-		return
-	}
-	for k, c := range d.connectors {
-		if c.idle() {
-			// Nothing is in flight; should something have begun just now, it may
-			// need the lock.
-			d.wg.Go(c.cache.Close)
-			delete(d.connectors, k)
-		}
-	}
-	d.sweepAt = max(idleSweep, 2*len(d.connectors))
+// follow looks up a DNS name that has open connections.
+func (d *Dialer) follow(ctx context.Context, domain string) (failover.Instance, error) {
+	t, err := d.resolver.resolve(ctx, domain)
+	return t.name.followed(), err
 }
 
 // bound returns ctx, ended also by the dial timeout and by Close.
 func (d *Dialer) bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancelTimeout := context.WithTimeoutCause(ctx, timeout, errDialTimeout)
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, timeout, failure.ErrDialTimeout)
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(d.ctx, func() { cancel(ErrDialerClosed) })
 	return ctx, func() {
@@ -384,3 +284,33 @@ func (d *Dialer) reason(instance string, err error) error {
 	}
 	return &Error{Op: op, Instance: instance, Err: ErrDialerClosed}
 }
+
+// Close ends every refresh and every Dial in progress; they return
+// ErrDialerClosed, as all methods do from then on. Connections stay open. Close
+// returns when every refresh has ended; it can be called more than once.
+func (d *Dialer) Close() error {
+	d.closeOnce.Do(func() {
+		d.mu.Lock()
+		connectors := d.connectors
+		d.connectors = nil
+		d.cancel()
+		d.credentials.Close()
+		d.dials.Close()
+		if d.sqlData != nil {
+			d.sqlData.Close()
+		}
+		d.mu.Unlock()
+		d.resolver.close()
+		d.failover.Close()
+		for _, c := range connectors {
+			c.cache.Close()
+		}
+		d.wg.Wait()
+		d.admin.Close()
+		d.telemetry.Close()
+	})
+	return nil
+}
+
+// Format prints no more than the type: a Dialer holds keys and tokens.
+func (d *Dialer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cloudsqlconn.Dialer") }

@@ -46,7 +46,7 @@ func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOp
 	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
 		var tell func(context.Context) (string, error)
 		switch {
-		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.unservedUntil().IsZero()):
+		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.UnservedUntil().IsZero()):
 			tell = d.credentials.Email
 		default:
 			info, err := c.cache.Get(ctx)
@@ -63,16 +63,11 @@ func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOp
 	return email, err
 }
 
-// latest returns what is known about the instance, for a Dial. If its
-// certificate logs in with credentials that have been refused or looked up again
-// since, another one is fetched, and serves the next Dial: this one's user has
-// been chosen.
-func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
-	info, err := c.cache.Get(ctx)
-	if err == nil && info.Login.Outdated() {
-		c.cache.Refresh(info)
-	}
-	return info, err
+// IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
+// identity. Driver packages call it to put the user's name into the right form.
+func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
+	dc, err := d.cfg.dial.with(opts)
+	return err == nil && dc.iam
 }
 
 // FormatIAMUser returns the database user name of an IAM principal, given as an

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // IPType is a kind of address that an instance can have.
@@ -25,7 +26,7 @@ func ParseIPType(s string) (IPType, error) {
 	if t := IPType(strings.ToUpper(s)); t.valid() {
 		return t, nil
 	}
-	return "", &causeError{ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", quote(s), allIPTypes)}
+	return "", failure.Mark(ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", failure.Quote(s), allIPTypes))
 }
 
 // ParseIPTypes parses a list for [WithIPTypes], in order of preference: types
@@ -36,7 +37,7 @@ func ParseIPTypes(s string) ([]IPType, error) {
 	for word := range strings.SplitSeq(s, ",") {
 		t := IPType(strings.ToUpper(word))
 		if !t.valid() || slices.Contains(types, t) {
-			return nil, &causeError{ErrConfig, fmt.Errorf("IP types %s; want some of %v, each once, separated by commas without spaces", quote(s), allIPTypes)}
+			return nil, failure.Mark(ErrConfig, fmt.Errorf("IP types %s; want some of %v, each once, separated by commas without spaces", failure.Quote(s), allIPTypes))
 		}
 		types = append(types, t)
 	}

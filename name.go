@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // Name is an instance connection name, project:region:instance. It is
@@ -28,7 +32,7 @@ const wantName = `want project:region:instance, such as "my-project:europe-west1
 func ParseName(s string) (Name, error) {
 	m := nameForm.FindStringSubmatch(s)
 	if m == nil {
-		return Name{}, &causeError{ErrBadName, fmt.Errorf("%s is not an instance connection name; %s", quote(s), wantName)}
+		return Name{}, failure.Mark(ErrBadName, fmt.Errorf("%s is not an instance connection name; %s", failure.Quote(s), wantName))
 	}
 	return Name{project: m[1], region: m[2], instance: m[3]}, nil
 }
@@ -63,15 +67,12 @@ func (n Name) String() string {
 	return n.project + ":" + n.region + ":" + n.instance
 }
 
-// quote shows what was passed as a name or the like: none of it if it is long, or
-// can be a URL, a data source name or JSON, with a secret in it.
-func quote(s string) string {
-	const most, telling = 120, "@=/{\r\n"
-	switch {
-	case strings.ContainsAny(s, telling):
-		return fmt.Sprintf("a text of %d bytes with %q in it", len(s), s[strings.IndexAny(s, telling)])
-	case len(s) > most:
-		return fmt.Sprintf("a text of %d bytes", len(s))
-	}
-	return fmt.Sprintf("%q", s)
+// admin is the name as the Admin API has it.
+func (n Name) admin() admin.Instance {
+	return admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
+}
+
+// followed is the name as the failover of DNS names has it.
+func (n Name) followed() failover.Instance {
+	return failover.Instance{Domain: n.domain, Name: n.String()}
 }

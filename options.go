@@ -2,6 +2,8 @@ package cloudsqlconn
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -11,7 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
@@ -68,17 +73,28 @@ func newConfig(opts []Option) (config, error) {
 		names:          nameConfig{failoverPeriod: defaultFailoverPeriod},
 		observe:        observeConfig{log: slog.New(slog.DiscardHandler)},
 		dial: dialConfig{
-			types:     []IPType{PublicIP, PrivateIP, PSC},
-			sqlData:   SQLDataNever,
-			dialFunc:  (&reach.Dialer{Dialer: net.Dialer{KeepAlive: -1}}).DialContext, // netdial.KeepAlive comes after it
-			keepAlive: defaultKeepAlive,
-			exchange:  exchangeByDrivers,
-			protocol:  mdx.TLS,
-			timeout:   defaultDialTimeout,
+			types:   admin.AddressTypes,
+			sqlData: SQLDataNever,
+			tcp: reach.Way{
+				Dial:      (&race.Dialer{Dialer: net.Dialer{KeepAlive: -1}}).DialContext, // netdial.KeepAlive comes after it
+				KeepAlive: defaultKeepAlive,
+			},
+			exchange: exchangeByDrivers,
+			protocol: mdx.TLS,
+			timeout:  defaultDialTimeout,
 		},
 	}
 	WithOptions(opts...).applyDialer(&c)
 	return c, c.validate()
+}
+
+// signs says who signs with the client key.
+func (c *config) signs() reach.Signs {
+	switch c.key.(type) {
+	case nil, *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return reach.Here
+	}
+	return reach.Elsewhere
 }
 
 func (c *config) validate() error {
@@ -88,6 +104,7 @@ func (c *config) validate() error {
 	}
 	errs = append(errs, c.names.faults()...)
 	errs = append(errs, c.observe.errs...)
+	errs = append(errs, c.endpointFaults()...)
 	c.completeCredentials()
 	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {
@@ -103,7 +120,7 @@ func asConfigError(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return &Error{Op: OpConfig, Err: &causeError{ErrConfig, oneLine(errs)}}
+	return &Error{Op: OpConfig, Err: failure.Mark(ErrConfig, failure.Lines(errs))}
 }
 
 // WithRefreshTimeout bounds one refresh of an instance's metadata and

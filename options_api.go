@@ -119,6 +119,14 @@ func WithImpersonation(target string, delegates ...string) Option {
 // WithAdminAPIEndpoint sets the root URL of the SQL Admin API. Default:
 // https://sqladmin.googleapis.com, or its counterpart in the universe of
 // [WithUniverseDomain].
+//
+// Without it, the environment variable CLOUDSQLCONN_EMULATOR_HOST can name the
+// host and port of an emulator, such as that of cmd/cloudsql-emulator, to which
+// calls then go in clear text. As whoever answers them says which server is to
+// be trusted, it must be on loopback. Application Default Credentials are then
+// those of the metadata server that GCE_METADATA_HOST names, never those of a
+// file: no real credentials get to an emulator. Options that set credentials
+// apply as always.
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) { c.endpoint = url })
 }
@@ -158,7 +166,8 @@ func WithQuotaProject(project string) Option {
 // Default: the environment variable GOOGLE_CLOUD_UNIVERSE_DOMAIN, as it is when
 // NewDialer is called; otherwise googleapis.com, the public cloud. With credentials
 // that belong to another universe, Dial fails with ErrConfig before anything is
-// sent; a caller's own token source cannot be checked.
+// sent; a caller's own token source cannot be checked. With [WithAdminAPIEndpoint]
+// it is an error, unless the endpoint's host is in the domain.
 func WithUniverseDomain(domain string) Option {
 	return option(func(c *config) {
 		c.universe = domain

@@ -8,24 +8,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 // dialConfig is all that a Dial can be told.
 type dialConfig struct {
 	iam       bool
-	types     []IPType
+	types     []string // of address: the texts of IPTypes
 	sqlData   SQLDataMode
 	way       way       // nil: by an address
 	same      *location // where to go; nil: anywhere
-	dialFunc  DialFunc
-	foreign   bool           // dialFunc is the program's own
-	dialID    *DialFunc      // tells the options WithDialFunc apart; nil: there was none
-	proxy     *netdial.Proxy // nil: none
-	proxyFrom string         // the option that has set proxy, of those that are being applied together
-	proxyID   string         // tells proxies apart
-	keepAlive time.Duration
+	tcp       reach.Way
+	dialID    *DialFunc              // tells the options WithDialFunc apart; nil: there was none
+	proxyFrom string                 // the option that has set proxy, of those that are being applied together
+	proxyID   string                 // tells proxies apart
 	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
@@ -48,29 +47,6 @@ func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
 	return d, asConfigError(d.faults())
 }
 
-// open opens the TCP connection to an instance's address.
-func (d *dialConfig) open(ctx context.Context, addr string) (net.Conn, error) {
-	if d.proxy != nil {
-		return d.proxy.Dial(ctx, d.openTCP, addr)
-	}
-	return d.openTCP(ctx, "tcp", addr)
-}
-
-// errNoConn is for a function of the program's that breaks its contract.
-var errNoConn = errors.New("the function of WithDialFunc returned neither a connection nor an error")
-
-func (d *dialConfig) openTCP(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := d.dialFunc(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	if conn == nil {
-		return nil, errNoConn
-	}
-	netdial.KeepAlive(conn, d.keepAlive)
-	return conn, nil
-}
-
 // setProxy stores the proxy of an option, or what is wrong with it.
 func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
 	if d.proxyFrom != "" && d.proxyFrom != option {
@@ -79,7 +55,7 @@ func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
 	if err != nil {
 		d.errs = append(d.errs, fmt.Errorf("%s: %w", option, err))
 	}
-	d.proxy, d.proxyFrom, d.proxyID = p, option, id
+	d.tcp.Proxy, d.proxyFrom, d.proxyID = p, option, id
 }
 
 func (d *dialConfig) faults() []error {
@@ -88,18 +64,18 @@ func (d *dialConfig) faults() []error {
 		errs = append(errs, errors.New("WithIPTypes: want at least one type"))
 	}
 	for _, t := range d.types {
-		if !t.valid() {
-			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %s; want one of %v", quote(string(t)), allIPTypes))
+		if !IPType(t).valid() {
+			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %s; want one of %v", failure.Quote(t), allIPTypes))
 		}
 	}
-	if d.dialFunc == nil {
+	if d.tcp.Dial == nil {
 		errs = append(errs, errors.New("WithDialFunc: the function is nil"))
 	}
 	if d.timeout <= 0 {
 		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
 	}
 	if !d.sqlData.valid() {
-		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", quote(string(d.sqlData))))
+		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData))))
 	}
 	return errs
 }
@@ -136,8 +112,11 @@ func WithAutoIP() DialOption { return WithIPTypes(PublicIP, PrivateIP, PSC) }
 // addresses come after the nodes; a node that refuses connections comes last for 30
 // seconds.
 func WithIPTypes(types ...IPType) DialOption {
-	types = slices.Clone(types)
-	return dialOption(func(d *dialConfig) { d.types = types })
+	texts := make([]string, len(types))
+	for i, t := range types {
+		texts[i] = string(t)
+	}
+	return dialOption(func(d *dialConfig) { d.types = texts })
 }
 
 // WithDialFunc sets the function that opens TCP connections to instances. The
@@ -146,7 +125,7 @@ func WithIPTypes(types ...IPType) DialOption {
 // Default: a net.Dialer that tries the addresses of a DNS name as [WithIPTypes]
 // says.
 func WithDialFunc(f DialFunc) DialOption {
-	return dialOption(func(d *dialConfig) { d.dialFunc, d.foreign, d.dialID = f, true, &f })
+	return dialOption(func(d *dialConfig) { d.tcp.Dial, d.tcp.Foreign, d.dialID = netdial.Func(f), true, &f })
 }
 
 // WithProxy connects to instances through a proxy: socks5://host:port,
@@ -195,9 +174,9 @@ func WithProxyFromEnvironment() DialOption {
 // methods SetKeepAliveConfig and SyscallConn.
 func WithTCPKeepAlive(d time.Duration) DialOption {
 	return dialOption(func(c *dialConfig) {
-		c.keepAlive = d
+		c.tcp.KeepAlive = d
 		if d == 0 {
-			c.keepAlive = defaultKeepAlive
+			c.tcp.KeepAlive = defaultKeepAlive
 		}
 	})
 }
@@ -230,6 +209,26 @@ const (
 // the caller's context takes precedence. Default: 30 s.
 func WithDialTimeout(d time.Duration) DialOption {
 	return dialOption(func(c *dialConfig) { c.timeout = d })
+}
+
+// WithSameHost dials the host that conn, a connection of the same Dialer, is on: in
+// a read pool, the same node. It is for whatever has to reach the same server
+// process, such as PostgreSQL's request to cancel a query.
+//
+// The name passed to Dial has to be the one that conn was dialled with, or that
+// of its instance ([ErrConfig] otherwise). It is not resolved again: even if a DNS
+// name means another instance by now, the connection is to conn's instance. No other
+// host is tried. conn may have been closed. If it is a stream of SQL Data, it has no
+// host, and the option has no effect.
+func WithSameHost(conn net.Conn) DialOption {
+	return dialOption(func(d *dialConfig) {
+		c, ok := conn.(interface{ location() *location })
+		if !ok {
+			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
+			return
+		}
+		d.same = c.location()
+	})
 }
 
 // WithDefaultDialOptions sets the default for all Dials. It is the same as

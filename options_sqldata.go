@@ -2,8 +2,10 @@ package cloudsqlconn
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
@@ -22,7 +24,7 @@ func ParseSQLDataMode(s string) (SQLDataMode, error) {
 	if m := SQLDataMode(strings.ToUpper(s)); m.valid() {
 		return m, nil
 	}
-	return "", &causeError{ErrConfig, fmt.Errorf("unknown SQL Data mode %s; want NEVER, PREFER or ONLY", quote(s))}
+	return "", failure.Mark(ErrConfig, fmt.Errorf("unknown SQL Data mode %s; want NEVER, PREFER or ONLY", failure.Quote(s)))
 }
 
 // String returns NEVER, PREFER or ONLY.
@@ -96,4 +98,30 @@ func WithSQLDataEndpoint(endpoint string) Option {
 			c.errs = append(c.errs, fmt.Errorf("WithSQLDataEndpoint: %w", err))
 		}
 	})
+}
+
+// serviceEndpoint is where SQL Data is: on the host of the Admin API, if nothing
+// else is said.
+func (c *config) serviceEndpoint() sqldata.Endpoint {
+	if c.sqlData.Host != "" {
+		return c.sqlData
+	}
+	return c.apiEndpoint()
+}
+
+// apiEndpoint is where the Admin API is.
+func (c *config) apiEndpoint() sqldata.Endpoint {
+	u, err := url.Parse(c.endpoint)
+	if err != nil { // it has been checked
+		return sqldata.Endpoint{}
+	}
+	e := sqldata.Endpoint{Host: u.Hostname(), Port: u.Port(), Plaintext: u.Scheme == "http"}
+	switch {
+	case e.Port != "":
+	case e.Plaintext:
+		e.Port = "80"
+	default:
+		e.Port = "443"
+	}
+	return e
 }

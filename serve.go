@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/door"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgcancel"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
@@ -113,8 +115,9 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	s := &served{d, name, cfg.dial}
+	requests := pgcancel.Requests{Dial: s.dial, Host: queryHost}
 	return (&door.Door{
-		Dial:     (&requests{dialer: d, name: name, opts: cfg.dial}).dial,
+		Dial:     requests.Connect,
 		Refuse:   s.refuse,
 		Silent:   s.silent,
 		Describe: hintAttr,
@@ -129,6 +132,32 @@ type served struct {
 	dialer *Dialer
 	name   string
 	opts   []DialOption
+}
+
+// dial connects a client, or a request to cancel a query that goes where same does.
+func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
+	opts := s.opts
+	if same != nil {
+		opts = append(slices.Clip(opts), WithDialTimeout(pgcancel.Timeout), WithSameHost(same))
+	}
+	return s.dialer.Dial(ctx, s.name, opts...)
+}
+
+// queryHost is the host of a connection whose queries can be cancelled by a request
+// over another one; nil if there is none.
+func queryHost(conn net.Conn) any {
+	c, ok := conn.(interface {
+		EngineVersion() string
+		location() *location
+	})
+	if !ok || !strings.HasPrefix(c.EngineVersion(), "POSTGRES") {
+		return nil
+	}
+	at := c.location()
+	if at == nil {
+		return nil
+	}
+	return *at
 }
 
 // silent tells a client why the server has ended its connection, with err, before

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
 // InstanceStatus is what a Dialer knows about one instance, for people and
@@ -90,8 +92,8 @@ func (c *connector) status() InstanceStatus {
 	if cached.Err != nil {
 		s.LastError = c.dialer.newError(OpRefresh, c.String(), cached.Err)
 	}
-	s.SQLDataUnserved = c.streams.unservedUntil()
-	s.SQLDataCooldown, _ = c.streams.cooldown.Until()
+	s.SQLDataUnserved = c.streams.UnservedUntil()
+	s.SQLDataCooldown = c.streams.CoolingUntil()
 	for _, a := range c.cache.History() {
 		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Hedges: a.Noted, Error: a.Err})
 	}
@@ -105,4 +107,19 @@ func (c *connector) status() InstanceStatus {
 		}
 	}
 	return s
+}
+
+// read tells the gauges of every instance.
+func (d *Dialer) read(report func(*telemetry.Instance, telemetry.Reading)) {
+	d.mu.Lock()
+	connectors := slices.Collect(maps.Values(d.connectors))
+	d.mu.Unlock()
+	for _, c := range connectors {
+		report(c.seen.Instance, telemetry.Reading{
+			Expiry:  c.cache.Status().Expiry,
+			Open:    c.open.Load(),
+			Read:    c.read.Load(),
+			Written: c.written.Load(),
+		})
+	}
 }

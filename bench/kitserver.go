@@ -25,12 +25,12 @@ type kitServer struct {
 	front  *httptest.Server // speaks HTTPS, and passes calls on
 	stream string           // host:port of SQL Data
 
-	mu      sync.Mutex // guards everything below
-	proxies map[string]*cloudsqltest.Proxy
-	fault   *cloudsqltest.Fault
-	n       int
-	clients map[string]bool // of the Admin API, by address
-	passed  map[string]bool // the same, of front
+	mu        sync.Mutex // guards everything below
+	instances map[string]*cloudsqltest.EmulatedInstance
+	fault     *cloudsqltest.Fault
+	n         int
+	clients   map[string]bool // of the Admin API, by address
+	passed    map[string]bool // the same, of front
 }
 
 // What travels between the processes is exported for net/rpc alone.
@@ -66,10 +66,10 @@ type APICalls struct {
 func serveKit(in io.Reader, out io.WriteCloser) error {
 	raiseFileLimit()
 	s := &kitServer{
-		server:  cloudsqltest.NewServer(),
-		proxies: map[string]*cloudsqltest.Proxy{},
-		clients: map[string]bool{},
-		passed:  map[string]bool{},
+		server:    cloudsqltest.NewServer(),
+		instances: map[string]*cloudsqltest.EmulatedInstance{},
+		clients:   map[string]bool{},
+		passed:    map[string]bool{},
 	}
 	s.server.OnRequest = s.onRequest
 	if err := s.startFront(); err != nil {
@@ -139,7 +139,7 @@ func (s *kitService) Add(spec InstanceSpec, reply *map[string]string) error {
 			}
 		}
 		s.mu.Lock()
-		s.proxies[name] = p
+		s.instances[name] = p
 		s.mu.Unlock()
 	}
 	*reply = addrs
@@ -173,7 +173,7 @@ func (s *kitService) Calls(_ struct{}, reply *APICalls) error {
 // Cut resets all connections to an instance.
 func (s *kitService) Cut(name string, _ *struct{}) error {
 	s.mu.Lock()
-	p := s.proxies[name]
+	p := s.instances[name]
 	s.mu.Unlock()
 	if p == nil {
 		return errors.New("no such instance: " + name)

@@ -63,7 +63,7 @@ func versions() []string {
 	}
 	for _, m := range info.Deps {
 		switch m.Path {
-		case "cloud.google.com/go/cloudsqlconn", "github.com/jackc/pgx/v5", "google.golang.org/api":
+		case "cloud.google.com/go/cloudsqlconn", "github.com/jackc/pgx/v5":
 			list = append(list, m.Path+" "+m.Version)
 		}
 	}

@@ -19,9 +19,11 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // The calls of the Admin API, as [Request] names them.
@@ -39,6 +41,12 @@ var methods = map[string]string{
 	ResolveConnectSettings: http.MethodGet,
 }
 
+// permissions are what the calls need.
+var permissions = map[string]string{
+	ConnectSettings:       "cloudsql.instances.get",
+	GenerateEphemeralCert: "cloudsql.instances.connect",
+}
+
 // maxBody bounds what a request may send.
 const maxBody = 1 << 20
 
@@ -49,19 +57,6 @@ var route = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/projects/([^/]+)/i
 
 // dnsRoute matches the paths of resolveConnectSettings.
 var dnsRoute = regexp.MustCompile(`^(?:/sql/v1beta4|/sql/v1|/v1)/locations/([^/]+)/dns/([^/:]+):resolveConnectSettings$`)
-
-// Request is an Admin API request that the server has received.
-type Request struct {
-	Time     time.Time
-	Method   string
-	Path     string // unescaped
-	Call     string // ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, or "" if unknown
-	Instance string // project:instance, or "" if the call is unknown, or no instance has the DNS name
-	Header   http.Header
-	Body     []byte // decompressed
-	Fault    *Fault // what was made to go wrong with it, or nil
-	Status   int    // of the answer; 0 if there is none yet, or never will be
-}
 
 // serveAPI answers Admin API requests.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
@@ -110,20 +105,20 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if !f.wait(r.Context(), s.closing) {
 		panic(http.ErrAbortHandler)
 	}
-	a := f.answer(func() *reply {
+	a := f.answer(func() *reply.Reply {
 		if err != nil {
-			return badRequestReply("The request body cannot be read: " + err.Error())
+			return reply.BadRequest("The request body cannot be read: " + err.Error())
 		}
 		return s.answer(&req)
 	})
 	if f.breaksAt() != AtStart {
-		answered(a.status)
+		answered(a.Status)
 	}
 	if f.breaksAt() != Nowhere {
 		f.breakOff(r.Context().Value(connKey{}).(net.Conn), a)
 		panic(http.ErrAbortHandler)
 	}
-	a.writeTo(w)
+	a.Send(w)
 }
 
 // readBody reads a request's body, which Google's library for Java compresses,
@@ -145,60 +140,39 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return plain, err
 }
 
-// record counts the request's fault, which has gone if it has happened often
-// enough, and keeps the request. The function that it returns adds the status.
-func (s *Server) record(req *Request) (answered func(status int)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f := req.Fault; f != nil {
-		if f.Times > 0 && s.hits[f] >= f.Times {
-			req.Fault = nil
-		} else {
-			s.hits[f]++
-		}
-	}
-	kept := *req
-	s.requests = keep(s.requests, &kept, s.MaxRequests)
-	return func(status int) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		kept.Status, req.Status = status, status
-	}
-}
-
 // answer is what the API says when nothing goes wrong.
-func (s *Server) answer(req *Request) *reply {
+func (s *Server) answer(req *Request) *reply.Reply {
 	if req.Call == "" || req.Method != methods[req.Call] {
-		return errorReply(http.StatusNotFound, "Not Found", "notFound")
+		return reply.NoCall()
 	}
 	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || !s.takes(token) {
-		return errorReply(http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.", "authError")
+		return reply.Unauthenticated()
 	}
 	project := req.Instance[:max(0, strings.LastIndex(req.Instance, ":"))]
 	if !s.spend(token) {
-		return quotaReply(project)
+		return reply.Quota(project)
 	}
 	s.mu.Lock()
-	p, known := s.proxies[req.Instance], s.projects[project]
+	p, known := s.instances[req.Instance], s.projects[project]
 	s.mu.Unlock()
 	switch {
 	case !known && req.Call != ResolveConnectSettings:
-		return forbiddenReply(req)
+		return reply.Forbidden(permissions[req.Call], req.Instance[strings.LastIndex(req.Instance, ":")+1:])
 	case p == nil:
-		return errorReply(http.StatusNotFound, "The Cloud SQL instance does not exist.", "instanceDoesNotExist")
+		return reply.NoInstance()
 	}
 	if state := p.State(); state != Runnable {
-		return stateReply(state)
+		return wrongState(state)
 	}
 	if req.Call != GenerateEphemeralCert {
 		return p.settingsReply()
 	}
 	cert, problem := s.ephemeralCert(p, req.Body)
 	if problem != "" {
-		return badRequestReply(problem)
+		return reply.BadRequest(problem)
 	}
-	return jsonReply(cert)
+	return reply.JSON(cert)
 }
 
 // withDNSName returns the project:instance of the instance in a region that has
@@ -211,24 +185,24 @@ func (s *Server) withDNSName(region, name string) (key string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, p := range s.proxies {
-		if p.name.Region() == region && p.hasDNSName(hostKey(host)) && (key == "" || k < key) {
+	for k, p := range s.instances {
+		if p.name.Region() == region && p.hasDNSName(dns.Key(host)) && (key == "" || k < key) {
 			key = k
 		}
 	}
 	return key
 }
 
-// hasDNSName takes a name in the form of hostKey.
-func (p *Proxy) hasDNSName(name string) bool {
-	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return hostKey(has) == name })
+// hasDNSName takes a name in the form of dns.Key.
+func (p *EmulatedInstance) hasDNSName(name string) bool {
+	return slices.ContainsFunc(append(slices.Clone(p.cfg.DNSNames), p.Addrs()[cloudsqlconn.PSC]), func(has string) bool { return dns.Key(has) == name })
 }
 
 // validDuration is a duration as the API writes it, longer than nothing.
 var validDuration = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?s$`)
 
 // ephemeralCert signs a client certificate, or says why the request is invalid.
-func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEphemeralCertResponse, problem string) {
+func (s *Server) ephemeralCert(p *EmulatedInstance, body []byte) (cert *sqladmin.GenerateEphemeralCertResponse, problem string) {
 	var req sqladmin.GenerateEphemeralCertRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, "Invalid JSON payload received."
@@ -253,11 +227,11 @@ func (s *Server) ephemeralCert(p *Proxy, body []byte) (cert *sqladmin.GenerateEp
 			return nil, "Invalid value at 'valid_duration'."
 		}
 	}
-	signed, err := p.signClient(public, req.AccessToken, life)
+	signed, err := p.certs.SignClient(public, req.AccessToken, life)
 	if err != nil {
 		return nil, "Invalid value at 'public_key': cannot be signed."
 	}
-	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.name.Instance(), pemCertificate(signed))}, ""
+	return &sqladmin.GenerateEphemeralCertResponse{EphemeralCert: sslCert(signed, p.name.Instance(), certs.PEM(signed))}, ""
 }
 
 // sslCert describes a certificate; text is the PEM, of it or of a bundle.

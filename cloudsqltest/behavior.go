@@ -1,7 +1,5 @@
 package cloudsqltest
 
-import "fmt"
-
 // Behavior is what an instance does with a new connection.
 type Behavior int
 
@@ -18,40 +16,24 @@ const (
 
 // String returns the name of the constant.
 func (b Behavior) String() string {
-	switch b {
-	case Healthy:
-		return "Healthy"
-	case Silent:
-		return "Silent"
-	case StallHandshake:
-		return "StallHandshake"
-	case CloseAtOnce:
-		return "CloseAtOnce"
-	case ResetAtOnce:
-		return "ResetAtOnce"
-	case Unreachable:
-		return "Unreachable"
-	case CloseAfterRefusal:
-		return "CloseAfterRefusal"
-	}
-	return fmt.Sprintf("Behavior(%d)", int(b))
+	return constant(b, "Healthy", "Silent", "StallHandshake", "CloseAtOnce", "ResetAtOnce", "Unreachable", "CloseAfterRefusal")
 }
 
 // SetBehavior sets what happens to connections from now on. Existing ones stay as
 // they are. In a read pool it applies to all nodes that have no behaviour of their
 // own.
-func (p *Proxy) SetBehavior(b Behavior) { p.SetBehaviorFor(0, b) }
+func (p *EmulatedInstance) SetBehavior(b Behavior) { p.SetBehaviorFor(0, b) }
 
 // SetBehaviorFor sets what happens to the next n connections; after them the
 // instance is Healthy. Zero means for ever.
-func (p *Proxy) SetBehaviorFor(n int, b Behavior) {
+func (p *EmulatedInstance) SetBehaviorFor(n int, b Behavior) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.behavior, p.behaveFor = b, n
 }
 
 // nextBehaviorLocked is what happens to one connection more.
-func (p *Proxy) nextBehaviorLocked() Behavior {
+func (p *EmulatedInstance) nextBehaviorLocked() Behavior {
 	b := p.behavior
 	if p.behaveFor > 0 {
 		if p.behaveFor--; p.behaveFor == 0 {

@@ -124,15 +124,15 @@ func TestInstanceWhoseClockIsAhead(t *testing.T) {
 
 func TestServerCertificateFaultsOfARunningInstance(t *testing.T) {
 	for _, mode := range []cloudsqltest.CAMode{cloudsqltest.LegacyCA, cloudsqltest.GoogleCAS} {
-		for name, arrange := range map[string]func(p *cloudsqltest.Proxy){
-			"rotated": (*cloudsqltest.Proxy).RotateServerCA,
-			"expired": func(p *cloudsqltest.Proxy) {
+		for name, arrange := range map[string]func(p *cloudsqltest.EmulatedInstance){
+			"rotated": (*cloudsqltest.EmulatedInstance).RotateServerCA,
+			"expired": func(p *cloudsqltest.EmulatedInstance) {
 				p.AlterServerCert(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
 			},
-			"not valid yet": func(p *cloudsqltest.Proxy) {
+			"not valid yet": func(p *cloudsqltest.EmulatedInstance) {
 				p.AlterServerCert(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })
 			},
-			"for clients": func(p *cloudsqltest.Proxy) {
+			"for clients": func(p *cloudsqltest.EmulatedInstance) {
 				p.AlterServerCert(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
 			},
 		} {
@@ -178,12 +178,12 @@ func TestAlteredServerCertificateHasTheSameCA(t *testing.T) {
 }
 
 func TestSessionsAreResumedUntilSomethingRotates(t *testing.T) {
-	rotations := map[string]func(p *cloudsqltest.Proxy){
-		"nothing":            func(*cloudsqltest.Proxy) {},
-		"server CA":          (*cloudsqltest.Proxy).RotateServerCA,
-		"client CA":          (*cloudsqltest.Proxy).RotateClientCA,
-		"server certificate": func(p *cloudsqltest.Proxy) { p.AlterServerCert(nil) },
-		"life":               func(p *cloudsqltest.Proxy) { p.SetCertTTL(time.Minute) },
+	rotations := map[string]func(p *cloudsqltest.EmulatedInstance){
+		"nothing":            func(*cloudsqltest.EmulatedInstance) {},
+		"server CA":          (*cloudsqltest.EmulatedInstance).RotateServerCA,
+		"client CA":          (*cloudsqltest.EmulatedInstance).RotateClientCA,
+		"server certificate": func(p *cloudsqltest.EmulatedInstance) { p.AlterServerCert(nil) },
+		"life":               func(p *cloudsqltest.EmulatedInstance) { p.SetCertTTL(time.Minute) },
 	}
 	for name, rotate := range rotations {
 		t.Run(name, func(t *testing.T) {

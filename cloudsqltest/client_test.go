@@ -24,7 +24,7 @@ import (
 type client struct {
 	t *testing.T
 	s *cloudsqltest.Server
-	p *cloudsqltest.Proxy
+	p *cloudsqltest.EmulatedInstance
 }
 
 func newClient(t *testing.T, s *cloudsqltest.Server, cfg cloudsqltest.Instance) *client {

@@ -36,7 +36,7 @@ type Counts struct {
 // [PoolNode.Counts] returns what has happened at one node. Refused and Swallowed
 // include only attempts made through [Server.DialContext]: those that the kernel
 // refuses are not seen.
-func (p *Proxy) Counts() Counts {
+func (p *EmulatedInstance) Counts() Counts {
 	var sum Counts
 	total := reflect.ValueOf(&sum).Elem()
 	for _, p := range p.all() {
@@ -51,10 +51,10 @@ func (p *Proxy) Counts() Counts {
 }
 
 // Accepted returns how many TCP connections the instance has accepted.
-func (p *Proxy) Accepted() int { return p.Counts().Accepted }
+func (p *EmulatedInstance) Accepted() int { return p.Counts().Accepted }
 
 // count adds one to n, a field of p.counts.
-func (p *Proxy) count(n *int) {
+func (p *EmulatedInstance) count(n *int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	*n++

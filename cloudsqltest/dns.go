@@ -2,9 +2,7 @@ package cloudsqltest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
 )
 
 // DNS holds the records of an emulated domain name system. It is itself a
@@ -20,19 +20,12 @@ import (
 // case, with or without a trailing dot. A name without records does not exist. Its
 // methods are safe for concurrent use.
 type DNS struct {
+	zone *dns.Zone
+
 	mu      sync.Mutex // guards everything below
-	zone    map[string]*dnsRecords
 	faults  map[string][]*DNSFault
 	hits    map[*DNSFault]int
 	queries []DNSQuery
-	oneHop  bool
-}
-
-// dnsRecords are the records of one name.
-type dnsRecords struct {
-	txt   [][]string // each record in its strings
-	cname string     // with a trailing dot
-	hosts []netip.Addr
 }
 
 // DNSType is the type of a record, or of a question for it.
@@ -59,17 +52,7 @@ const (
 
 // String returns the name of the constant.
 func (c DNSCode) String() string {
-	switch c {
-	case Genuine:
-		return "Genuine"
-	case ServFail:
-		return "ServFail"
-	case NXDomain:
-		return "NXDomain"
-	case Refused:
-		return "Refused"
-	}
-	return fmt.Sprintf("DNSCode(%d)", int(c))
+	return constant(c, "Genuine", "ServFail", "NXDomain", "Refused")
 }
 
 // DNSFault is what goes wrong with questions for a name. [DNS.Hits] returns how
@@ -104,7 +87,7 @@ type DNSQuery struct {
 
 // NewDNS returns a DNS without records.
 func NewDNS() *DNS {
-	return &DNS{zone: map[string]*dnsRecords{}, faults: map[string][]*DNSFault{}, hits: map[*DNSFault]int{}}
+	return &DNS{zone: dns.NewZone(), faults: map[string][]*DNSFault{}, hits: map[*DNSFault]int{}}
 }
 
 // SetTXT gives a name these TXT records, replacing those it has. A text of more
@@ -112,9 +95,9 @@ func NewDNS() *DNS {
 func (d *DNS) SetTXT(name string, texts ...string) {
 	records := make([][]string, len(texts))
 	for i, text := range texts {
-		records[i] = split(text)
+		records[i] = dns.Split(text)
 	}
-	d.set(name, func(r *dnsRecords) { r.txt = records })
+	d.zone.Change(name, func(r *dns.Records) { r.TXT = records })
 }
 
 // SetSplitTXT gives a name one TXT record, made of several strings. To a
@@ -125,12 +108,12 @@ func (d *DNS) SetSplitTXT(name string, parts ...string) {
 		panic(fmt.Sprintf("cloudsqltest: SetSplitTXT(%q): no strings", name))
 	}
 	for _, part := range parts {
-		if len(part) > maxString {
+		if len(part) > dns.MaxString {
 			panic(fmt.Sprintf("cloudsqltest: SetSplitTXT(%q): a string of %d bytes", name, len(part)))
 		}
 	}
 	record := slices.Clone(parts)
-	d.set(name, func(r *dnsRecords) { r.txt = [][]string{record} })
+	d.zone.Change(name, func(r *dns.Records) { r.TXT = [][]string{record} })
 }
 
 // SetCNAME makes a name an alias of target, which need not exist. With an empty
@@ -141,7 +124,7 @@ func (d *DNS) SetCNAME(name, target string) {
 	if target != "" {
 		target = strings.TrimSuffix(target, ".") + "."
 	}
-	d.set(name, func(r *dnsRecords) { r.cname = target })
+	d.zone.Change(name, func(r *dns.Records) { r.CNAME = target })
 }
 
 // SetHost gives a name these addresses, IPv4 (A) and IPv6 (AAAA), replacing those
@@ -151,38 +134,18 @@ func (d *DNS) SetHost(name string, ips ...string) {
 	for _, ip := range ips {
 		hosts = append(hosts, must(netip.ParseAddr(ip)).Unmap())
 	}
-	d.set(name, func(r *dnsRecords) { r.hosts = hosts })
+	d.zone.Change(name, func(r *dns.Records) { r.Hosts = hosts })
 }
 
 // Remove removes all records of a name, which then no longer exists.
 func (d *DNS) Remove(name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.zone, hostKey(name))
-}
-
-func (d *DNS) set(name string, change func(*dnsRecords)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	r := d.zone[hostKey(name)]
-	if r == nil {
-		r = &dnsRecords{}
-		d.zone[hostKey(name)] = r
-	}
-	change(r)
-	if len(r.txt) == 0 && r.cname == "" && len(r.hosts) == 0 {
-		delete(d.zone, hostKey(name))
-	}
+	d.zone.Change(name, func(r *dns.Records) { *r = dns.Records{} })
 }
 
 // AnswerOneHop makes a lookup of a CNAME return the next name and not the last,
 // and answers all other questions without following aliases, as simple resolvers
 // and servers that do not recurse do.
-func (d *DNS) AnswerOneHop(on bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.oneHop = on
-}
+func (d *DNS) AnswerOneHop(on bool) { d.zone.AnswerOneHop(on) }
 
 // Fail sets what goes wrong with questions for a name from now on, replacing what
 // did before; of several faults, the first that matches a question happens. Without
@@ -190,7 +153,7 @@ func (d *DNS) AnswerOneHop(on bool) {
 func (d *DNS) Fail(name string, faults ...*DNSFault) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.faults[hostKey(name)] = slices.Clone(faults)
+	d.faults[dns.Key(name)] = slices.Clone(faults)
 }
 
 // Hits returns how many questions have met the fault, which is identified by its
@@ -207,100 +170,56 @@ func (d *DNS) Queries(name string) (list []DNSQuery) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, q := range d.queries {
-		if q.Name == hostKey(name) {
+		if q.Name == dns.Key(name) {
 			list = append(list, q)
 		}
 	}
 	return list
 }
 
-// LookupTXT is like that of a *net.Resolver. Every error is a *net.DNSError.
-func (d *DNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	a, err := d.lookup(ctx, name, TXT)
-	if err != nil {
-		return nil, err
+// ask answers a question, with what goes wrong on demand. It reports false if
+// there is no answer before ctx ends.
+func (d *DNS) ask(ctx context.Context, name string, t DNSType) (dns.Answer, bool) {
+	f := d.meet(dns.Key(name), t)
+	if f.Hang {
+		<-ctx.Done()
+		return dns.Answer{}, false
 	}
-	var texts []string
-	for _, parts := range a.records.txt {
-		texts = append(texts, strings.Join(parts, ""))
-	}
-	if len(texts) == 0 {
-		return nil, noSuchHost(name)
-	}
-	return texts, nil
-}
-
-// LookupCNAME is like that of a *net.Resolver: it returns the last name in the chain
-// of aliases, with a trailing dot, or host itself if that has addresses and is not
-// an alias. Every error is a *net.DNSError.
-func (d *DNS) LookupCNAME(ctx context.Context, host string) (string, error) {
-	a, err := d.lookup(ctx, host, CNAME)
-	switch {
-	case err != nil:
-		return "", err
-	case a.records.cname != "": // the aliases are not followed
-		return a.records.cname, nil
-	case len(a.aliases) == 0 && len(a.records.hosts) == 0:
-		return "", noSuchHost(host)
-	}
-	return a.name + ".", nil
-}
-
-// LookupHost is like that of a *net.Resolver: it returns the IPv4 addresses of
-// a name, then the IPv6 ones. Every error is a *net.DNSError.
-func (d *DNS) LookupHost(ctx context.Context, host string) (addrs []string, err error) {
-	for _, t := range []DNSType{A, AAAA} {
-		a, lookupErr := d.lookup(ctx, host, t)
-		if lookupErr != nil {
-			err = lookupErr
-			continue
-		}
-		for _, ip := range a.records.hosts {
-			if ip.Is4() == (t == A) {
-				addrs = append(addrs, ip.String())
-			}
+	if f.Delay > 0 {
+		timer := time.NewTimer(f.Delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return dns.Answer{}, false
 		}
 	}
-	switch {
-	case len(addrs) > 0:
-		return addrs, nil
-	case err == nil:
-		err = noSuchHost(host)
+	switch f.Code {
+	case ServFail:
+		return dns.Answer{Code: dnsmessage.RCodeServerFailure}, true
+	case NXDomain:
+		return dns.Answer{Code: dnsmessage.RCodeNameError}, true
+	case Refused:
+		return dns.Answer{Code: dnsmessage.RCodeRefused}, true
 	}
-	return nil, err
+	return d.zone.Answer(name, string(t)), true
 }
 
-// resolverPatience is how long a lookup waits for an answer that never comes.
-const resolverPatience = 10 * time.Second
-
-// lookup asks a question as a *net.Resolver does.
-func (d *DNS) lookup(ctx context.Context, name string, t DNSType) (dnsAnswer, error) {
-	if err := ctx.Err(); err != nil {
-		return dnsAnswer{}, lookupError(name, err)
+// meet keeps the question, and returns the fault that it meets, never nil.
+func (d *DNS) meet(name string, t DNSType) *DNSFault {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := DNSQuery{Time: time.Now(), Name: name, Type: t}
+	for _, f := range d.faults[name] {
+		if (f.Type == "" || f.Type == t) && (f.Times == 0 || d.hits[f] < f.Times) {
+			d.hits[f]++
+			q.Fault = f
+			break
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, resolverPatience)
-	defer cancel()
-	a, ok := d.ask(ctx, name, t)
-	switch {
-	case !ok:
-		return dnsAnswer{}, lookupError(name, ctx.Err())
-	case a.code == dnsmessage.RCodeNameError:
-		return dnsAnswer{}, noSuchHost(name)
-	case a.code != dnsmessage.RCodeSuccess:
-		return dnsAnswer{}, &net.DNSError{Err: "server misbehaving", Name: name, Server: "cloudsqltest", IsTemporary: a.code == dnsmessage.RCodeServerFailure}
+	d.queries = append(d.queries, q)
+	if q.Fault == nil {
+		return &DNSFault{}
 	}
-	return a, nil
-}
-
-func noSuchHost(name string) error {
-	return &net.DNSError{Err: "no such host", Name: name, Server: "cloudsqltest", IsNotFound: true}
-}
-
-func lookupError(name string, err error) error {
-	timeout := errors.Is(err, context.DeadlineExceeded)
-	text := "operation was canceled"
-	if timeout {
-		text = "i/o timeout"
-	}
-	return &net.DNSError{UnwrapErr: err, Err: text, Name: name, Server: "cloudsqltest", IsTimeout: timeout, IsTemporary: timeout}
+	return q.Fault
 }

@@ -2,34 +2,15 @@ package cloudsqltest
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
-	"io"
 	"net"
-	"slices"
-	"strings"
-	"sync"
-	"syscall"
-	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
 )
 
 // DNSServer is a real DNS server, on a port of 127.0.0.1, over UDP and TCP. It
 // serves the records of a [DNS] and follows aliases, as a recursive server does.
 // Answers that are too long for UDP come over TCP.
-type DNSServer struct {
-	dns    *DNS
-	udp    net.PacketConn
-	tcp    net.Listener
-	ctx    context.Context // ends at Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // counts both loops, UDP questions and TCP connections
-
-	mu     sync.Mutex        // guards everything below
-	conns  map[net.Conn]bool // over TCP
-	counts DNSServerCounts
-}
+type DNSServer struct{ server *dns.Server }
 
 // DNSServerCounts is what has happened at a [DNSServer].
 type DNSServerCounts struct {
@@ -37,37 +18,16 @@ type DNSServerCounts struct {
 	TCP       int // questions over TCP
 }
 
-// maxUDP is how long an answer over UDP may be if the question does not say.
-const maxUDP = 512
-
 // Listen starts a server on a free port. The caller should call Close on it when
 // finished.
 func (d *DNS) Listen() *DNSServer {
-	s := &DNSServer{dns: d, conns: map[net.Conn]bool{}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.udp, s.tcp = listenDNS()
-	s.wg.Go(s.serveUDP)
-	s.wg.Go(s.serveTCP)
-	return s
-}
-
-// listenDNS finds a port that is free for UDP and TCP.
-func listenDNS() (net.PacketConn, net.Listener) {
-	for {
-		l := must(net.Listen("tcp", "127.0.0.1:0"))
-		c, err := net.ListenPacket("udp", l.Addr().String())
-		if err == nil {
-			return c, l
-		}
-		_ = l.Close()
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			panic("cloudsqltest: " + err.Error())
-		}
-	}
+	return &DNSServer{dns.NewServer(func(ctx context.Context, name, questionType string) (dns.Answer, bool) {
+		return d.ask(ctx, name, DNSType(questionType))
+	})}
 }
 
 // Addr returns the address, host:port.
-func (s *DNSServer) Addr() string { return s.tcp.Addr().String() }
+func (s *DNSServer) Addr() string { return s.server.Addr() }
 
 // Resolver returns a resolver that asks this server and no other.
 func (s *DNSServer) Resolver() *net.Resolver {
@@ -80,124 +40,8 @@ func (s *DNSServer) Resolver() *net.Resolver {
 }
 
 // Counts returns what has happened so far.
-func (s *DNSServer) Counts() DNSServerCounts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.counts
-}
-
-// count adds one to n, a field of s.counts.
-func (s *DNSServer) count(n *int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*n++
-}
+func (s *DNSServer) Counts() DNSServerCounts { return DNSServerCounts(s.server.Counts()) }
 
 // Close stops the server and returns when everything that it started has ended.
 // Pending questions get no answer. It can be called again.
-func (s *DNSServer) Close() {
-	s.cancel()
-	_ = s.udp.Close()
-	_ = s.tcp.Close()
-	s.mu.Lock()
-	for c := range s.conns {
-		_ = c.Close()
-	}
-	s.mu.Unlock()
-	s.wg.Wait()
-}
-
-func (s *DNSServer) serveUDP() {
-	b := make([]byte, 64<<10)
-	for {
-		n, from, err := s.udp.ReadFrom(b)
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil: // an answer of before reached nobody
-			continue
-		}
-		msg := slices.Clone(b[:n])
-		s.wg.Go(func() {
-			if answer := s.answer(msg, false); answer != nil {
-				_, _ = s.udp.WriteTo(answer, from)
-			}
-		})
-	}
-}
-
-func (s *DNSServer) serveTCP() {
-	for {
-		c, err := s.tcp.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			time.Sleep(50 * time.Millisecond) // out of file descriptors, for example
-			continue
-		}
-		s.wg.Go(func() { s.serveConn(c) })
-	}
-}
-
-// serveConn answers questions one after the other, each behind its length.
-func (s *DNSServer) serveConn(c net.Conn) {
-	defer c.Close()
-	s.mu.Lock()
-	if s.ctx.Err() != nil {
-		s.mu.Unlock()
-		return
-	}
-	s.conns[c] = true
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-	}()
-	for {
-		var length [2]byte
-		if _, err := io.ReadFull(c, length[:]); err != nil {
-			return
-		}
-		msg := make([]byte, binary.BigEndian.Uint16(length[:]))
-		if _, err := io.ReadFull(c, msg); err != nil {
-			return
-		}
-		answer := s.answer(msg, true)
-		if answer == nil {
-			return
-		}
-		answer = append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)
-		if _, err := c.Write(answer); err != nil {
-			return
-		}
-	}
-}
-
-// answer returns the answer to a message, or nil if there is none.
-func (s *DNSServer) answer(msg []byte, tcp bool) []byte {
-	q, most, code := parseQuestion(msg)
-	if q == nil {
-		return nil
-	}
-	if tcp {
-		most = 1<<16 - 1
-		s.count(&s.counts.TCP)
-	}
-	if code != dnsmessage.RCodeSuccess {
-		return q.reply(dnsAnswer{code: code})
-	}
-	t := DNSType(strings.TrimPrefix(q.Type.String(), "Type"))
-	a, ok := s.dns.ask(s.ctx, q.Name.String(), t)
-	if !ok {
-		return nil
-	}
-	reply := q.reply(a)
-	if len(reply) > most {
-		s.count(&s.counts.Truncated)
-		q.header.Truncated = true
-		return q.reply(dnsAnswer{code: a.code})
-	}
-	return reply
-}
+func (s *DNSServer) Close() { s.server.Close() }

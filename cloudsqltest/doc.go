@@ -17,6 +17,26 @@
 // panics on mistakes in the test's own setup, and Close waits for everything it
 // started and names what does not end.
 //
+// # What is in it, by job
+//
+//   - The Admin API and the network to the instances: [Server]. Who may ask: its
+//     Token, Principals and Quota. Names for addresses: [DNS], [DNSServer].
+//   - An instance: [Instance] describes it, and [Server.AddInstance] makes an
+//     [EmulatedInstance] of that, which can be stopped, moved, cut off, and given
+//     new certificates. The same for the nodes of a read pool: [Node], [PoolNode].
+//   - What an instance is like: [CAMode], [MetadataExchange], [Pooler], [State].
+//   - The database behind it: [Instance].Backend, or a Handler, such as [Echo], which
+//     gets a [Conn] or a [StreamConn]; see the packages dbtest and tds.
+//   - SQL Data: [Server.ServeSQLData], [SQLData].
+//   - What goes wrong: [Fault] with requests, [Behavior] with connections,
+//     [StreamFault] with streams, [DNSFault] with questions; a [Rule] says it in
+//     words.
+//   - What has happened: [EmulatedInstance.Counts], [Server.Requests], [Server.Hits],
+//     [SQLData.Streams], [SQLData.Counts], [DNS.Queries], and [Server].Logger.
+//
+// Start with [NewServer], or [NewMemoryServer] for tests on fake time, and the
+// examples.
+//
 // # Databases
 //
 // The package dbtest starts a private PostgreSQL, MariaDB or MySQL server from what
@@ -24,6 +44,7 @@
 // [Server.AddInstance]. A machine with none of them can run a database in the test's
 // own process: the module embedded has pgsqlite, which is SQLite behind
 // PostgreSQL's protocol, and mysqlmemory, MySQL in pure Go; both serve as a Handler.
+// The package tds does so for SQL Server, with answers that the test scripts.
 //
 // # Real and fake time
 //
@@ -93,26 +114,26 @@
 //   - more requests a minute than a user is allowed: [Server].Quota (Status 429)
 //   - revoked or wrong tokens: Status 401 or 403; a request without [Server.Token] gets 401 without any fault
 //
-// With an instance, counted by [Proxy.Counts] as given in parentheses:
+// With an instance, counted by [EmulatedInstance.Counts] as given in parentheses:
 //
-//   - stopped, and started again: [Proxy.Stop], [Proxy.Start] (Cut, Refused)
-//   - stopped by an administrator, suspended, starting, in maintenance: [Proxy.SetState] (Cut, Refused; Status 409 in Requests)
-//   - open connections ended by FIN or RST: [Proxy.CutConnections] (Cut)
+//   - stopped, and started again: [EmulatedInstance.Stop], [EmulatedInstance.Start] (Cut, Refused)
+//   - stopped by an administrator, suspended, starting, in maintenance: [EmulatedInstance.SetState] (Cut, Refused; Status 409 in Requests)
+//   - open connections ended by FIN or RST: [EmulatedInstance.CutConnections] (Cut)
 //   - SYNs swallowed: [Unreachable]; at one address: [Server.Swallow] (Swallowed)
 //   - accepted, then silence: [Silent] (Silent)
 //   - the handshake stalled: [StallHandshake] (Stalled)
 //   - accepted, then ended by FIN or RST: [CloseAtOnce], [ResetAtOnce] (Dropped)
-//   - these for all connections from now on: [Proxy.SetBehavior]; for the next n: [Proxy.SetBehaviorFor]; for some: [Server].OnConnect
+//   - these for all connections from now on: [EmulatedInstance.SetBehavior]; for the next n: [EmulatedInstance.SetBehaviorFor]; for some: [Server].OnConnect
 //   - an IAM login as a user other than the token's: [Server].Principals, [Instance].IAMUsers (Denied)
 //   - an IAM login when the token that a pooler keeps has expired: [Instance].Pooler (Expired)
-//   - the server CA rotated: [Proxy.RotateServerCA] (Distrusted, by clients that know the previous one)
-//   - a server certificate expired, not valid yet, or for another name: [Proxy.AlterServerCert], [Instance].AlterServerCert (Distrusted)
-//   - the client CA rotated: [Proxy.RotateClientCA] (Rejected, with certificates from before)
-//   - client certificates with short lives, or expired from the start: [Proxy.SetCertTTL], [Instance].CertTTL (Rejected)
-//   - client certificates not valid yet, or altered otherwise: [Proxy.AlterClientCert], [Instance].AlterClientCert (Rejected)
+//   - the server CA rotated: [EmulatedInstance.RotateServerCA] (Distrusted, by clients that know the previous one)
+//   - a server certificate expired, not valid yet, or for another name: [EmulatedInstance.AlterServerCert], [Instance].AlterServerCert (Distrusted)
+//   - the client CA rotated: [EmulatedInstance.RotateClientCA] (Rejected, with certificates from before)
+//   - client certificates with short lives, or expired from the start: [EmulatedInstance.SetCertTTL], [Instance].CertTTL (Rejected)
+//   - client certificates not valid yet, or altered otherwise: [EmulatedInstance.AlterClientCert], [Instance].AlterClientCert (Rejected)
 //   - the instance's clock ahead: [Instance].ClockSkew (Rejected)
 //   - a refusal that may surface in a Write of the client's: [CloseAfterRefusal] with one of these (Rejected)
-//   - moved to other addresses: [Proxy.SetAddrs] (Refused, at the old ones)
+//   - moved to other addresses: [EmulatedInstance.SetAddrs] (Refused, at the old ones)
 //   - answers of other shapes, fields that no client knows: [Instance].AlterSettings
 //   - any other server certificate: [Instance].ServerCert
 //   - deleted, and created again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
@@ -120,7 +141,7 @@
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
 //
 // With a stream of SQL Data, what [Server].OnStream returns goes wrong, or what
-// [Proxy.SetStreamFault] was given. [SQLData.Hits] counts it:
+// [EmulatedInstance.SetStreamFault] was given. [SQLData.Hits] counts it:
 //
 //   - late, or never answered: [StreamFault].Delay, Hang
 //   - ended by any status at once, with the metadata, with the first data, or some time later: Status, At, After (see [StreamStatus])
@@ -131,7 +152,7 @@
 //   - messages of one byte, or of a MiB: Chunk
 //   - the database's end of the connection announced by CANCELLED, by terminate_session, or by OK: End
 //   - only a few times, and then good: Times
-//   - open streams ended with a status: [Proxy.EndStreams]; with ABORTED, as the instance is lost: [Proxy.CutConnections], [Proxy.Stop]
+//   - open streams ended with a status: [EmulatedInstance.EndStreams]; with ABORTED, as the instance is lost: [EmulatedInstance.CutConnections], [EmulatedInstance.Stop]
 //   - the instance not served: an [Instance] without SQLData
 //
 // With the service's TCP connections, which streams share, counted by

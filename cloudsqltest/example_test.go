@@ -124,7 +124,7 @@ func TestExampleOfFakeTime(t *testing.T) {
 
 // An instance refuses all certificates of before, as after a rotation of its
 // client CA; the next connection has a new one.
-func ExampleProxy_RotateClientCA() {
+func ExampleEmulatedInstance_RotateClientCA() {
 	server := cloudsqltest.NewServer()
 	defer server.Close()
 	instance := server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{

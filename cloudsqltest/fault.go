@@ -1,13 +1,13 @@
 package cloudsqltest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // Fault is what goes wrong with an Admin API request. [Server.Hits] returns how
@@ -60,17 +60,7 @@ const (
 
 // String returns the name of the constant.
 func (p Point) String() string {
-	switch p {
-	case Nowhere:
-		return "Nowhere"
-	case AtStart:
-		return "AtStart"
-	case InHeaders:
-		return "InHeaders"
-	case InBody:
-		return "InBody"
-	}
-	return fmt.Sprintf("Point(%d)", int(p))
+	return constant(p, "Nowhere", "AtStart", "InHeaders", "InBody")
 }
 
 // breaksAt is where the answer breaks off.
@@ -103,21 +93,21 @@ func (f *Fault) wait(ctx context.Context, closing <-chan struct{}) bool {
 }
 
 // answer is what the fault makes of an answer.
-func (f *Fault) answer(genuine func() *reply) *reply {
-	a := &reply{status: f.Status, header: http.Header{}, body: []byte(f.Body)}
+func (f *Fault) answer(genuine func() *reply.Reply) *reply.Reply {
+	a := &reply.Reply{Status: f.Status, Header: http.Header{}, Body: []byte(f.Body)}
 	switch {
 	case f.Status == 0 && f.Body == "":
 		a = genuine()
 	case f.Status == 0:
-		a.status = http.StatusOK
+		a.Status = http.StatusOK
 	case f.Status >= 400 && f.Body == "":
-		a = errorReply(f.Status, http.StatusText(f.Status), "injected")
+		a = reply.Error(f.Status, http.StatusText(f.Status), "injected")
 	}
 	if f.Alter != nil {
-		a.body = f.Alter(a.body)
+		a.Body = f.Alter(a.Body)
 	}
 	for k, v := range f.Header {
-		a.header[k] = v
+		a.Header[k] = v
 	}
 	return a
 }
@@ -127,8 +117,10 @@ func (f *Fault) answer(genuine func() *reply) *reply {
 const readPause = 5 * time.Millisecond
 
 // breakOff writes the answer up to where it breaks.
-func (f *Fault) breakOff(c net.Conn, a *reply) {
-	_, _ = c.Write(a.until(f.breaksAt()))
+func (f *Fault) breakOff(c net.Conn, a *reply.Reply) {
+	if at := f.breaksAt(); at != AtStart {
+		_, _ = c.Write(a.Part(at == InBody))
+	}
 	if f.ResetAt == Nowhere {
 		_ = c.Close()
 		return
@@ -136,35 +128,12 @@ func (f *Fault) breakOff(c net.Conn, a *reply) {
 	if f.ResetAt != AtStart {
 		time.Sleep(readPause)
 	}
-	reset(c)
+	sockets.Reset(c)
 }
 
-// until returns the beginning of the answer, which promises more than it has.
-func (a *reply) until(at Point) []byte {
-	if at == AtStart {
-		return nil
-	}
-	var b bytes.Buffer
-	w := bufio.NewWriter(&b)
-	fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Length: %d\r\n", a.status, http.StatusText(a.status), max(len(a.body), 1))
-	if at == InBody {
-		_ = a.header.WriteSubset(w, map[string]bool{"Content-Length": true})
-		_, _ = w.WriteString("\r\n")
-		_, _ = w.Write(a.body[:len(a.body)/2])
-	}
-	_ = w.Flush()
-	return b.Bytes()
-}
-
-// reset closes c so that the other side sees a reset and not an end.
-func reset(c net.Conn) {
-	switch c := c.(type) {
-	case interface{ Reset() }:
-		c.Reset()
-	case *net.TCPConn:
-		_ = c.SetLinger(0)
-		_ = c.Close()
-	default:
-		_ = c.Close()
-	}
+// ErrorBody returns the API's error envelope, as the Body of a [Fault]. The
+// reason is a word such as "invalidState" or "rateLimitExceeded", or empty: then
+// the envelope has only a code and a message, like Cloud SQL's with the code 400.
+func ErrorBody(code int, message, reason string) string {
+	return reply.ErrorBody(code, message, reason)
 }

@@ -187,16 +187,3 @@ func TestOnRequestMayReadTheBody(t *testing.T) {
 		}
 	})
 }
-
-func TestNamesOfConstants(t *testing.T) {
-	t.Parallel()
-	for want, got := range map[string]interface{ String() string }{
-		"Nowhere": cloudsqltest.Nowhere, "AtStart": cloudsqltest.AtStart, "InHeaders": cloudsqltest.InHeaders, "InBody": cloudsqltest.InBody, "Point(9)": cloudsqltest.Point(9),
-		"Healthy": cloudsqltest.Healthy, "Silent": cloudsqltest.Silent, "StallHandshake": cloudsqltest.StallHandshake, "CloseAtOnce": cloudsqltest.CloseAtOnce,
-		"ResetAtOnce": cloudsqltest.ResetAtOnce, "Unreachable": cloudsqltest.Unreachable, "Behavior(9)": cloudsqltest.Behavior(9),
-	} {
-		if got.String() != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}

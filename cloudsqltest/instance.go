@@ -64,7 +64,7 @@ type Instance struct {
 	Addrs map[cloudsqlconn.IPType]string
 
 	// Nodes make the instance a read pool: the metadata lists them alongside the
-	// instance's own addresses. [Proxy.Nodes] returns them.
+	// instance's own addresses. [EmulatedInstance.Nodes] returns them.
 	Nodes []Node
 
 	// ListenOn3307 makes the instance listen on port 3307 of its default

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 const instanceName = "my-project:europe-west1:my-db"

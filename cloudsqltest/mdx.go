@@ -1,7 +1,6 @@
 package cloudsqltest
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
@@ -35,14 +34,9 @@ const RefusedMetadata = "the client protocol type is not allowed"
 
 // String returns the name of the constant.
 func (m MetadataExchange) String() string {
-	names := [...]string{
+	return constant(m,
 		"NoMetadataExchange", "AcceptMetadata", "AcceptMetadataBytewise", "AcceptMetadataSilently",
-		"GreetFirst", "RefuseMetadata", "OversizedMetadataResponse",
-	}
-	if m < 0 || int(m) >= len(names) {
-		return fmt.Sprintf("MetadataExchange(%d)", int(m))
-	}
-	return names[m]
+		"GreetFirst", "RefuseMetadata", "OversizedMetadataResponse")
 }
 
 // protocolSupport is the instance's mdxProtocolSupport.
@@ -60,46 +54,17 @@ type ClientMetadata struct {
 }
 
 // MetadataExchanges returns what clients have sent, in order of arrival.
-func (p *Proxy) MetadataExchanges() []ClientMetadata {
+func (p *EmulatedInstance) MetadataExchanges() []ClientMetadata {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]ClientMetadata(nil), p.told...)
-}
-
-// ClientProtocolType returns what the client has announced so far in a metadata
-// exchange: TCP, TLS, UDS, UNSPECIFIED, or "" if there was none.
-func (c *Conn) ClientProtocolType() string {
-	if c.exchange == nil || c.exchange.Request() == nil {
-		return ""
-	}
-	return c.exchange.Request().ClientProtocolType.String()
-}
-
-// Read reads what the client sends after its metadata.
-func (c *Conn) Read(b []byte) (int, error) {
-	if c.login != nil {
-		return c.login.read(b)
-	}
-	return c.read(b)
-}
-
-// unchecked reads without a look at the login.
-type unchecked struct{ *Conn }
-
-func (c unchecked) Read(b []byte) (int, error) { return c.read(b) }
-
-func (c *Conn) read(b []byte) (int, error) {
-	if c.exchange == nil {
-		return c.Conn.Read(b)
-	}
-	return c.exchange.Read(b)
 }
 
 // exchangeTime is how long the request of a metadata exchange is waited for.
 const exchangeTime = 250 * time.Millisecond
 
 // exchangeMetadata reports whether the connection may go on.
-func (p *Proxy) exchangeMetadata(c *Conn) bool {
+func (p *EmulatedInstance) exchangeMetadata(c *Conn) bool {
 	mode := p.cfg.MetadataExchange
 	if mode == NoMetadataExchange {
 		return true

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // DialContext is the emulated network: it connects to the instance that has the
@@ -19,7 +19,7 @@ func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Con
 	if err != nil {
 		return nil, dialError(network, addr, err)
 	}
-	host = hostKey(host)
+	host = dns.Key(host)
 	s.mu.Lock()
 	p := s.routes[host]
 	d := s.sqlData
@@ -60,16 +60,13 @@ func dialError(network, addr string, err error) error {
 	return &net.OpError{Op: "dial", Net: network, Addr: memnet.Addr(addr), Err: err}
 }
 
-// hostKey is a host in the form that routes are found by.
-func hostKey(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
-
 // Swallow makes an address answer nothing, as if a firewall dropped the packets:
 // connecting to it through [Server.DialContext] hangs until the caller gives up.
 // Connections stay open. See also [Unreachable].
 func (s *Server) Swallow(host string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.swallowed[hostKey(host)] += 0
+	s.swallowed[dns.Key(host)] += 0
 }
 
 // Restore undoes Swallow and returns how many connections were lost. A dial
@@ -77,24 +74,24 @@ func (s *Server) Swallow(host string) {
 func (s *Server) Restore(host string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.swallowed[hostKey(host)]
-	delete(s.swallowed, hostKey(host))
+	n := s.swallowed[dns.Key(host)]
+	delete(s.swallowed, dns.Key(host))
 	return n
 }
 
 // routeLocked makes the instance's addresses lead to it, and to none that had
 // them before. The others that it had still lead to it, to be refused there.
-func (s *Server) routeLocked(p *Proxy) {
+func (s *Server) routeLocked(p *EmulatedInstance) {
 	for _, host := range p.addrs {
-		s.routes[hostKey(host)] = p
+		s.routes[dns.Key(host)] = p
 	}
 }
 
 // hasAddrLocked reports whether the instance is at that address now. The
 // caller holds Server.mu.
-func (p *Proxy) hasAddrLocked(host string) bool {
+func (p *EmulatedInstance) hasAddrLocked(host string) bool {
 	for _, h := range p.addrs {
-		if hostKey(h) == host {
+		if dns.Key(h) == host {
 			return true
 		}
 	}
@@ -115,4 +112,12 @@ func (s *Server) nextAddrs() map[cloudsqlconn.IPType]string {
 			return map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: public, cloudsqlconn.PrivateIP: private}
 		}
 	}
+}
+
+// listen opens a listener on a free port, or one of that name in memory.
+func (s *Server) listen(name string) net.Listener {
+	if s.inMemory {
+		return memnet.Listen(name)
+	}
+	return must(listenTCP("127.0.0.1:0"))
 }

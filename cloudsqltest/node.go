@@ -6,9 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // Node describes a node of an emulated read pool. The zero value has a public
@@ -30,10 +29,10 @@ type Node struct {
 // PoolNode is a node of an emulated read pool. It has addresses of its own, and the
 // database and the certificates of the pool. Its methods are safe for concurrent
 // use.
-type PoolNode struct{ proxy *Proxy }
+type PoolNode struct{ instance *EmulatedInstance }
 
 // Nodes returns the nodes of a read pool, in the order of [Instance].Nodes.
-func (p *Proxy) Nodes() (nodes []*PoolNode) {
+func (p *EmulatedInstance) Nodes() (nodes []*PoolNode) {
 	for _, n := range p.nodes {
 		nodes = append(nodes, &PoolNode{n})
 	}
@@ -41,80 +40,80 @@ func (p *Proxy) Nodes() (nodes []*PoolNode) {
 }
 
 // Name returns the name of the node.
-func (n *PoolNode) Name() string { return n.proxy.node }
+func (n *PoolNode) Name() string { return n.instance.nodeName }
 
 // Addrs returns the node's addresses in the metadata.
-func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.proxy.Addrs() }
+func (n *PoolNode) Addrs() map[cloudsqlconn.IPType]string { return n.instance.Addrs() }
 
-// SetAddrs moves the node, as [Proxy.SetAddrs] moves an instance.
+// SetAddrs moves the node, as [EmulatedInstance.SetAddrs] moves an instance.
 func (n *PoolNode) SetAddrs(addrs map[cloudsqlconn.IPType]string) {
-	if n.proxy.moveTo(maps.Clone(addrs)) {
-		n.proxy.pool.reissue()
-	}
+	n.instance.SetAddrs(addrs)
 }
 
 // SetBehavior sets what happens to connections to the node from now on. Unless
 // that is Healthy, it overrides for the node what was set for the whole pool.
-func (n *PoolNode) SetBehavior(b Behavior) { n.proxy.SetBehavior(b) }
+func (n *PoolNode) SetBehavior(b Behavior) { n.instance.SetBehavior(b) }
 
 // SetBehaviorFor sets what happens to so many of the next connections to the node;
 // after that it is Healthy. Zero means for ever.
 func (n *PoolNode) SetBehaviorFor(connections int, b Behavior) {
-	n.proxy.SetBehaviorFor(connections, b)
+	n.instance.SetBehaviorFor(connections, b)
 }
 
-// Stop makes the node refuse connections, as [Proxy.Stop] does. The metadata
+// Stop makes the node refuse connections, as [EmulatedInstance.Stop] does. The metadata
 // still lists it.
-func (n *PoolNode) Stop() { n.proxy.Stop() }
+func (n *PoolNode) Stop() { n.instance.Stop() }
 
 // Start undoes Stop.
-func (n *PoolNode) Start() { n.proxy.Start() }
+func (n *PoolNode) Start() { n.instance.Start() }
 
 // CutConnections ends all open connections to the node, as
-// [Proxy.CutConnections] does.
-func (n *PoolNode) CutConnections(withReset bool) int { return n.proxy.CutConnections(withReset) }
+// [EmulatedInstance.CutConnections] does.
+func (n *PoolNode) CutConnections(withReset bool) int { return n.instance.CutConnections(withReset) }
 
 // Counts returns what has happened at the node so far.
-func (n *PoolNode) Counts() Counts { return n.proxy.Counts() }
+func (n *PoolNode) Counts() Counts { return n.instance.Counts() }
 
 // newNode makes the i-th node of a pool.
-func newNode(pool *Proxy, i int, cfg Node) *Proxy {
-	n := &Proxy{server: pool.server, name: pool.name, pool: pool, node: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
+func newNode(pool *EmulatedInstance, i int, cfg Node) *EmulatedInstance {
+	n := &EmulatedInstance{server: pool.server, name: pool.name, pool: pool, nodeName: cfg.Name, cfg: pool.cfg, links: map[*link]bool{}}
 	n.cfg.Addrs, n.cfg.DNSNames, n.cfg.Nodes = maps.Clone(cfg.Addrs), slices.Clone(cfg.DNSNames), nil
-	if n.node == "" {
-		n.node = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
+	if n.nodeName == "" {
+		n.nodeName = fmt.Sprintf("%s-node-%d", pool.name.Instance(), i+1)
 	}
 	n.open()
 	return n
 }
 
-// all returns the proxy and its nodes.
-func (p *Proxy) all() []*Proxy { return append([]*Proxy{p}, p.nodes...) }
+// all returns the instance and its nodes.
+func (p *EmulatedInstance) all() []*EmulatedInstance {
+	return append([]*EmulatedInstance{p}, p.nodes...)
+}
 
 // String names the instance, and the node.
-func (p *Proxy) String() string {
+func (p *EmulatedInstance) String() string {
 	if p.pool == nil {
 		return p.Name()
 	}
-	return p.Name() + ", node " + p.node
+	return p.Name() + ", node " + p.nodeName
 }
 
 // admitLocked is what happens to one connection more.
-func (p *Proxy) admitLocked() (Behavior, *tls.Config) {
+func (p *EmulatedInstance) admitLocked() (Behavior, *tls.Config) {
 	b := p.nextBehaviorLocked()
 	if p.pool == nil {
-		return b, p.tls
+		return b, p.certs.TLS()
 	}
 	p.pool.mu.Lock() // after that of the node
 	defer p.pool.mu.Unlock()
 	if b == Healthy {
 		b = p.pool.nextBehaviorLocked()
 	}
-	return b, p.pool.tls
+	return b, p.certs.TLS()
 }
 
 // swallowLocked reports whether the SYN of one connection more is lost.
-func (p *Proxy) swallowLocked() bool {
+func (p *EmulatedInstance) swallowLocked() bool {
 	switch {
 	case p.behavior == Unreachable:
 		p.nextBehaviorLocked()
@@ -127,22 +126,11 @@ func (p *Proxy) swallowLocked() bool {
 	return false
 }
 
-// serverNames are the DNS names in the server certificate.
-func (p *Proxy) serverNames() (names []string) {
-	for _, p := range p.all() {
-		names = append(names, p.cfg.DNSNames...)
-		if psc := p.Addrs()[cloudsqlconn.PSC]; psc != "" {
-			names = append(names, psc)
-		}
-	}
-	return names
-}
-
 // nodeSettings are the nodes in the metadata.
-func (p *Proxy) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
+func (p *EmulatedInstance) nodeSettings() (list []*sqladmin.ConnectPoolNodeConfig) {
 	for _, n := range p.nodes {
 		addrs := n.Addrs()
-		one := &sqladmin.ConnectPoolNodeConfig{Name: n.node, IpAddresses: ipMappings(addrs)}
+		one := &sqladmin.ConnectPoolNodeConfig{Name: n.nodeName, IpAddresses: ipMappings(addrs)}
 		one.DnsName, one.DnsNames = dnsNameMappings(n.cfg.DNSNames, addrs)
 		list = append(list, one)
 	}

@@ -120,7 +120,7 @@ func TestRuleHappensAsOftenAsItSays(t *testing.T) {
 func TestOnConnectDecidesBeforeRules(t *testing.T) {
 	inMemory(t, cloudsqltest.Instance{}, func(t *testing.T, c *client) {
 		behavior := cloudsqltest.CloseAtOnce
-		c.s.OnConnect = func(p *cloudsqltest.Proxy) cloudsqltest.Behavior {
+		c.s.OnConnect = func(p *cloudsqltest.EmulatedInstance) cloudsqltest.Behavior {
 			if p != c.p {
 				t.Errorf("called for %v", p)
 			}

@@ -1,24 +1,19 @@
 package cloudsqltest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // Server emulates the SQL Admin API for the instances added to it, and the
@@ -34,12 +29,12 @@ type Server struct {
 	// OnConnect, if not nil, is called for every TCP connection to an instance,
 	// or to a node of it, from many goroutines at once. It returns what happens
 	// to the connection, unless the instance has a behaviour of its own.
-	OnConnect func(*Proxy) Behavior
+	OnConnect func(*EmulatedInstance) Behavior
 
 	// OnStream, if not nil, is called for every stream of SQL Data whose session
 	// the client has started, from many goroutines at once. It returns what goes
 	// wrong with it, or nil, in which case the instance's own fault applies, see
-	// [Proxy.SetStreamFault].
+	// [EmulatedInstance.SetStreamFault].
 	OnStream func(Stream) *StreamFault
 
 	// AllowAnyKey signs client certificates for keys of any kind. By default
@@ -62,7 +57,7 @@ type Server struct {
 
 	// MaxRequests is how many of the last requests are kept for [Server.Requests],
 	// of the last streams for [SQLData.Streams], and of the last exchanges for
-	// [Proxy.MetadataExchanges]. Zero means all.
+	// [EmulatedInstance.MetadataExchanges]. Zero means all.
 	MaxRequests int
 
 	// Logger, if not nil, gets a record of every request and connection: at Info
@@ -77,21 +72,21 @@ type Server struct {
 	done     chan struct{}  // closed when it has ended
 	wg       sync.WaitGroup // counts the API's accept loop and connections, and deletions
 
-	mu        sync.Mutex // guards everything below; comes before Proxy.mu
-	token     string
-	login     string // the token for certificates
-	requests  []*Request
-	rules     []*ActiveRule
-	spent     map[string]*spending   // by user
-	serving   map[*http.Request]bool // requests without a complete answer
-	hits      map[*Fault]int
-	proxies   map[string]*Proxy // by project:instance
-	projects  map[string]bool   // in which there is or was an instance
-	routes    map[string]*Proxy // by host: the last to have that address
-	swallowed map[string]int    // hosts that answer nothing: connections lost there
-	lastAddr  int
-	sqlData   *SQLData // nil if it was never served
-	closed    bool
+	mu         sync.Mutex // guards everything below; comes before EmulatedInstance.mu
+	token      string
+	loginToken string // for certificates
+	requests   []*Request
+	rules      []*ActiveRule
+	spent      map[string]*spending   // by user
+	serving    map[*http.Request]bool // requests without a complete answer
+	hits       map[*Fault]int
+	instances  map[string]*EmulatedInstance // by project:instance
+	projects   map[string]bool              // in which there is or was an instance
+	routes     map[string]*EmulatedInstance // by host: the last to have that address
+	swallowed  map[string]int               // hosts that answer nothing: connections lost there
+	lastAddr   int
+	sqlData    *SQLData // nil if it was never served
+	closed     bool
 }
 
 // NewServer starts an Admin API on a free port of 127.0.0.1. The caller should
@@ -117,12 +112,12 @@ func NewMemoryServer() *Server {
 
 func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
-	s.token, s.login = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
+	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
 	s.spent = map[string]*spending{}
 	s.closing, s.done = make(chan struct{}), make(chan struct{})
 	s.serving, s.hits = map[*http.Request]bool{}, map[*Fault]int{}
-	s.proxies, s.projects = map[string]*Proxy{}, map[string]bool{}
-	s.routes, s.swallowed = map[string]*Proxy{}, map[string]int{}
+	s.instances, s.projects = map[string]*EmulatedInstance{}, map[string]bool{}
+	s.routes, s.swallowed = map[string]*EmulatedInstance{}, map[string]int{}
 	s.api = &http.Server{
 		Handler:                      http.HandlerFunc(s.serveAPI),
 		DisableGeneralOptionsHandler: true,
@@ -152,29 +147,6 @@ func (s *Server) URL() string { return s.url }
 // add a token.
 func (s *Server) Client() *http.Client { return s.client }
 
-// Token is the bearer token that the Admin API accepts.
-func (s *Server) Token() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.token
-}
-
-// LoginToken is the token that the Admin API puts into certificates for IAM login.
-func (s *Server) LoginToken() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login
-}
-
-// SetTokens replaces Token and LoginToken; the previous ones are no longer
-// accepted. An empty argument leaves a token as it is. Certificates that already
-// have a login token remain good.
-func (s *Server) SetTokens(token, loginToken string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token, s.login = cmp.Or(token, s.token), cmp.Or(loginToken, s.login)
-}
-
 // Options returns options that make a Dialer use this server: its endpoint, its
 // tokens, and its network to the instances, and to SQL Data if that is served.
 // Options that come later override them, except those that set other credentials: a
@@ -198,49 +170,18 @@ func (s *Server) Options() []cloudsqlconn.Option {
 	return opts
 }
 
-// Requests returns the requests so far, oldest first. They are kept, headers and
-// bodies included, as long as the Server exists, unless MaxRequests limits their
-// number; what they point to is shared and must not be modified.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	requests := make([]Request, len(s.requests))
-	for i, r := range s.requests {
-		requests[i] = *r
-	}
-	return requests
-}
-
-// keep appends v to list, and drops the oldest if max, unless it is zero, is
-// exceeded.
-func keep[T any](list []T, v T, max int) []T {
-	list = append(list, v)
-	if max > 0 && len(list) > max {
-		list = slices.Delete(list, 0, len(list)-max)
-	}
-	return list
-}
-
-// Hits returns how many requests have met the fault, which is identified by its
-// address. A request is counted before its client can notice anything.
-func (s *Server) Hits(f *Fault) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hits[f]
-}
-
 // AddInstance creates an instance, named project:region:instance, and starts
 // its server-side proxy. It panics if the name is wrong or taken, the Server is
 // closed, or cfg contradicts itself: these are mistakes in the test.
-func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
-	p := newProxy(s, must(cloudsqlconn.ParseName(name)), cfg)
+func (s *Server) AddInstance(name string, cfg Instance) *EmulatedInstance {
+	p := newInstance(s, must(cloudsqlconn.ParseName(name)), cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.proxies[p.key()] != nil {
+	if s.closed || s.instances[p.key()] != nil {
 		p.halt(true)
 		panic(fmt.Sprintf("cloudsqltest: AddInstance(%q): the instance exists, or the Server is closed", name))
 	}
-	s.proxies[p.key()] = p
+	s.instances[p.key()] = p
 	s.projects[p.name.Project()] = true
 	for _, one := range p.all() {
 		s.routeLocked(one)
@@ -252,10 +193,10 @@ func (s *Server) AddInstance(name string, cfg Instance) *Proxy {
 // DeleteInstance stops an instance for good and forgets it; deleting it again
 // does nothing. An instance of the same name can then be added; it has new CAs, and
 // new addresses unless it is given the same.
-func (s *Server) DeleteInstance(p *Proxy) {
+func (s *Server) DeleteInstance(p *EmulatedInstance) {
 	s.mu.Lock()
-	if s.proxies[p.key()] == p {
-		delete(s.proxies, p.key())
+	if s.instances[p.key()] == p {
+		delete(s.instances, p.key())
 	}
 	if !s.closed {
 		s.wg.Add(1)
@@ -266,74 +207,17 @@ func (s *Server) DeleteInstance(p *Proxy) {
 	p.Stop()
 }
 
-// Close stops the Admin API and all instances, cuts their connections, and
-// waits until every connection, Handler and OnRequest has ended. What keeps it
-// waiting for more than five seconds is logged. It can be called again, and
-// concurrently: every call waits. It must not be called from a Handler or from
-// OnRequest.
-func (s *Server) Close() {
-	s.mu.Lock()
-	again := s.closed
-	s.closed = true
-	proxies := slices.Collect(maps.Values(s.proxies))
-	s.mu.Unlock()
-	if again {
-		<-s.done
-		return
-	}
-	defer close(s.done)
-	defer complain("Server.Close", s.blame)()
-
-	close(s.closing)
-	_ = s.api.Close()
-	if d := s.served(); d != nil {
-		d.Close()
-	}
-	for _, p := range proxies {
-		p.halt(true)
-	}
-	for _, p := range proxies {
-		p.halt(true)()
-	}
-	s.client.CloseIdleConnections()
-	s.wg.Wait()
-}
-
-// blame lists the requests that are not answered and the connections that have
-// not ended.
-func (s *Server) blame() (list []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sqlData != nil {
-		list = s.sqlData.blame()
-	}
-	for _, p := range s.proxies {
-		list = append(list, p.blame()...)
-	}
-	for r := range s.serving {
-		list = append(list, fmt.Sprintf("Admin API: %s %s from %s", r.Method, r.URL.Path, r.RemoteAddr))
-	}
-	return list
-}
-
-// closePatience is how long Close and Stop wait before they say for what.
-const closePatience = 5 * time.Second
-
-// complain logs what is waited for, should it take long. The function that it
-// returns ends that.
-func complain(who string, blame func() []string) func() {
-	timer := time.AfterFunc(closePatience, func() {
-		if list := blame(); len(list) > 0 {
-			slices.Sort(list)
-			log.Printf("cloudsqltest: %s blocked after %v, waiting for:\n\t%s", who, closePatience, strings.Join(list, "\n\t"))
-		}
-	})
-	return func() { timer.Stop() }
-}
-
 type connKey struct{}
 
 // withConn lets a handler find its connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
+}
+
+// must is for what fails only when the kit itself is wrong.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("cloudsqltest: " + err.Error())
+	}
+	return v
 }

@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"strings"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/dns"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // settings is the answer to connectSettings.
-func (p *Proxy) settings() *sqladmin.ConnectSettings {
+func (p *EmulatedInstance) settings() *sqladmin.ConnectSettings {
 	nodes := p.nodeSettings() // without the lock
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -23,7 +24,7 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 		Nodes:           nodes,
 		NodeCount:       int64(len(nodes)),
 		ServerCaMode:    string(p.cfg.CAMode),
-		ServerCaCert:    p.serverCACertLocked(),
+		ServerCaCert:    p.serverCACert(),
 	}
 	s.MdxProtocolSupport = p.cfg.MetadataExchange.protocolSupport()
 	if list := ipMappings(p.addrs); list != nil || p.addrs[cloudsqlconn.PSC] == "" {
@@ -35,15 +36,15 @@ func (p *Proxy) settings() *sqladmin.ConnectSettings {
 }
 
 // settingsReply is the answer to connectSettings, altered if that was asked for.
-func (p *Proxy) settingsReply() *reply {
+func (p *EmulatedInstance) settingsReply() *reply.Reply {
 	s := p.settings()
 	if p.cfg.AlterSettings == nil {
-		return jsonReply(s)
+		return reply.JSON(s)
 	}
 	fields := map[string]any{}
 	must(0, json.Unmarshal(must(json.Marshal(s)), &fields))
 	p.cfg.AlterSettings(fields)
-	return jsonReply(fields)
+	return reply.JSON(fields)
 }
 
 // ipMappings are the IP addresses in the metadata that can be dialled.
@@ -68,7 +69,7 @@ func dnsNameMappings(names []string, addrs map[cloudsqlconn.IPType]string) (dnsN
 			dnsName = name
 		}
 	}
-	if psc := hostKey(addrs[cloudsqlconn.PSC]); psc != "" {
+	if psc := dns.Key(addrs[cloudsqlconn.PSC]); psc != "" {
 		dnsName = psc + "."
 		list = append(list, &sqladmin.DnsNameMapping{Name: dnsName, ConnectionType: "PRIVATE_SERVICE_CONNECT", DnsScope: "INSTANCE", RecordManager: "CUSTOMER"})
 	}
@@ -81,7 +82,7 @@ const privateServices = "PRIVATE_SERVICES_ACCESS"
 // "global", which is that of write endpoints.
 func dnsNameMapping(name string) *sqladmin.DnsNameMapping {
 	m := &sqladmin.DnsNameMapping{Name: name, ConnectionType: "PUBLIC", DnsScope: "INSTANCE", RecordManager: "CLOUD_SQL_AUTOMATION"}
-	host := hostKey(name)
+	host := dns.Key(name)
 	switch {
 	case strings.HasSuffix(host, ".sql-psa.goog"):
 		m.ConnectionType = privateServices

@@ -2,7 +2,6 @@ package cloudsqltest
 
 import (
 	"context"
-	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,7 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/certs"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
 // SQLDataConfig says how [Server.ServeSQLData] serves.
@@ -46,14 +46,14 @@ type SQLData struct {
 	server   *Server
 	cfg      SQLDataConfig
 	listener net.Listener
-	ca       *authority  // nil without TLS
-	tls      *tls.Config // the same
+	ca       *certs.Authority // nil without TLS
+	tls      *tls.Config      // the same
 	wg       sync.WaitGroup
 	closing  chan struct{}
 
 	mu       sync.Mutex // guards everything below
 	behavior Behavior
-	conns    map[*http2Conn]bool
+	conns    map[*sqlDataConn]bool
 	streams  []*Stream
 	hits     map[*StreamFault]int
 	counts   SQLDataCounts
@@ -80,25 +80,23 @@ type SQLDataCounts struct {
 // already being served, or if the Server is closed. [Server.Close] closes the
 // service.
 func (s *Server) ServeSQLData(cfg SQLDataConfig) *SQLData {
-	d := &SQLData{server: s, cfg: cfg, listener: cfg.Listener, conns: map[*http2Conn]bool{}, hits: map[*StreamFault]int{}, closing: make(chan struct{})}
+	d := &SQLData{server: s, cfg: cfg, listener: cfg.Listener, conns: map[*sqlDataConn]bool{}, hits: map[*StreamFault]int{}, closing: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.sqlData != nil && !s.sqlData.isClosed() {
 		panic("cloudsqltest: ServeSQLData: SQL Data is served, or the Server is closed")
 	}
-	switch {
-	case d.listener != nil:
-	case s.inMemory:
-		d.listener = memnet.Listen("sqldata.test:443")
-	default:
-		d.listener = must(listenTCP("127.0.0.1:0"))
+	if d.listener == nil {
+		d.listener = s.listen("sqldata.test:443")
 	}
 	if cfg.TLS {
-		d.ca = newAuthority("SQL Data of cloudsqltest " + randomHex(8))
+		d.ca = certs.NewAuthority("SQL Data of cloudsqltest")
 		d.tls = &tls.Config{Certificates: []tls.Certificate{d.certificate()}, NextProtos: []string{"h2"}}
 	}
 	s.sqlData = d
-	d.wg.Go(d.accept)
+	d.wg.Go(func() {
+		sockets.Accept(d.listener, func(raw net.Conn) { d.wg.Go(func() { d.handle(raw) }) })
+	})
 	return d
 }
 
@@ -118,8 +116,7 @@ func (d *SQLData) certificate() tls.Certificate {
 	} else {
 		template.DNSNames = append(template.DNSNames, host)
 	}
-	key := newKey(elliptic.P256())
-	return chain(key, must(d.ca.sign(template, key.Public())), []*authority{d.ca})
+	return d.ca.Issue(template)
 }
 
 // Endpoint returns the URL to pass to [cloudsqlconn.WithSQLDataEndpoint]: http:// or
@@ -141,7 +138,7 @@ func (d *SQLData) CA() string {
 	if d.ca == nil {
 		return ""
 	}
-	return pemCertificate(d.ca.cert)
+	return d.ca.PEM()
 }
 
 // RootCAs returns a pool with that certificate, or an empty one.
@@ -149,7 +146,7 @@ func (d *SQLData) RootCAs() *x509.CertPool {
 	if d.ca == nil {
 		return x509.NewCertPool()
 	}
-	return d.ca.pool()
+	return d.ca.Pool()
 }
 
 // Counts returns what has happened so far.
@@ -181,7 +178,7 @@ func (d *SQLData) SetBehavior(b Behavior) {
 func (d *SQLData) CutConnections(withReset bool) int {
 	all := d.all()
 	for _, c := range all {
-		c.cut(withReset)
+		c.Cut(withReset)
 	}
 	return len(all)
 }
@@ -192,7 +189,8 @@ func (d *SQLData) CutConnections(withReset bool) int {
 func (d *SQLData) BlackHole() int {
 	all := d.all()
 	for _, c := range all {
-		c.swallow()
+		d.count(&d.counts.BlackHoled)
+		c.Swallow()
 	}
 	return len(all)
 }
@@ -203,17 +201,17 @@ func (d *SQLData) BlackHole() int {
 func (d *SQLData) GoAway(grace time.Duration) int {
 	all := d.all()
 	for _, c := range all {
-		c.goAway(grace)
+		c.GoAway(grace)
 	}
 	return len(all)
 }
 
 // all returns the connections that have not been cut: one that has may take a
 // moment to end.
-func (d *SQLData) all() []*http2Conn {
+func (d *SQLData) all() []*sqlDataConn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Keys(d.conns)), func(c *http2Conn) bool { return c.gone.Load() })
+	return slices.DeleteFunc(slices.Collect(maps.Keys(d.conns)), func(c *sqlDataConn) bool { return c.WasCut() })
 }
 
 // Close stops the service, cuts its connections, and waits until everything has
@@ -253,25 +251,10 @@ func (d *SQLData) blame() (list []string) {
 	return list
 }
 
-// accept accepts connections until Close.
-func (d *SQLData) accept() {
-	for {
-		raw, err := d.listener.Accept()
-		switch {
-		case err == nil:
-			d.wg.Go(func() { d.handle(raw) })
-		case errors.Is(err, net.ErrClosed):
-			return
-		default: // out of file descriptors, for example
-			time.Sleep(50 * time.Millisecond)
-		}
-	}
-}
-
 // handle serves one connection.
 func (d *SQLData) handle(raw net.Conn) {
 	defer raw.Close()
-	c := newHTTP2Conn(d, raw)
+	c := newSQLDataConn(d, raw)
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -297,7 +280,7 @@ func (d *SQLData) handle(raw net.Conn) {
 		_, _ = io.Copy(io.Discard, raw)
 	case CloseAtOnce:
 	case ResetAtOnce:
-		reset(raw)
+		sockets.Reset(raw)
 	default:
 		c.serve()
 	}
@@ -323,12 +306,7 @@ func (d *SQLData) dial(ctx context.Context, network, addr string) (c net.Conn, e
 	if swallow {
 		return d.server.noAnswer(ctx, network, addr)
 	}
-	switch l := d.listener.(type) {
-	case *memnet.Listener:
-		c, err = l.DialContext(ctx, network, addr)
-	default:
-		c, err = new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
-	}
+	c, err = sockets.Dial(ctx, d.listener, network, addr)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		d.count(&d.counts.Refused)
 	}

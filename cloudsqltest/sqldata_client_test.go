@@ -25,7 +25,7 @@ type streams struct {
 	t  *testing.T
 	s  *cloudsqltest.Server
 	d  *cloudsqltest.SQLData
-	p  *cloudsqltest.Proxy
+	p  *cloudsqltest.EmulatedInstance
 	cc *grpc.ClientConn
 }
 

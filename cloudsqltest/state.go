@@ -1,8 +1,9 @@
 package cloudsqltest
 
 import (
-	"net/http"
 	"slices"
+
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
 // State is the state of an instance. Clients of Cloud SQL notice it in two ways
@@ -24,7 +25,7 @@ const (
 func States() []State { return []State{Runnable, Stopped, Starting, Suspended, Maintenance} }
 
 // State returns the state of the instance. Stop and Start do not change it.
-func (p *Proxy) State() State {
+func (p *EmulatedInstance) State() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state
@@ -32,10 +33,10 @@ func (p *Proxy) State() State {
 
 // SetState puts the instance into a state as an administrator, or Cloud SQL, can.
 // While it is not [Runnable], the Admin API answers calls about the instance with
-// 409, invalidState, and the instance refuses connections, as after [Proxy.Stop],
+// 409, invalidState, and the instance refuses connections, as after [EmulatedInstance.Stop],
 // which SetState calls; Start has no effect. With Runnable it starts again. SetState
 // panics if there is no such state. It must not be called from a Handler.
-func (p *Proxy) SetState(to State) {
+func (p *EmulatedInstance) SetState(to State) {
 	if !slices.Contains(States(), to) {
 		panic("cloudsqltest: SetState: no such state: " + string(to))
 	}
@@ -44,7 +45,7 @@ func (p *Proxy) SetState(to State) {
 	wait()
 }
 
-func (p *Proxy) enter(to State) (wait func()) {
+func (p *EmulatedInstance) enter(to State) (wait func()) {
 	p.entering.Lock() // or Stop of one call could follow Start of a later one
 	defer p.entering.Unlock()
 	p.mu.Lock()
@@ -59,18 +60,17 @@ func (p *Proxy) enter(to State) (wait func()) {
 
 // runsLocked reports whether the state, of the pool for a node, lets the
 // instance listen.
-func (p *Proxy) runsLocked() bool {
+func (p *EmulatedInstance) runsLocked() bool {
 	if p.pool == nil {
 		return p.state == Runnable
 	}
 	return p.pool.State() == Runnable // its lock comes after that of the node
 }
 
-// stateReply is what the API says of an instance that is not Runnable.
-func stateReply(state State) *reply {
-	text := "The instance or operation is not in an appropriate state to handle the request."
+// wrongState is what the API says of an instance that is not Runnable.
+func wrongState(state State) *reply.Reply {
 	if state == Suspended {
-		text += " Instance state: SUSPENDED."
+		return reply.WrongState(string(state))
 	}
-	return errorReply(http.StatusConflict, text, "invalidState")
+	return reply.WrongState("")
 }

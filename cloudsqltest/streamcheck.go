@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
@@ -19,7 +20,7 @@ func (s *stream) authorize() (token string, err error) {
 			return token, nil
 		}
 	}
-	return "", status.Error(codes.Unauthenticated, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.")
+	return "", status.Error(codes.Unauthenticated, reply.CredentialsRefusal)
 }
 
 // find finds the instance of a session, or refuses it. A region that is not the
@@ -36,7 +37,7 @@ func (s *stream) find(start *wire.Session) error {
 	s.key = path[1] + ":" + path[3]
 	server := s.conn.service.server
 	server.mu.Lock()
-	p, known := server.proxies[s.key], server.projects[path[1]]
+	p, known := server.instances[s.key], server.projects[path[1]]
 	server.mu.Unlock()
 	switch {
 	case !known:
@@ -44,7 +45,7 @@ func (s *stream) find(start *wire.Session) error {
 	case p == nil || p.name.Region() != region:
 		return status.Error(codes.NotFound, "The Cloud SQL instance does not exist.")
 	}
-	s.proxy = p
+	s.instance = p
 	if !p.cfg.SQLData {
 		return StreamStatus(codes.FailedPrecondition, EditionRefusal+": ENTERPRISE", "UNSUPPORTED_INSTANCE_TYPE", 0).Err()
 	}

@@ -1,7 +1,6 @@
 package cloudsqltest
 
 import (
-	"fmt"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -15,7 +14,7 @@ import (
 // StreamFault is what goes wrong, or is unusual, with a stream of SQL Data.
 // [SQLData.Hits] returns how many streams met it. Delay comes first, then Hang, then
 // Status. It must not be changed once [Server].OnStream has returned it, or once it
-// has been passed to [Proxy.SetStreamFault].
+// has been passed to [EmulatedInstance.SetStreamFault].
 type StreamFault struct {
 	// Times is how many streams meet the fault; those after them are served as
 	// if there were none. Zero means all.
@@ -64,6 +63,32 @@ type StreamFault struct {
 	End StreamEnd
 }
 
+// SetStreamFault sets what goes wrong with streams of SQL Data to the instance
+// from now on, unless [Server].OnStream returns a fault. Existing streams stay as
+// they are. Nil undoes it.
+func (p *EmulatedInstance) SetStreamFault(f *StreamFault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streamFault = f
+}
+
+// EndStreams ends all streams of SQL Data to the instance with a status, see
+// [StreamStatus], and returns how many there were. [EmulatedInstance.CutConnections] also ends
+// them, with ABORTED and the reason DISCONNECTED.
+func (p *EmulatedInstance) EndStreams(with *status.Status) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		if l.stream == nil || !l.open {
+			continue
+		}
+		l.open = false
+		l.stream.over <- with.Err()
+		n++
+	}
+	return n
+}
+
 // StreamPoint is a moment in the life of a stream.
 type StreamPoint int
 
@@ -76,15 +101,7 @@ const (
 
 // String returns the name of the constant.
 func (p StreamPoint) String() string {
-	switch p {
-	case AtOpen:
-		return "AtOpen"
-	case AfterMetadata:
-		return "AfterMetadata"
-	case AfterData:
-		return "AfterData"
-	}
-	return fmt.Sprintf("StreamPoint(%d)", int(p))
+	return constant(p, "AtOpen", "AfterMetadata", "AfterData")
 }
 
 // MetadataTime is when the service sends its SessionMetadata.
@@ -99,15 +116,7 @@ const (
 
 // String returns the name of the constant.
 func (t MetadataTime) String() string {
-	switch t {
-	case MetadataFirst:
-		return "MetadataFirst"
-	case MetadataWithData:
-		return "MetadataWithData"
-	case MetadataNever:
-		return "MetadataNever"
-	}
-	return fmt.Sprintf("MetadataTime(%d)", int(t))
+	return constant(t, "MetadataFirst", "MetadataWithData", "MetadataNever")
 }
 
 // StreamEnd is how the service announces that the database has closed the
@@ -123,15 +132,7 @@ const (
 
 // String returns the name of the constant.
 func (e StreamEnd) String() string {
-	switch e {
-	case EndCanceled:
-		return "EndCanceled"
-	case EndTerminate:
-		return "EndTerminate"
-	case EndOK:
-		return "EndOK"
-	}
-	return fmt.Sprintf("StreamEnd(%d)", int(e))
+	return constant(e, "EndCanceled", "EndTerminate", "EndOK")
 }
 
 // What SQL Data says when it does not serve an instance, with the code

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
 // Stream is a stream that the SQL Data service has seen.
@@ -64,6 +66,23 @@ func (d *SQLData) Hits(f *StreamFault) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.hits[f]
+}
+
+// add counts a message.
+func (r *Stream) add(m *wire.Request) {
+	r.Messages++
+	if m.Ack != nil {
+		r.Acks++
+	}
+	if m.Data != nil {
+		r.Data++
+		r.Received += int64(m.Data.Len())
+		r.Largest, r.Offset = max(r.Largest, m.Data.Len()), max(r.Offset, m.Data.Offset)
+	}
+	r.Terminated = r.Terminated || m.Terminate != nil
+	for _, n := range m.Unknown {
+		r.Unknown = append(r.Unknown, int32(n))
+	}
 }
 
 // note changes the record of a stream.

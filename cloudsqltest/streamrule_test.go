@@ -18,10 +18,8 @@ func TestRulesAreForStreamsToo(t *testing.T) {
 			"call=streamSqlData,kind=status,status=200,times=1":                      codes.OK,
 			"instance=my-project:europe-west1:my-db,kind=status,status=503,delay=2s": codes.Unavailable,
 		} {
-			rule, err := cloudsqltest.ParseRule(text)
-			wantNil(t, err)
-			active, err := c.s.AddRule(rule)
-			wantNil(t, err)
+			rule := must(cloudsqltest.ParseRule(text))
+			active := must(c.s.AddRule(rule))
 			start := time.Now()
 			c.start(session()).wantEnd(want, rule.Body)
 			took(t, start, rule.Delay)
@@ -31,10 +29,7 @@ func TestRulesAreForStreamsToo(t *testing.T) {
 			active.Remove()
 		}
 		for _, text := range []string{"instance=my-project:europe-west1:other,kind=hang", "call=connect,kind=silent", "call=connectSettings,kind=hang", "kind=truncate"} {
-			rule, err := cloudsqltest.ParseRule(text)
-			wantNil(t, err)
-			_, err = c.s.AddRule(rule)
-			wantNil(t, err)
+			_ = must(c.s.AddRule(must(cloudsqltest.ParseRule(text))))
 		}
 		c.open().echo()
 		for _, text := range []string{"call=streamSqlData,kind=truncate", "call=streamSqlData,kind=silent", "call=streamSqlData,kind=status,status=503,header=A: b"} {

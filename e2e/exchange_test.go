@@ -13,7 +13,7 @@ func TestServersBehindAMetadataExchange(t *testing.T) {
 		i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata})
 		wantAnswer(t, i.open(t, app))
 		wantAnswer(t, i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true)))
-		if told := i.proxy.MetadataExchanges(); len(told) != 2 || told[0].ClientProtocolType != "TLS" {
+		if told := i.emulated.MetadataExchanges(); len(told) != 2 || told[0].ClientProtocolType != "TLS" {
 			t.Errorf("the instance was told %v", told)
 		}
 	})

@@ -21,7 +21,7 @@ const replicaName = "my-project:europe-west1:my-replica"
 
 // newReplica returns a primary instance and a second one of the same cloud, with
 // a server that is in recovery, as replicas are.
-func (e *engine) newReplica(t *testing.T) (primary *instance, replica *cloudsqltest.Proxy) {
+func (e *engine) newReplica(t *testing.T) (primary *instance, replica *cloudsqltest.EmulatedInstance) {
 	t.Helper()
 	primary = e.newInstance(t)
 	server := e.ownServer(t)
@@ -93,14 +93,14 @@ func TestTargetSessionAttrsChooseTheInstance(t *testing.T) {
 func TestTheNextInstanceIsTakenWhenTheFirstIsDown(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
 		i, replica := e.newReplica(t)
-		i.proxy.Stop()
+		i.emulated.Stop()
 		db := ways["NewConnector"](t, i, i.dsn(instanceName+","+replicaName, app, sharedDatabase))
 		defer db.Close()
 		if !value[bool](t, db, inRecovery) {
 			t.Error("it is not the replica that answers")
 		}
-		if i.proxy.Counts().Refused == 0 || replica.Counts().Handshakes != 1 {
-			t.Errorf("the primary has refused %d connections, the replica has had %d", i.proxy.Counts().Refused, replica.Counts().Handshakes)
+		if i.emulated.Counts().Refused == 0 || replica.Counts().Handshakes != 1 {
+			t.Errorf("the primary has refused %d connections, the replica has had %d", i.emulated.Counts().Refused, replica.Counts().Handshakes)
 		}
 	})
 }
@@ -142,12 +142,12 @@ func TestAQueryOfTheSecondInstanceIsCancelled(t *testing.T) {
 			return err
 		})
 		e.waitSleeping(t, watch, ended)
-		before, primary := replica.Accepted(), i.proxy.Accepted()
+		before, primary := replica.Accepted(), i.emulated.Accepted()
 		cancel()
 		wantError(t, <-ended, context.Canceled)
 		e.waitAwake(t, watch)
-		if replica.Accepted() == before || i.proxy.Accepted() != primary {
-			t.Errorf("the requests to cancel: %d to the replica, %d to the primary", replica.Accepted()-before, i.proxy.Accepted()-primary)
+		if replica.Accepted() == before || i.emulated.Accepted() != primary {
+			t.Errorf("the requests to cancel: %d to the replica, %d to the primary", replica.Accepted()-before, i.emulated.Accepted()-primary)
 		}
 	})
 }
@@ -162,21 +162,21 @@ func TestAQueryOfAReadPoolIsCancelledAtItsNode(t *testing.T) {
 		for _, opts := range [][]cloudsqlconn.DialOption{nil, {cloudsqlconn.WithPublicIP()}} {
 			for range 3 {
 				pool := i.openPool(t, app, opts...)
-				before := connections(i.proxy)
+				before := connections(i.emulated)
 				wantNil(t, pool.Ping(t.Context()))
-				on := grown(before, connections(i.proxy))
+				on := grown(before, connections(i.emulated))
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := inBackground(func() error {
 					_, err := pool.Exec(ctx, i.sleep)
 					return err
 				})
 				i.waitSleeping(t, watch, ended)
-				before = connections(i.proxy)
+				before = connections(i.emulated)
 				cancel()
 				wantError(t, <-ended, context.Canceled)
 				i.waitAwake(t, watch)
 				pool.Close() // waits for what cancels
-				if got := grown(before, connections(i.proxy)); got != on {
+				if got := grown(before, connections(i.emulated)); got != on {
 					t.Errorf("the query ran on node %d, and node %d was dialled", on, got)
 				}
 			}
@@ -185,7 +185,7 @@ func TestAQueryOfAReadPoolIsCancelledAtItsNode(t *testing.T) {
 }
 
 // connections are how many connections each node has had.
-func connections(p *cloudsqltest.Proxy) (counts []int) {
+func connections(p *cloudsqltest.EmulatedInstance) (counts []int) {
 	for _, n := range p.Nodes() {
 		counts = append(counts, n.Counts().Handshakes)
 	}
@@ -232,7 +232,7 @@ func TestAnInstrumentedDriverStaysInTheTunnel(t *testing.T) {
 		db := sql.OpenDB(c)
 		defer db.Close()
 		wantUser(t, i, db, app.user)
-		if n := i.proxy.Accepted(); n != 1 || opened != 1 {
+		if n := i.emulated.Accepted(); n != 1 || opened != 1 {
 			t.Errorf("%d connections to the instance, want 1", n)
 		}
 	})
@@ -246,7 +246,7 @@ func TestPoolsOfPgxTellWhatARefusedIAMLoginNeeds(t *testing.T) {
 		if !ok || hinted.Op != cloudsqlconn.OpLogin || hinted.Hint == "" {
 			t.Errorf("got %v", err)
 		}
-		if n := i.proxy.Accepted(); n != 1 {
+		if n := i.emulated.Accepted(); n != 1 {
 			t.Errorf("%d connections, want 1: there is nothing to cancel", n)
 		}
 	})
@@ -267,9 +267,9 @@ func TestAQueryThroughServeIsCancelledAtItsNode(t *testing.T) {
 			t.Cleanup(func() { _ = c.Close(context.Background()) })
 			return c
 		}
-		before := connections(i.proxy)
+		before := connections(i.emulated)
 		one := open()
-		on := grown(before, connections(i.proxy))
+		on := grown(before, connections(i.emulated))
 		watch := i.open(t, app)
 		ended := inBackground(func() error {
 			_, err := one.Exec(t.Context(), i.sleep)
@@ -277,9 +277,9 @@ func TestAQueryThroughServeIsCancelledAtItsNode(t *testing.T) {
 		})
 		i.waitSleeping(t, watch, ended)
 		for range 2 { // whichever node's turn it is
-			before = connections(i.proxy)
+			before = connections(i.emulated)
 			wantNil(t, one.PgConn().CancelRequest(t.Context()))
-			if after := connections(i.proxy); after[on] != before[on]+1 {
+			if after := connections(i.emulated); after[on] != before[on]+1 {
 				t.Errorf("the query runs on node %d; the nodes had %v connections, and have %v", on, before, after)
 			}
 		}

@@ -33,7 +33,7 @@ func TestEveryWayToReachAnInstance(t *testing.T) {
 						i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{CAMode: ca}, refresh.option)
 						wantAnswer(t, i.open(t, app, address.option))
 						wantAnswer(t, i.open(t, iam, address.option, cloudsqlconn.WithDialIAMAuthN(true)))
-						wantDialled(t, i, i.proxy.Addrs()[address.ipType])
+						wantDialled(t, i, i.emulated.Addrs()[address.ipType])
 						wantCertificateOf(t, i, ca)
 					})
 				}

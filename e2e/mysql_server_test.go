@@ -342,7 +342,7 @@ func TestDumpsAndTheirReloadThroughServe(t *testing.T) {
 			t.Errorf("%s: the copy has %s, the original %s", network, got, want)
 		}
 		told := map[string]string{"tcp": "TCP", "unix": "UDS"}[network]
-		for _, m := range i.proxy.MetadataExchanges()[1:] { // the first is db's
+		for _, m := range i.emulated.MetadataExchanges()[1:] { // the first is db's
 			if m.ClientProtocolType != told {
 				t.Errorf("%s: the instance was told %v", network, m)
 			}

@@ -25,7 +25,7 @@ func TestPgxConn(t *testing.T) {
 			t.Errorf("user %q, application %q", user, application)
 		}
 		wantNil(t, c.Close(t.Context()))
-		if n := i.proxy.Accepted(); n != 1 {
+		if n := i.emulated.Accepted(); n != 1 {
 			t.Errorf("%d connections, want 1: one connect is one Dial", n)
 		}
 	})

@@ -37,8 +37,8 @@ func TestPoolRecoversWhenTheServerRestarts(t *testing.T) {
 			fill(t, db, idleConns)
 
 			wantNil(t, server.Restart(t.Context()))
-			i.proxy.Stop() // returns when all connections have ended
-			i.proxy.Start()
+			i.emulated.Stop() // returns when all connections have ended
+			i.emulated.Start()
 			i.network.waitHeard(t)
 			wantAnswer(t, db)
 		})
@@ -56,7 +56,7 @@ func TestNobodyNoticesThatIdleConnectionsWereCut(t *testing.T) {
 				db := i.open(t, app)
 				fill(t, db, idleConns)
 
-				if n := i.proxy.CutConnections(with.reset); n != idleConns {
+				if n := i.emulated.CutConnections(with.reset); n != idleConns {
 					t.Errorf("cut %d connections, want %d", n, idleConns)
 				}
 				i.network.waitHeard(t)
@@ -72,7 +72,7 @@ func TestPgxPoolDoesNotNoticeThatIdleConnectionsWereCut(t *testing.T) {
 	pool := i.openPool(t, app)
 	wantNil(t, pool.Ping(t.Context()))
 
-	i.proxy.CutConnections(false)
+	i.emulated.CutConnections(false)
 	i.network.waitHeard(t)
 	wantNil(t, pool.Ping(t.Context()))
 }

@@ -18,12 +18,12 @@ func TestNobodyNoticesThatTheClientCertificateWasRefused(t *testing.T) {
 		db := i.open(t, app)
 		wantNil(t, other.Warmup(t.Context(), instanceName))
 		wantNil(t, i.dialer.Warmup(t.Context(), instanceName))
-		i.proxy.RotateClientCA()
+		i.emulated.RotateClientCA()
 
 		wantRefused(t, other)
-		before := i.proxy.Accepted()
+		before := i.emulated.Accepted()
 		wantAnswer(t, db)
-		if got := i.proxy.Accepted() - before; got < 2 {
+		if got := i.emulated.Accepted() - before; got < 2 {
 			t.Errorf("%d connections for one query, want a refused one and a good one", got)
 		}
 	})

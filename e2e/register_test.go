@@ -63,7 +63,7 @@ func TestTheDriverNamedMySQLConnectsByARegisteredName(t *testing.T) {
 		defer db.Close()
 		db.SetMaxIdleConns(-1)
 		wantAnswer(t, db)
-		if n := i.proxy.Accepted(); n != 1 {
+		if n := i.emulated.Accepted(); n != 1 {
 			t.Errorf("%d connections to the instance, want 1", n)
 		}
 		wantNil(t, cleanup())

@@ -75,7 +75,7 @@ type instance struct {
 	*engine
 	server   *dbserver.Server
 	kit      *cloudsqltest.Server
-	proxy    *cloudsqltest.Proxy
+	emulated *cloudsqltest.EmulatedInstance
 	dialer   *cloudsqlconn.Dialer
 	network  *network
 	database string // sharedDatabase, or one of the test's own
@@ -94,7 +94,7 @@ func (e *engine) newInstanceOf(t *testing.T, server *dbserver.Server, cfg clouds
 	i := &instance{engine: e, server: server, kit: cloudsqltest.NewServer(), database: sharedDatabase}
 	t.Cleanup(i.kit.Close)
 	cfg.DatabaseVersion, cfg.Backend, cfg.IAMBackend = e.version, cmp.Or(cfg.Backend, server.TCPAddr()), server.SocketAddr()
-	i.proxy = i.kit.AddInstance(instanceName, cfg)
+	i.emulated = i.kit.AddInstance(instanceName, cfg)
 	i.network = &network{kit: i.kit}
 	i.dialer = i.newDialer(t, opts...)
 	return i

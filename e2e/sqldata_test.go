@@ -31,7 +31,7 @@ func (i *instance) wantStreams(t *testing.T) {
 	if n := len(i.kit.Requests()); n != 0 {
 		t.Errorf("%d calls of the Admin API", n)
 	}
-	if n := i.proxy.Counts().Streams; n == 0 {
+	if n := i.emulated.Counts().Streams; n == 0 {
 		t.Error("no stream was used")
 	}
 }
@@ -142,7 +142,7 @@ func TestSQLDataFallsBackToAnAddress(t *testing.T) {
 		db := i.open(t, app)
 		wantAnswer(t, db)
 		wantAnswer(t, i.open(t, app))
-		if c := i.proxy.Counts(); c.Handshakes != 2 {
+		if c := i.emulated.Counts(); c.Handshakes != 2 {
 			t.Errorf("%d connections by an address, want 2", c.Handshakes)
 		}
 		_, err := i.dialer.Dial(t.Context(), instanceName, cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))

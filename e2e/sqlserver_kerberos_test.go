@@ -22,7 +22,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/kdc"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/kdc"
 )
 
 // adDomain is the domain that instances here have joined. Its realm is MIT

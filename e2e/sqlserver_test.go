@@ -19,16 +19,16 @@ import (
 
 // newSQLServer returns a Dialer that reaches an instance with db behind it, on
 // real sockets.
-func newSQLServer(t *testing.T, db *tds.Server) (*cloudsqlconn.Dialer, *cloudsqltest.Proxy, *network) {
+func newSQLServer(t *testing.T, db *tds.Server) (*cloudsqlconn.Dialer, *cloudsqltest.EmulatedInstance, *network) {
 	t.Helper()
 	kit := cloudsqltest.NewServer()
 	t.Cleanup(kit.Close)
-	proxy := kit.AddInstance(instanceName, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
+	emulated := kit.AddInstance(instanceName, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
 	way := &network{kit: kit}
 	d, err := cloudsqlconn.NewDialer(t.Context(), append(kit.Options(), cloudsqlconn.WithDialFunc(way.DialContext))...)
 	wantNil(t, err)
 	t.Cleanup(func() { wantNil(t, d.Close()) })
-	return d, proxy, way
+	return d, emulated, way
 }
 
 func openSQLServer(t *testing.T, d *cloudsqlconn.Dialer, dsn string) *sql.DB {
@@ -89,10 +89,10 @@ func TestNobodyNoticesThatIdleSQLServerConnectionsWereCut(t *testing.T) {
 	t.Parallel()
 	for _, withReset := range []bool{true, false} {
 		server := &tds.Server{}
-		d, proxy, way := newSQLServer(t, server)
+		d, emulated, way := newSQLServer(t, server)
 		db := openSQLServer(t, d, "server=localhost;cloudsql="+instanceName)
 		wantNil(t, db.PingContext(t.Context()))
-		if n := proxy.CutConnections(withReset); n != 1 {
+		if n := emulated.CutConnections(withReset); n != 1 {
 			t.Fatalf("%d connections were cut, want 1", n)
 		}
 		way.waitHeard(t)
@@ -116,8 +116,8 @@ func TestRawGivesTheConnectionOfGoMSSQLDB(t *testing.T) {
 
 func TestSQLServerPingReturnsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
-	d, proxy, _ := newSQLServer(t, &tds.Server{})
-	proxy.SetBehavior(cloudsqltest.Silent)
+	d, emulated, _ := newSQLServer(t, &tds.Server{})
+	emulated.SetBehavior(cloudsqltest.Silent)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	wantError(t, openSQLServer(t, d, "server=localhost;cloudsql="+instanceName).PingContext(ctx), context.DeadlineExceeded)

@@ -21,7 +21,7 @@ func TestClientsConnectAndQuery(t *testing.T) {
 		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		wantLogin(t, w, s)
-		if n := w.proxy.Counts().Handshakes; n < 2 {
+		if n := w.emulated.Counts().Handshakes; n < 2 {
 			t.Errorf("%d connections, want 2", n)
 		}
 	})
@@ -73,7 +73,7 @@ func TestClientsOutliveAShortLivedCertificate(t *testing.T) {
 		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n < 2 {
 			t.Errorf("%d certificates were asked for, want 2", n)
 		}
-		t.Logf("connections with an expired certificate: %d", w.proxy.Counts().Rejected)
+		t.Logf("connections with an expired certificate: %d", w.emulated.Counts().Rejected)
 	})
 }
 
@@ -102,7 +102,7 @@ func TestClientsSurviveAStoppedInstance(t *testing.T) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
 		s := w.start(t, c.open)
 		wantLogin(t, w, s)
-		w.proxy.Stop()
+		w.emulated.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		began := time.Now()
@@ -113,12 +113,12 @@ func TestClientsSurviveAStoppedInstance(t *testing.T) {
 		case ctx.Err() != nil:
 			t.Fatalf("no error came for %v", patience)
 		}
-		if c, err := net.Dial("tcp", net.JoinHostPort(w.proxy.Addrs()[cloudsqlconn.PublicIP], "3307")); err == nil {
+		if c, err := net.Dial("tcp", net.JoinHostPort(w.emulated.Addrs()[cloudsqlconn.PublicIP], "3307")); err == nil {
 			_ = c.Close()
 			t.Fatal("the instance is not stopped")
 		}
 		t.Logf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
-		w.proxy.Start()
+		w.emulated.Start()
 		wantRecovery(t, w, s)
 	})
 }
@@ -129,7 +129,7 @@ func TestClientsSurviveAServerCARotation(t *testing.T) {
 		s := w.start(t, c.open)
 		wantLogin(t, w, s)
 		before := w.calls(cloudsqltest.ConnectSettings)
-		w.proxy.RotateServerCA()
+		w.emulated.RotateServerCA()
 		if c.can&heedServerCA == 0 {
 			wantNoRefresh(t, w, s)
 			return
@@ -148,7 +148,7 @@ func TestClientsSurviveAClientCARotation(t *testing.T) {
 		w := newWorld(t, c.engine, cloudsqltest.Instance{})
 		s := w.start(t, c.open)
 		wantLogin(t, w, s)
-		w.proxy.RotateClientCA()
+		w.emulated.RotateClientCA()
 		if c.can&heedClientCA == 0 {
 			wantNoRefresh(t, w, s)
 		} else {
@@ -156,7 +156,7 @@ func TestClientsSurviveAClientCARotation(t *testing.T) {
 		}
 		// Who sees that the instance takes certificates of another CA, and shows
 		// none, is counted as Failed.
-		if n := w.proxy.Counts(); (n.Rejected != 0) != (c.can&showOld != 0) || n.Rejected+n.Failed == 0 {
+		if n := w.emulated.Counts(); (n.Rejected != 0) != (c.can&showOld != 0) || n.Rejected+n.Failed == 0 {
 			t.Errorf("%d connections were rejected, and %d failed", n.Rejected, n.Failed)
 		}
 	})

@@ -46,7 +46,7 @@ func TestClientsSayWhoTheyAre(t *testing.T) {
 			}
 		}
 		told := ""
-		for _, m := range w.proxy.MetadataExchanges() {
+		for _, m := range w.emulated.MetadataExchanges() {
 			told += m.ClientProtocolType
 		}
 		if told != want.told {

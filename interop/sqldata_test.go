@@ -77,7 +77,7 @@ func TestSQLDataOfGooglesClients(t *testing.T) {
 		for range 3 {
 			wantLogin(t, w, s)
 		}
-		if n := w.proxy.Counts().Handshakes; n != 0 {
+		if n := w.emulated.Counts().Handshakes; n != 0 {
 			t.Errorf("%d connections by an address", n)
 		}
 		if n := w.calls(cloudsqltest.GenerateEphemeralCert); n != 0 {
@@ -130,7 +130,7 @@ func TestSQLDataClientsAskForNoIAMLogin(t *testing.T) {
 func TestSQLDataClientsFallBackToAnAddress(t *testing.T) {
 	eachStreamClient(t, cloudsqltest.Instance{}, func(t *testing.T, c streamClient, w *world) {
 		wantLogin(t, w, w.start(t, c.open(w)))
-		if n := w.proxy.Counts().Handshakes; n == 0 || len(w.sqlData.Streams()) == 0 {
+		if n := w.emulated.Counts().Handshakes; n == 0 || len(w.sqlData.Streams()) == 0 {
 			t.Errorf("%d connections by an address, %d streams", n, len(w.sqlData.Streams()))
 		}
 	})
@@ -139,7 +139,7 @@ func TestSQLDataClientsFallBackToAnAddress(t *testing.T) {
 func TestSQLDataClientsThatFallBackWhateverTheTextIs(t *testing.T) {
 	eachStreamClient(t, cloudsqltest.Instance{SQLData: true}, func(t *testing.T, c streamClient, w *world) {
 		refusal := &cloudsqltest.StreamFault{Status: cloudsqltest.StreamStatus(codes.FailedPrecondition, cloudsqltest.TunnelRefusal, "", 0)}
-		w.proxy.SetStreamFault(refusal)
+		w.emulated.SetStreamFault(refusal)
 		s := w.start(t, c.open(w))
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()

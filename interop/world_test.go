@@ -9,7 +9,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
@@ -63,9 +63,9 @@ var allClients = []client{
 // world is an emulated instance at addresses of its own, with a database
 // behind it, and how a client is to reach it.
 type world struct {
-	engine *engine
-	kit    *cloudsqltest.Server
-	proxy  *cloudsqltest.Proxy
+	engine   *engine
+	kit      *cloudsqltest.Server
+	emulated *cloudsqltest.EmulatedInstance
 
 	// Names of files. Not every client takes a workload identity whose tokens come
 	// from loopback.
@@ -93,7 +93,7 @@ func newWorld(t *testing.T, e *engine, cfg cloudsqltest.Instance) *world {
 	w := &world{engine: e, kit: kit, credentials: filepath.Join(dir, "credentials.json"), account: filepath.Join(dir, "account.json")}
 	wantNil(t, os.WriteFile(w.credentials, tokens.ExternalAccount(""), 0o600))
 	wantNil(t, os.WriteFile(w.account, tokens.ServiceAccount(), 0o600))
-	w.proxy = kit.AddInstance(instanceName, cfg)
+	w.emulated = kit.AddInstance(instanceName, cfg)
 	return w
 }
 
@@ -161,7 +161,7 @@ func (w *world) calls(call string) (n int) {
 
 // onlyAddress leaves the instance one of its addresses.
 func (w *world) onlyAddress(kind cloudsqlconn.IPType) {
-	w.proxy.SetAddrs(map[cloudsqlconn.IPType]string{kind: w.proxy.Addrs()[kind]})
+	w.emulated.SetAddrs(map[cloudsqlconn.IPType]string{kind: w.emulated.Addrs()[kind]})
 }
 
 const (

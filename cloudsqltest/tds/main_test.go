@@ -20,8 +20,8 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

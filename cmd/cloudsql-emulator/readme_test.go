@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/emulator"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

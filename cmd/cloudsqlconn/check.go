@@ -14,13 +14,11 @@ func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
-			fmt.Fprintf(p.stderr, "cloudsqlconn check: want one instance, after the flags; got %d arguments\n", len(args))
-			return exitUsage
+			return p.misused("check", fmt.Errorf("want one instance, after the flags; got %d arguments", len(args)))
 		}
 		options, err := opts()
 		if err != nil {
-			fmt.Fprintf(p.stderr, "cloudsqlconn check: %v\n", err)
-			return exitUsage
+			return p.misused("check", err)
 		}
 		r, err := report(ctx, args[0], append(options, p.options...))
 		if err != nil {

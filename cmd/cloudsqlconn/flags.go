@@ -77,8 +77,14 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default the one of -token)")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
 	return func() ([]cloudsqlconn.Option, error) {
+		noIAM := false // said, and not only so by default
+		fs.Visit(func(f *flag.Flag) { noIAM = noIAM || f.Name == "iam" && !*iam })
 		*iam = *iam || *login != ""
 		switch {
+		case *unlisted && !*dns:
+			return nil, errors.New("-unlisted-domain: want -dns too")
+		case *login != "" && noIAM:
+			return nil, errors.New("-login-token and -iam=false: want one of them")
 		case *login != "" && *token == "":
 			return nil, errors.New("-login-token: want -token too, for the Admin API")
 		case *iam && *token != "":

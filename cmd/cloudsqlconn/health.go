@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -17,6 +19,8 @@ import (
 // health answers probes about a proxy.
 type health struct {
 	dialer  *cloudsqlconn.Dialer
+	metrics http.Handler
+	quit    func()       // stops the proxy, as a signal does; nil: nobody may
 	missing atomic.Int64 // instances that are not listened for, yet or at all
 	stops   atomic.Bool  // no connection is accepted any more, or soon
 }
@@ -31,11 +35,20 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	mux.HandleFunc("/startup", probe(h.startup))
 	mux.HandleFunc("/readiness", probe(h.readiness))
 	mux.HandleFunc("/liveness", probe(func() error { return nil }))
-	mux.Handle("/", cloudsqldebug.Handler(h.dialer))
+	mux.Handle("/metrics", h.metrics)
+	mux.Handle("/{$}", cloudsqldebug.Handler(h.dialer))
+	if h.quit != nil {
+		mux.HandleFunc("POST /quitquitquit", h.quitFromHere)
+	}
 	const patience = 10 * time.Second
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
 	go func() { _ = s.Serve(l) }()
-	return l.Addr(), func() { _ = s.Close() }, nil
+	return l.Addr(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		_ = s.Close()
+	}, nil
 }
 
 // probe answers 200, or 503 with what is wrong.
@@ -47,6 +60,18 @@ func probe(look func() error) http.HandlerFunc {
 		}
 		fmt.Fprintln(w, "ok")
 	}
+}
+
+// quitFromHere stops the proxy for a client on this machine, or in this pod. A web
+// page can make a browser send a POST as well, but not without an Origin.
+func (h *health) quitFromHere(w http.ResponseWriter, r *http.Request) {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("Origin") != "" {
+		http.Error(w, "want a program on this machine", http.StatusForbidden)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+	h.quit()
 }
 
 // startup reports whether clients of all instances can connect.

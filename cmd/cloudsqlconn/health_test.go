@@ -4,10 +4,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 )
 
 // freePort is an address that nobody listens on.
@@ -47,6 +46,12 @@ func TestProbes(t *testing.T) {
 	address := p.listening()
 	for path, want := range map[string]string{"/startup": "ok", "/readiness": "ok", "/liveness": "ok", "/": instance} {
 		if status, body := get(t, "http://"+health+path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, %q", path, status, body)
+		}
+	}
+	// A probe of another path, or an end that was not allowed, does not go well.
+	for _, path := range []string{"/healthz", "/quitquitquit"} {
+		if status, body := get(t, "http://"+health+path); status != http.StatusNotFound {
 			t.Errorf("%s: %d, %q", path, status, body)
 		}
 	}
@@ -117,27 +122,86 @@ func TestWaitGivesUp(t *testing.T) {
 	}
 }
 
-func TestTheServiceManagerIsTold(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, newEcho(t), "-health", "127.0.0.1:0", instance+"?port=0")
+	health := strings.TrimPrefix(p.next("answering probes on ").Msg, "answering probes on ")
+	wantEcho(t, p.listening())
+	p.next("connection ended")
+	const of = `{cloudsqlconn_iam_authn="false",cloudsqlconn_instance="` + instance + `"`
+	// Both are counted after the log has the end.
+	ended, open := "\ncloudsqlconn_connection_duration_seconds_count"+of+"} 1\n", "\ncloudsqlconn_connections_open"+of+"} 0\n"
+	var body string
+	for !strings.Contains(body, ended) || !strings.Contains(body, open) {
+		_, body = get(t, "http://"+health+"/metrics")
 	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	p := startProxy(t, newEcho(t), instance+"?port=0")
-	want := func(text string) {
-		t.Helper()
-		b := make([]byte, 100)
-		_ = manager.SetReadDeadline(time.Now().Add(time.Minute))
-		if n, err := manager.Read(b); err != nil || string(b[:n]) != text {
-			t.Errorf("got %q, %v, want %q", b[:n], err, text)
+	for _, want := range []string{
+		"\ncloudsqlconn_io_bytes_total" + of + `,network_io_direction="receive"} 5` + "\n",
+		`outcome="success"} 1` + "\n",
+		"\ncloudsqlconn_refresh_expiry_seconds" + of + "} ",
+		"\ngo_goroutines ",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("there is no %q in\n%s", want, body)
 		}
 	}
-	want("READY=1")
-	p.stop()
-	want("STOPPING=1")
 	p.wantEnd(exitOK)
+}
+
+func TestAProgramOnThisMachineMayStopIt(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, newEcho(t), "-health", "127.0.0.1:0", "-quitquitquit", "-exit-status", "7", instance+"?port=0")
+	health := strings.TrimPrefix(p.next("answering probes on ").Msg, "answering probes on ")
+	p.listening()
+	quit := func(method, origin string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+health+"/quitquitquit", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := quit(http.MethodGet, ""); status != http.StatusMethodNotAllowed {
+		t.Errorf("GET, as a link makes: %d", status)
+	}
+	if status := quit(http.MethodPost, "https://example.com"); status != http.StatusForbidden {
+		t.Errorf("a web page: %d", status)
+	}
+	if status, _ := get(t, "http://"+health+"/readiness"); status != http.StatusOK {
+		t.Errorf("it stops: %d", status)
+	}
+	if status := quit(http.MethodPost, ""); status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+	p.next("stopping, told so at /quitquitquit")
+	if code := <-p.code; code != exitOK {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// Whoever is not on this machine may look, where that is allowed, but not stop it.
+func TestOthersMayNotStopIt(t *testing.T) {
+	t.Parallel()
+	stopped := false
+	h := &health{quit: func() { stopped = true }}
+	for from, want := range map[string]int{"192.0.2.1:4711": http.StatusForbidden, "[::ffff:192.0.2.1]:4711": http.StatusForbidden, "[::ffff:127.0.0.1]:4711": http.StatusOK} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/quitquitquit", nil)
+		req.RemoteAddr = from
+		w := httptest.NewRecorder()
+		stopped = false
+		h.quitFromHere(w, req)
+		if w.Code != want || stopped != (want == http.StatusOK) {
+			t.Errorf("%s: %d, stopped: %v", from, w.Code, stopped)
+		}
+	}
 }
 
 func TestProbesStayOnThisMachine(t *testing.T) {

@@ -52,6 +52,9 @@ func (p *place) isSocket() bool {
 	return strings.HasPrefix(p.address, "/") || strings.HasPrefix(p.address, "./") || strings.HasPrefix(p.address, "../")
 }
 
+// shared reports whether others than this user are to open the socket.
+func (p *place) shared() bool { return p.mode != 0 || p.group != nil }
+
 // open listens there.
 func (p *place) open(engine string) (net.Listener, error) {
 	if p.isSocket() {
@@ -61,16 +64,16 @@ func (p *place) open(engine string) (net.Listener, error) {
 	if address == "" {
 		address = "127.0.0.1:" + enginePort(engine)
 	}
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("want host:port, or the path of a socket: %w", err)
 	}
 	if ip := net.ParseIP(host); !p.remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("other machines can reach %s, and whoever connects is in as you; want an address such as 127.0.0.1:%s, or -allow-remote", address, enginePort(engine))
+		return nil, fmt.Errorf("other machines can reach %s; want an address such as 127.0.0.1:%s, or -allow-remote", address, port)
 	}
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("another program listens on %s; want another address, such as 127.0.0.1:0 for a free port", address)
+		return nil, fmt.Errorf("another program listens on %s, or another instance is served there; want another address, such as 127.0.0.1:0 for a free port, or a parameter such as ?port=5433 for each instance", address)
 	}
 	return l, err
 }
@@ -91,13 +94,16 @@ func isFolder(path string) bool {
 }
 
 // openSocket listens on a unix socket. One that a program has left behind, which
-// nobody answers, is replaced.
+// nobody answers, is replaced. A folder is made if it is missing.
 func (p *place) openSocket(engine string) (net.Listener, error) {
 	path := p.address
 	if isFolder(path) {
 		name, err := socketName(engine)
 		if err != nil {
 			return nil, err
+		}
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) { // whoever may open the socket has to get there
+			return nil, fmt.Errorf("%w", err)
 		}
 		path = filepath.Join(path, name)
 	}

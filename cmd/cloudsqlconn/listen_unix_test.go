@@ -38,8 +38,8 @@ func TestSocketsAreNamedAsClientsExpectThem(t *testing.T) {
 	t.Parallel()
 	s := newEcho(t)
 	for name, file := range map[string]string{instance: ".s.PGSQL.5432", otherInstance: "mysqld.sock"} {
-		dir := t.TempDir()
-		p := startProxy(t, s, "-listen", dir, name)
+		dir := filepath.Join(t.TempDir(), "missing")
+		p := startProxy(t, s, "-listen", dir+"/", name)
 		if got, want := p.listening(), filepath.Join(dir, file); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

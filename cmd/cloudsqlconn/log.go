@@ -7,18 +7,22 @@ import (
 	"log/slog"
 )
 
+// quietLevel is the least level of what a quiet program logs.
+const quietLevel = slog.LevelWarn
+
 // logFlags say what is logged, and how.
 type logFlags struct {
-	level slog.Level
+	level *slog.Level // nil: the usual one
+	quiet bool
 	json  bool
 }
 
 func (f *logFlags) define(fs *flag.FlagSet) {
-	fs.TextVar(&f.level, "log-level", slog.LevelInfo, "least `level` of what is logged: debug, info, warn or error")
-	fs.BoolFunc("quiet", "log warnings and errors only, as -log-level warn", func(string) error {
-		f.level = slog.LevelWarn
-		return nil
+	fs.Func("log-level", "least `level` of what is logged: debug, info, warn or error (default info)", func(s string) error {
+		f.level = new(slog.Level)
+		return f.level.UnmarshalText([]byte(s))
 	})
+	fs.BoolVar(&f.quiet, "quiet", false, "log warnings and errors only, as -log-level warn")
 	fs.Func("log-format", "`format` of the log: text or json (default text)", func(s string) error {
 		f.json = s == "json"
 		if !f.json && s != "text" {
@@ -29,9 +33,14 @@ func (f *logFlags) define(fs *flag.FlagSet) {
 }
 
 func (f *logFlags) logger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: f.level}
-	if f.json {
-		return slog.New(slog.NewJSONHandler(w, o))
+	var o slog.HandlerOptions
+	if f.level != nil {
+		o.Level = *f.level
+	} else if f.quiet {
+		o.Level = quietLevel
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	if f.json {
+		return slog.New(slog.NewJSONHandler(w, &o))
+	}
+	return slog.New(slog.NewTextHandler(w, &o))
 }

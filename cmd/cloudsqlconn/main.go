@@ -33,11 +33,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/programversion"
 )
 
 // The exit statuses.
@@ -61,15 +62,16 @@ type program struct {
 // command is one of the things that the program can do.
 type command struct {
 	name, arguments, summary string
+	details                  string // lines for -h
 	// flags defines the command's flags and returns what runs it, with the
 	// arguments after them.
 	flags func(*program, *flag.FlagSet) func(ctx context.Context, args []string) int
 }
 
 var commands = []command{
-	{"check", "[flags] INSTANCE", "test every hop to a database and report on each", (*program).check},
-	{"proxy", "[flags] INSTANCE[?PARAMETERS]...", "connect programs without a Dialer to databases, by a local port", (*program).proxy},
-	{"wait", "[flags]", "wait until a proxy with -health has started", (*program).wait},
+	{"check", "[flags] INSTANCE", "test every hop to a database and report on each", "", (*program).check},
+	{"proxy", "[flags] INSTANCE[?PARAMETERS]...", "connect programs without a Dialer to databases, by a local port", proxyDetails, (*program).proxy},
+	{"wait", "[flags]", "wait until a proxy with -health has started", "", (*program).wait},
 }
 
 // main runs the program until it ends or is told to by a signal. A second one
@@ -102,7 +104,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 		usage(p.stdout)
 		return exitOK
 	case slices.Contains([]string{"version", "-version", "--version"}, args[0]):
-		fmt.Fprintln(p.stdout, version())
+		fmt.Fprintln(p.stdout, programversion.Of("cloudsqlconn"))
 		return exitOK
 	}
 	fmt.Fprintf(p.stderr, "cloudsqlconn: unknown command %q\n", args[0])
@@ -128,15 +130,24 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(p.stdout, "Usage: cloudsqlconn %s %s\n\n", c.name, c.arguments)
+		fmt.Fprintf(p.stdout, "Usage: cloudsqlconn %s %s\n\n%sEach flag can be set in the environment too, such as -timeout as CLOUDSQLCONN_TIMEOUT. The flags:\n\n", c.name, c.arguments, c.details)
 		fs.SetOutput(p.stdout)
 		fs.PrintDefaults()
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %v\ncloudsqlconn %[1]s -h lists the flags\n", c.name, err)
-		return exitUsage
+		return p.misused(c.name, err)
 	}
 	return do(ctx, fs.Args())
+}
+
+// misused prints what is wrong with the flags or arguments of a command, and
+// returns the exit status.
+func (p *program) misused(command string, err error) int {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %s\n", command, strings.TrimSpace(line))
+	}
+	fmt.Fprintf(p.stderr, "cloudsqlconn %s -h lists the flags\n", command)
+	return exitUsage
 }
 
 // explain prints an error, and what to do about it, and returns the exit status.
@@ -149,20 +160,4 @@ func (p *program) explain(err error) int {
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// version tells what the program was built from.
-func version() string {
-	text := "cloudsqlconn"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return text
-	}
-	text += " " + info.Main.Version + ", " + info.GoVersion
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			text += ", revision " + s.Value
-		}
-	}
-	return text
 }

@@ -13,8 +13,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 // child is a variable that makes the test binary the program, with an Admin API
@@ -196,7 +196,7 @@ func TestErrorsAndHintsNameFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for args, want := range map[string]string{"help": "  check   test", "version": "cloudsqlconn ", "--version": ", go1.", "-h": "COMMAND -h", "check -h": "-ip-types types"} {
+	for args, want := range map[string]string{"help": "  check   test", "version": "cloudsqlconn ", "--version": ", go1.", "-h": "COMMAND -h", "check -h": "-ip-types types", "proxy -h": "iam, ip-types, listen, ", "wait -h": "CLOUDSQLCONN_TIMEOUT"} {
 		code, stdout, stderr := cli(t, newServer(t), strings.Fields(args)...)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("%q: exit status %d, %q, %q", args, code, stdout, stderr)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -12,55 +13,42 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// proxyFlags are the flags of proxy alone.
-type proxyFlags struct {
-	listen     place
-	most       int
-	drain      time.Duration
-	acceptFor  time.Duration
-	exitStatus int
-	lazy       bool
-	health     string
-	log        logFlags
-}
-
 func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	var f proxyFlags
-	fs.StringVar(&f.listen.address, "listen", "", "`address` to listen on: host:port, the path of a unix socket, or a folder for one of the engine's usual name (default the engine's own port on 127.0.0.1)")
-	fs.BoolVar(&f.listen.remote, "allow-remote", false, "allow an address that other machines can reach: whoever can connects as you")
-	fs.Func("socket-mode", "`mode` of unix sockets, such as 0660 (default 0600: this user alone)", f.listen.setMode)
-	fs.Func("socket-group", "`group` of unix sockets, a name or a number", f.listen.setGroup)
-	fs.IntVar(&f.most, "max-connections", 0, "`number` of connections to each instance that may be open at once (default no limit)")
-	fs.DurationVar(&f.drain, "drain", 30*time.Second, "how long connections may stay open after a signal to stop")
-	fs.DurationVar(&f.acceptFor, "accept-for", 0, "how long new connections are still accepted after a signal to stop (default not at all)")
-	fs.IntVar(&f.exitStatus, "exit-status", exitOK, "exit `status` after a signal to stop")
-	fs.BoolVar(&f.lazy, "lazy", false, "refresh certificates when a connection needs one, not in the background; with an address, nothing is asked before the first client")
-	fs.StringVar(&f.health, "health", "", "`address` to answer probes on, at /startup, /readiness and /liveness, with a status page at / (default none)")
-	f.log.define(fs)
+	f.define(fs)
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		targets, err := parseTargets(args, f.listen)
-		if err != nil {
-			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: %v\n", err)
-			return exitUsage
-		}
-		options, err := opts()
-		if err != nil {
-			fmt.Fprintf(p.stderr, "cloudsqlconn proxy: %v\n", err)
-			return exitUsage
+		options, wrong := opts()
+		if err = errors.Join(err, f.faults(), wrong); err != nil {
+			return p.misused("proxy", err)
 		}
 		log := f.log.logger(p.stderr)
 		options = append(options, cloudsqlconn.WithLogger(log))
 		if f.lazy {
 			options = append(options, cloudsqlconn.WithLazyRefresh())
 		}
+		proxy := &proxy{log: log, flags: f}
+		if f.health != "" {
+			meters, handler, err := newMetrics()
+			if err != nil {
+				return p.explain(err)
+			}
+			options = append(options, cloudsqlconn.WithMeterProvider(meters))
+			proxy.health.metrics = handler
+		}
 		d, err := cloudsqlconn.NewDialer(ctx, append(options, p.options...)...)
 		if err != nil {
 			return p.explain(err)
 		}
 		defer d.Close()
-		proxy := &proxy{dialer: d, log: log, flags: f, health: health{dialer: d}}
+		proxy.dialer, proxy.health.dialer = d, d
 		proxy.health.missing.Store(int64(len(targets)))
+		ctx, quit := context.WithCancelCause(ctx)
+		defer quit(nil)
+		if f.quit {
+			proxy.health.quit = func() { quit(errQuit) }
+		}
 		if f.health != "" {
 			addr, stop, err := proxy.health.serve(place{address: f.health, remote: f.listen.remote})
 			if err != nil {
@@ -70,12 +58,18 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 			defer stop()
 			log.Info("answering probes on " + addr.String())
 		}
-		if !proxy.run(ctx, targets) {
+		switch {
+		case !proxy.run(ctx, targets):
 			return exitFailed
+		case errors.Is(context.Cause(ctx), errQuit):
+			return exitOK
 		}
 		return f.exitStatus
 	}
 }
+
+// errQuit is why a proxy stops that was told so at /quitquitquit.
+var errQuit = errors.New("told so at /quitquitquit")
 
 // proxy leads local connections to instances.
 type proxy struct {
@@ -93,7 +87,11 @@ func (p *proxy) run(ctx context.Context, targets []target) bool {
 	defer context.AfterFunc(ctx, func() {
 		p.health.stops.Store(true)
 		p.tellManager("STOPPING=1")
-		p.log.Info("stopping; a second signal stops at once", "accept_for", p.flags.acceptFor, "drain", p.flags.drain)
+		message := "stopping; a second signal stops at once"
+		if errors.Is(context.Cause(ctx), errQuit) {
+			message = "stopping, " + errQuit.Error() + "; two signals stop at once"
+		}
+		p.log.Info(message, "accept_for", p.flags.acceptFor, "drain", p.flags.drain)
 		time.AfterFunc(p.flags.acceptFor, stop)
 	})()
 	var (

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
@@ -46,7 +47,10 @@ func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
 }
 
 // record is a line of the log.
-type record struct{ Level, Msg, Instance, Engine, Hint string }
+type record struct {
+	Level, Msg, Instance, Engine, Hint string
+	Drain                              time.Duration
+}
 
 // next returns the next line whose message begins with msg.
 func (p *running) next(msg string) record {
@@ -207,7 +211,20 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		"a name":               {[]string{"proxy", "-listen", "db.example.com:5432", instance}, exitFailed, "-allow-remote"},
 		"no port":              {[]string{"proxy", "-listen", "127.0.0.1", instance}, exitFailed, "host:port"},
 		"a folder that is not": {[]string{"proxy", "-listen", "/nowhere/db.sock", instance}, exitFailed, "/nowhere/db.sock"},
-		"no connections":       {[]string{"proxy", "-listen", "127.0.0.1:0", "-max-connections", "-1", instance}, exitFailed, "-max-connections"},
+		"no connections":       {[]string{"proxy", "-max-connections", "-1", instance}, exitUsage, "-max-connections: want 1 or more"},
+		"a negative drain":     {[]string{"proxy", "-drain", "-1s", instance}, exitUsage, "-drain: want 0 or more"},
+		"a negative wait":      {[]string{"proxy", "-accept-for", "-1s", instance}, exitUsage, "-accept-for: want 0 or more"},
+		"no exit status":       {[]string{"proxy", "-exit-status", "256", instance}, exitUsage, "from 0 to 255, got 256"},
+		"a port and a place":   {[]string{"proxy", instance + "?port=1&listen=/run/b"}, exitUsage, "port and listen: want one of them"},
+		"one port for two":     {[]string{"proxy", instance + "?port=5433", otherInstance + "?listen=127.0.0.1:5433"}, exitUsage, "127.0.0.1:5433 is the address of " + instance},
+		"a socket's mode":      {[]string{"proxy", "-socket-mode", "0660", instance}, exitUsage, "want -listen /path too"},
+		"one socket's mode":    {[]string{"proxy", instance + "?socket-mode=0660"}, exitUsage, "want listen=/path too"},
+		"a quiet loud one":     {[]string{"proxy", "-quiet", "-log-level", "debug", instance}, exitUsage, "-quiet and -log-level"},
+		"no place to quit":     {[]string{"proxy", "-quitquitquit", instance}, exitUsage, "want -health too"},
+		"all that is wrong":    {[]string{"proxy", "-drain", "-1s", "-login-token", "x", instance + "?ports=1"}, exitUsage, "cloudsqlconn proxy: -drain: want"},
+		"no DNS":               {[]string{"proxy", "-unlisted-domain", instance}, exitUsage, "want -dns too"},
+		"IAM and none":         {[]string{"proxy", "-iam=false", "-token", "t", "-login-token", "t", instance}, exitUsage, "-login-token and -iam=false"},
+		"another universe":     {[]string{"proxy", "-universe", "x.example", "-endpoint", "https://sqladmin.googleapis.com", instance}, exitUsage, "-endpoint and -universe: the endpoint is not in the universe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := cli(t, s, tt.args...)

@@ -10,6 +10,16 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
+// proxyDetails say what the arguments of proxy can be.
+const proxyDetails = `Parameters of an instance, which take precedence over the flags:
+
+  iam, ip-types, listen, sql-data, socket-group, socket-mode   as the flags of these names
+  port                                                         a port of 127.0.0.1
+
+  cloudsqlconn proxy 'my-project:europe-west1:a?port=5433&iam' 'my-project:europe-west1:b?listen=/run/b'
+
+`
+
 // target is an instance that proxy serves, as an argument names it.
 type target struct {
 	name  string
@@ -28,14 +38,39 @@ func parseTargets(args []string, common place) ([]target, error) {
 		return nil, fmt.Errorf("-listen is for one instance, got %d: want an address for each, such as %s?listen=127.0.0.1:5433", len(args), args[1])
 	}
 	var list []target
+	var errs []error
 	for _, arg := range args {
 		t, err := parseTarget(arg, common)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", arg, err)
+			errs = append(errs, fmt.Errorf("%s: %w", arg, err))
 		}
 		list = append(list, t)
 	}
-	return list, nil
+	return list, errors.Join(append(errs, conflicts(list, common))...)
+}
+
+// conflicts returns which addresses cannot be listened on together, or not as
+// the flags say.
+func conflicts(list []target, common place) error {
+	var errs []error
+	names := map[string]string{}
+	sockets := 0
+	for _, t := range list {
+		if other, taken := names[t.place.address]; taken && t.place.named() && !strings.HasSuffix(t.place.address, ":0") {
+			errs = append(errs, fmt.Errorf("%s: %s is the address of %s already; want another one", t.name, t.place.address, other))
+		}
+		names[t.place.address] = t.name
+		switch {
+		case t.place.isSocket():
+			sockets++
+		case t.place.shared() && !common.shared():
+			errs = append(errs, fmt.Errorf("%s: socket-mode and socket-group are for unix sockets; want listen=/path too", t.name))
+		}
+	}
+	if common.shared() && sockets == 0 {
+		errs = append(errs, errors.New("-socket-mode and -socket-group are for unix sockets; want -listen /path too"))
+	}
+	return errors.Join(errs...)
 }
 
 func parseTarget(arg string, common place) (target, error) {
@@ -44,6 +79,9 @@ func parseTarget(arg string, common place) (target, error) {
 	params, err := url.ParseQuery(query)
 	if err != nil {
 		return t, err
+	}
+	if params.Has("port") && params.Has("listen") {
+		return t, errors.New("port and listen: want one of them")
 	}
 	for key, values := range params {
 		if len(values) > 1 {

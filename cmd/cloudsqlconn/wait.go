@@ -13,8 +13,7 @@ func (p *program) wait(fs *flag.FlagSet) func(context.Context, []string) int {
 	timeout := fs.Duration("timeout", 30*time.Second, "how long to wait")
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 0 {
-			fmt.Fprintf(p.stderr, "cloudsqlconn wait: want flags only; got %d arguments\n", len(args))
-			return exitUsage
+			return p.misused("wait", fmt.Errorf("want flags only; got %d arguments", len(args)))
 		}
 		ctx, cancel := context.WithTimeout(ctx, *timeout)
 		defer cancel()

@@ -14,8 +14,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/mysqlserver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/mysqlserver"
 )
 
 const iamDSN = "cloudsql-mysql(" + instance + ")/shop?cloudsql_iam_authn=true" // without a user

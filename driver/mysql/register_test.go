@@ -12,7 +12,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/mysqlserver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/mysqlserver"
 )
 
 // openNative opens go-sql-driver's own driver with a registered name for the

@@ -7,7 +7,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/mysqlserver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/mysqlserver"
 )
 
 // world is an instance with a scripted MySQL behind it, in memory, and a
@@ -15,7 +15,7 @@ import (
 type world struct {
 	t        *testing.T
 	kit      *cloudsqltest.Server
-	instance *cloudsqltest.Proxy
+	instance *cloudsqltest.EmulatedInstance
 	mysql    *mysqlserver.Server
 	dialer   *cloudsqlconn.Dialer
 }

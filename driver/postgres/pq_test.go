@@ -17,7 +17,7 @@ func TestPQDialerDialsTheInstanceOfAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := cloudsqltest.NewMemoryServer()
 		defer cloud.Close()
-		proxy := cloud.AddInstance(instance, cloudsqltest.Instance{Handler: cloudsqltest.Echo})
+		emulated := cloud.AddInstance(instance, cloudsqltest.Instance{Handler: cloudsqltest.Echo})
 		cloud.AddInstance("my-project:europe-west1:other", cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_4", Handler: cloudsqltest.Echo})
 		d, err := cloudsqlconn.NewDialer(t.Context(), cloud.Options()...)
 		if err != nil {
@@ -41,12 +41,12 @@ func TestPQDialerDialsTheInstanceOfAnAddress(t *testing.T) {
 			t.Errorf("no instance: got %v", err)
 		}
 
-		proxy.SetBehavior(cloudsqltest.StallHandshake)
+		emulated.SetBehavior(cloudsqltest.StallHandshake)
 		start := time.Now()
 		if _, err := pq.DialTimeout("tcp", addr, time.Second); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("DialTimeout ended after %v with %v", time.Since(start), err)
 		}
-		if proxy.Counts().Stalled == 0 {
+		if emulated.Counts().Stalled == 0 {
 			t.Error("the fault did not happen")
 		}
 	})

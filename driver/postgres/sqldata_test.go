@@ -20,12 +20,14 @@ func TestAPingThroughASilentServiceEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	hang := &cloudsqltest.StreamFault{Hang: true}
 	for name, tt := range map[string]struct {
-		arrange func(p *cloudsqltest.Proxy, d *cloudsqltest.SQLData)
+		arrange func(p *cloudsqltest.EmulatedInstance, d *cloudsqltest.SQLData)
 		faults  func(d *cloudsqltest.SQLData) int
 	}{
-		"no TCP":    {func(_ *cloudsqltest.Proxy, d *cloudsqltest.SQLData) { d.SetBehavior(cloudsqltest.Unreachable) }, func(d *cloudsqltest.SQLData) int { return d.Counts().Swallowed }},
-		"no TLS":    {func(_ *cloudsqltest.Proxy, d *cloudsqltest.SQLData) { d.SetBehavior(cloudsqltest.Silent) }, func(d *cloudsqltest.SQLData) int { return d.Counts().Silent }},
-		"no answer": {func(p *cloudsqltest.Proxy, _ *cloudsqltest.SQLData) { p.SetStreamFault(hang) }, func(d *cloudsqltest.SQLData) int { return d.Hits(hang) }},
+		"no TCP": {func(_ *cloudsqltest.EmulatedInstance, d *cloudsqltest.SQLData) {
+			d.SetBehavior(cloudsqltest.Unreachable)
+		}, func(d *cloudsqltest.SQLData) int { return d.Counts().Swallowed }},
+		"no TLS":    {func(_ *cloudsqltest.EmulatedInstance, d *cloudsqltest.SQLData) { d.SetBehavior(cloudsqltest.Silent) }, func(d *cloudsqltest.SQLData) int { return d.Counts().Silent }},
+		"no answer": {func(p *cloudsqltest.EmulatedInstance, _ *cloudsqltest.SQLData) { p.SetStreamFault(hang) }, func(d *cloudsqltest.SQLData) int { return d.Hits(hang) }},
 	} {
 		for _, patience := range []time.Duration{300 * time.Millisecond, 10 * time.Second} {
 			t.Run(name+" in "+patience.String(), func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 )
 
 // kit is an emulated cloud with one instance, which handler serves.
-func kit(t *testing.T, cfg cloudsqltest.Instance) (*cloudsqltest.Server, *cloudsqltest.Proxy) {
+func kit(t *testing.T, cfg cloudsqltest.Instance) (*cloudsqltest.Server, *cloudsqltest.EmulatedInstance) {
 	t.Helper()
 	s := cloudsqltest.NewServer()
 	t.Cleanup(s.Close)
@@ -28,7 +28,7 @@ func kit(t *testing.T, cfg cloudsqltest.Instance) (*cloudsqltest.Server, *clouds
 }
 
 // connected are how many connections each node has had.
-func connected(p *cloudsqltest.Proxy) (counts []int) {
+func connected(p *cloudsqltest.EmulatedInstance) (counts []int) {
 	for _, n := range p.Nodes() {
 		counts = append(counts, n.Counts().Handshakes)
 	}

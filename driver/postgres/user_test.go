@@ -17,7 +17,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 // users is a PostgreSQL that tells who has come.

@@ -96,10 +96,10 @@ func TestNoHostIsLookedUp(t *testing.T) {
 func TestAPingEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	for name, arrange := range map[string]func(*cloud){
-		"the instance is silent": func(c *cloud) { c.proxy.SetBehavior(cloudsqltest.Silent) },
+		"the instance is silent": func(c *cloud) { c.emulated.SetBehavior(cloudsqltest.Silent) },
 		"the server is silent": func(c *cloud) {
-			c.DeleteInstance(c.proxy)
-			c.proxy = c.AddInstance(instance, cloudsqltest.Instance{
+			c.DeleteInstance(c.emulated)
+			c.emulated = c.AddInstance(instance, cloudsqltest.Instance{
 				DatabaseVersion: "SQLSERVER_2022_STANDARD",
 				Handler:         func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 			})
@@ -117,7 +117,7 @@ func TestAPingEndsWithItsContext(t *testing.T) {
 				if d := time.Since(start); d > 400*time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("PingContext ended after %v with %v", d, err)
 				}
-				if c.proxy.Accepted() == 0 {
+				if c.emulated.Accepted() == 0 {
 					t.Error("the fault did not happen")
 				}
 			})
@@ -182,9 +182,9 @@ func TestARotatedClientCAIsSurvived(t *testing.T) {
 		db := open(t, c.dialer, plainDSN)
 		db.SetMaxIdleConns(-1)
 		wantNil(t, db.PingContext(t.Context()))
-		c.proxy.RotateClientCA()
+		c.emulated.RotateClientCA()
 		wantNil(t, db.PingContext(t.Context()))
-		if n := c.proxy.Counts().Rejected; n == 0 {
+		if n := c.emulated.Counts().Rejected; n == 0 {
 			t.Error("the fault did not happen")
 		}
 	})

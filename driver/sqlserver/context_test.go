@@ -105,8 +105,8 @@ func newSlowCloud(t *testing.T) (*cloud, *lag) {
 	c, l := newCloud(t, db), &lag{over: make(chan struct{})}
 	t.Cleanup(func() { close(l.over) })
 	c.trustToo(db.TLS.Certificates[0])
-	c.DeleteInstance(c.proxy)
-	c.proxy = c.AddInstance(instance, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: l.before(db.Serve)})
+	c.DeleteInstance(c.emulated)
+	c.emulated = c.AddInstance(instance, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: l.before(db.Serve)})
 	return c, l
 }
 

@@ -26,7 +26,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/sqlserver"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 const (
@@ -73,9 +73,9 @@ func open(t *testing.T, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn
 // cloud is an emulated instance, with a SQL Server behind it.
 type cloud struct {
 	*cloudsqltest.Server
-	db     *tds.Server
-	proxy  *cloudsqltest.Proxy
-	dialer *cloudsqlconn.Dialer
+	db       *tds.Server
+	emulated *cloudsqltest.EmulatedInstance
+	dialer   *cloudsqlconn.Dialer
 }
 
 // newCloud returns an instance of which db is the database, in memory.
@@ -83,7 +83,7 @@ func newCloud(t *testing.T, db *tds.Server) *cloud {
 	t.Helper()
 	c := &cloud{Server: cloudsqltest.NewMemoryServer(), db: db}
 	t.Cleanup(c.Close)
-	c.proxy = c.AddInstance(instance, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
+	c.emulated = c.AddInstance(instance, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: db.Serve})
 	c.dialer = newDialer(t, c.Options()...)
 	return c
 }

@@ -65,7 +65,7 @@ func TestWhatAsksForTheDriverStaysInTheTunnel(t *testing.T) {
 	for _, first := range []string{"", plainDSN} {
 		db, err := sql.Open(name, first) // as otelsql.Open does, with ""
 		wantNil(t, err)
-		before := c.proxy.Accepted()
+		before := c.emulated.Accepted()
 		connector, err := db.Driver().(driver.DriverContext).OpenConnector(plainDSN)
 		wantNil(t, err)
 		wrapped := sql.OpenDB(connector)
@@ -74,7 +74,7 @@ func TestWhatAsksForTheDriverStaysInTheTunnel(t *testing.T) {
 		one, err := wrapped.Driver().Open(plainDSN)
 		wantNil(t, err)
 		wantNil(t, one.Close())
-		if n := c.proxy.Accepted() - before; n != 2 {
+		if n := c.emulated.Accepted() - before; n != 2 {
 			t.Errorf("%d connections to the instance, want 2", n)
 		}
 		if _, native := db.Driver().(*mssql.Driver); native {

@@ -118,7 +118,7 @@ func TestARotatedServerCAInsideTheTunnelIsFollowed(t *testing.T) {
 
 		cert = newCertificate(t, "my-project:my-db")
 		c.trustToo(cert)
-		c.proxy.RotateServerCA() // the tunnel's, which has the Dialer refresh
+		c.emulated.RotateServerCA() // the tunnel's, which has the Dialer refresh
 		wantNil(t, db.PingContext(t.Context()))
 	})
 }

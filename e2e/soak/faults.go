@@ -19,8 +19,8 @@ import (
 type chaos struct {
 	server    *cloudsqltest.Server
 	rest      time.Duration // an instance that was hit is left alone for so long
-	instances []*cloudsqltest.Proxy
-	lastHit   map[*cloudsqltest.Proxy]time.Time
+	instances []*cloudsqltest.EmulatedInstance
+	lastHit   map[*cloudsqltest.EmulatedInstance]time.Time
 	lastAddr  int
 
 	mu      sync.Mutex // guards everything below
@@ -29,12 +29,12 @@ type chaos struct {
 }
 
 func newChaos(s *cloudsqltest.Server, rest time.Duration) *chaos {
-	c := &chaos{server: s, rest: rest, lastHit: map[*cloudsqltest.Proxy]time.Time{}, counts: map[string]int{}}
+	c := &chaos{server: s, rest: rest, lastHit: map[*cloudsqltest.EmulatedInstance]time.Time{}, counts: map[string]int{}}
 	s.OnRequest = c.onRequest
 	return c
 }
 
-func (c *chaos) add(p *cloudsqltest.Proxy) { c.instances = append(c.instances, p) }
+func (c *chaos) add(p *cloudsqltest.EmulatedInstance) { c.instances = append(c.instances, p) }
 
 func (c *chaos) onRequest(*http.Request) *cloudsqltest.Fault {
 	c.mu.Lock()
@@ -86,7 +86,7 @@ func (c *chaos) strike() {
 		c.strikeAPI()
 		return
 	}
-	rested := slices.DeleteFunc(slices.Clone(c.instances), func(p *cloudsqltest.Proxy) bool {
+	rested := slices.DeleteFunc(slices.Clone(c.instances), func(p *cloudsqltest.EmulatedInstance) bool {
 		return time.Since(c.lastHit[p]) < c.rest
 	})
 	if len(rested) == 0 {
@@ -109,7 +109,7 @@ func (c *chaos) strikeAPI() {
 	}
 }
 
-func (c *chaos) strikeInstance(p *cloudsqltest.Proxy) {
+func (c *chaos) strikeInstance(p *cloudsqltest.EmulatedInstance) {
 	switch rand.IntN(9) {
 	case 0, 1:
 		c.count("server CA rotated")
@@ -136,7 +136,7 @@ func (c *chaos) strikeInstance(p *cloudsqltest.Proxy) {
 }
 
 // move gives an instance a new address.
-func (c *chaos) move(p *cloudsqltest.Proxy, swallow bool) {
+func (c *chaos) move(p *cloudsqltest.EmulatedInstance, swallow bool) {
 	old := p.Addrs()[cloudsqlconn.PublicIP]
 	c.lastAddr++
 	p.SetAddrs(map[cloudsqlconn.IPType]string{

@@ -16,9 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 // worker opens, uses and closes connections.

@@ -27,6 +27,10 @@ import (
 func main() {
 	dsn := flag.String("dsn", os.Getenv("DATABASE_DSN"), "data `source` name; its host is the instance")
 	flag.Parse()
+	if *dsn == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *dsn, flag.Args(), os.Stdout); err != nil {

@@ -30,11 +30,16 @@ import (
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil))) // Cloud Logging takes it apart
+	dsn := os.Getenv("DATABASE_DSN")
+	if dsn == "" {
+		slog.Error("the environment variable DATABASE_DSN is empty; want a data source name whose host is the instance")
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	listener, err := net.Listen("tcp", ":"+cmp.Or(os.Getenv("PORT"), "8080"))
 	if err == nil {
-		err = run(ctx, listener, os.Getenv("DATABASE_DSN"))
+		err = run(ctx, listener, dsn)
 	}
 	if err != nil {
 		slog.Error("cannot serve", attrs(err)...)

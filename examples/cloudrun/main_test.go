@@ -15,8 +15,8 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/embedded/pgsqlite"
 	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

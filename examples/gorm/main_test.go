@@ -9,7 +9,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/tds"
 	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

@@ -38,6 +38,10 @@ func main() {
 	dsn := flag.String("dsn", os.Getenv("DATABASE_DSN"), "data `source` name; its host is the instance")
 	impersonate := flag.String("impersonate", "", "service `account` to act as")
 	flag.Parse()
+	if *dsn == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *dsn, *impersonate, os.Stdout); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/dbtest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
@@ -36,15 +36,15 @@ const (
 type cloud struct {
 	t *testing.T
 	*cloudsqltest.Server
-	proxy  *cloudsqltest.Proxy
-	dialer *cloudsqlconn.Dialer
+	emulated *cloudsqltest.EmulatedInstance
+	dialer   *cloudsqlconn.Dialer
 }
 
 func newCloud(t *testing.T, db *dbtest.Server) *cloud {
 	t.Helper()
 	c := &cloud{t: t, Server: cloudsqltest.NewServer()}
 	t.Cleanup(c.Close)
-	c.proxy = c.AddInstance(instance, db.Instance())
+	c.emulated = c.AddInstance(instance, db.Instance())
 	var err error
 	c.dialer, err = cloudsqlconn.NewDialer(t.Context(), c.Options()...)
 	wantNil(t, err)
@@ -157,7 +157,7 @@ func TestEachLibraryWorksThroughTheInstance(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			c := newCloud(t, db)
 			use(t, c)
-			if c.proxy.Accepted() == 0 {
+			if c.emulated.Accepted() == 0 {
 				t.Error("nobody has connected to the instance")
 			}
 		})
@@ -173,7 +173,7 @@ func TestGORMsDialectorOfMySQLIsAsItIs(t *testing.T) {
 				"CREATE USER app@'127.0.0.1' IDENTIFIED BY 'secret'", "GRANT ALL ON shop.* TO app@'127.0.0.1'"))
 			name := c.registered(mysql.RegisterDriver)
 			wantTitle(t)(gormMySQL(t.Context(), "app:secret@"+name+"("+instance+")/shop?parseTime=true"))
-			if c.proxy.Accepted() == 0 {
+			if c.emulated.Accepted() == 0 {
 				t.Error("nobody has connected to the instance")
 			}
 		})

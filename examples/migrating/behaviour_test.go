@@ -9,49 +9,49 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
 
 // proofs are, for each row of the second table of MIGRATING.md, the tests that
-// show it. Those without a folder are in this one, or in the root package.
+// show it. Those without a folder are here.
 var proofs = map[string][]string{
 	"the default address":                {"behaviour_test.go TestWithoutAnOptionEveryInstanceIsReached"},
-	"`WithAutoIP`":                       {"faults_network_test.go TestAnAddressThatHangsLeavesTimeForTheNext", "faults_network_test.go TestAddressesAreTriedInTheCallersOrder"},
-	"credentials":                        {"faults_login_test.go TestNewDialerNeedsNoCredentialsAndNoNetwork", "credentials_test.go TestMissingCredentialsAreTold"},
-	"options that contradict each other": {"options_test.go TestNewDialerNamesEverythingThatIsWrong", "credentials_options_test.go TestCredentialsThatContradictEachOther"},
+	"`WithAutoIP`":                       {"faults/network_test.go TestAnAddressThatHangsLeavesTimeForTheNext", "faults/network_test.go TestAddressesAreTriedInTheCallersOrder"},
+	"credentials":                        {"faults/login_test.go TestNewDialerNeedsNoCredentialsAndNoNetwork", "faults/credentials_test.go TestMissingCredentialsAreTold"},
+	"options that contradict each other": {"options_test.go TestNewDialerNamesEverythingThatIsWrong", "faults/credentials_options_test.go TestCredentialsThatContradictEachOther"},
 	"names of instances":                 {"name_test.go TestBadNamesShowTheExpectedForm"},
-	"how long a Dial takes":              {"faults_network_test.go TestDialEndsByItself"},
-	"the instance has moved, or has another server CA":                {"faults_network_test.go TestDialFindsAnInstanceThatHasMoved", "faults_identity_test.go TestARotatedServerCAFailsNoDial"},
-	"the Admin API answers 5xx, breaks connections, or answers 429":   {"faults_api_test.go TestServerFaultsAreRetried", "faults_api_test.go TestABrokenAPIConnectionIsRetried", "faults_api_test.go TestRetryAfterIsObeyed"},
-	"the Admin API refuses: 403, 404":                                 {"faults_api_test.go TestRefusedCallsAreRemembered"},
-	"the Admin API is down and the cached certificate is still valid": {"faults_api_test.go TestServesTheOldCertificateWhileTheAPIIsDown"},
-	"password and IAM logins on one Dialer":                           {"faults_login_test.go TestPasswordAndIAMDialsDoNotDisturbEachOther"},
-	"`WithIAMAuthNTokenSources` without `WithIAMAuthN`":               {"faults_login_test.go TestOnlyIAMDialsCarryALoginToken"},
+	"how long a Dial takes":              {"faults/network_test.go TestDialEndsByItself"},
+	"the instance has moved, or has another server CA":                {"faults/network_test.go TestDialFindsAnInstanceThatHasMoved", "faults/identity_test.go TestARotatedServerCAFailsNoDial"},
+	"the Admin API answers 5xx, breaks connections, or answers 429":   {"faults/api_test.go TestServerFaultsAreRetried", "faults/api_test.go TestABrokenAPIConnectionIsRetried", "faults/api_test.go TestRetryAfterIsObeyed"},
+	"the Admin API refuses: 403, 404":                                 {"faults/api_test.go TestRefusedCallsAreRemembered"},
+	"the Admin API is down and the cached certificate is still valid": {"faults/api_test.go TestServesTheOldCertificateWhileTheAPIIsDown"},
+	"password and IAM logins on one Dialer":                           {"faults/login_test.go TestPasswordAndIAMDialsDoNotDisturbEachOther"},
+	"`WithIAMAuthNTokenSources` without `WithIAMAuthN`":               {"faults/login_test.go TestOnlyIAMDialsCarryALoginToken"},
 	"the database user of an IAM login":                               {"e2e/login_test.go TestIAMLoginAsTheDefaultOfADialer", "e2e/login_test.go TestIAMLoginNeedsNoUser"},
-	"errors":                                                          {"errors_test.go TestErrorsSayWhatHappenedAndWhatToDo"},
-	"proxies":                                                         {"proxy_test.go TestTheProxyOfTheEnvironmentIsUsedWhenAskedFor"},
-	"`WithFailoverPeriod(0)`":                                         {"failover_test.go TestFailoverPeriodZeroMeansOnlyAtDial"},
-	"a DNS name that points to another instance":                      {"dns_test.go TestAChangedRecordCountsAtTheNextDial", "failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
-	"a DNS name that cannot be looked up":                             {"dns_test.go TestDNSFailuresAreSurvived"},
-	"Cloud SQL's own DNS names":                                       {"dns_test.go TestInstanceDNSNamesCostOneCallAnHour"},
-	"read pools":                                                      {"readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
-	"Close":                                                           {"faults_close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
-	"connections":                                                     {"faults_close_test.go TestOpenConnectionsCostNoGoroutines", "faults_network_test.go TestAConnectionIsCountedAndClosedOnce"},
+	"errors":                                                          {"faults/errors_test.go TestErrorsSayWhatHappenedAndWhatToDo"},
+	"proxies":                                                         {"faults/proxy_test.go TestTheProxyOfTheEnvironmentIsUsedWhenAskedFor"},
+	"`WithFailoverPeriod(0)`":                                         {"faults/failover_test.go TestFailoverPeriodZeroMeansOnlyAtDial"},
+	"a DNS name that points to another instance":                      {"faults/dns_test.go TestAChangedRecordCountsAtTheNextDial", "faults/failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
+	"a DNS name that cannot be looked up":                             {"faults/dns_test.go TestDNSFailuresAreSurvived"},
+	"Cloud SQL's own DNS names":                                       {"faults/dns_test.go TestInstanceDNSNamesCostOneCallAnHour"},
+	"read pools":                                                      {"faults/readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "faults/readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
+	"Close":                                                           {"faults/close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
+	"connections":                                                     {"faults/close_test.go TestOpenConnectionsCostNoGoroutines", "faults/network_test.go TestAConnectionIsCountedAndClosedOnce"},
 	"managed connection pooling with IAM login":                       {"cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
-	"a DNS name that is not in the server's certificate":              {"faults_identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
-	"verification of the server":                                      {"faults_identity_test.go TestNamesMatchAsTheyShould", "faults_identity_test.go TestConnectionsAreTLS13AndResumed"},
+	"a DNS name that is not in the server's certificate":              {"faults/identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
+	"verification of the server":                                      {"faults/identity_test.go TestNamesMatchAsTheyShould", "faults/identity_test.go TestConnectionsAreTLS13AndResumed"},
 	"a client certificate that is refused":                            {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},
-	"dead peers":                                                      {"tcp_linux_test.go TestTCPKeepAliveReachesTheSocket"},
-	"metrics":                                                         {"telemetry_test.go TestMetricsCountDialsConnectionsAndBytes"},
+	"dead peers":                                                      {"faults/tcp_linux_test.go TestTCPKeepAliveReachesTheSocket"},
+	"metrics":                                                         {"faults/telemetry_test.go TestMetricsCountDialsConnectionsAndBytes"},
 	"`RegisterDriver` with a name that is taken":                      {"e2e/register_test.go TestTakenDriverNameIsAnError"},
 	"the context of a query through database/sql":                     {"e2e/register_test.go TestContextReachesTheDialOfARegisteredDriver"},
 	"data source names of PostgreSQL":                                 {"driver/postgres/postgres_test.go TestGoodDataSourceNames", "driver/postgres/settings_test.go TestSettingsOfADirectConnectionStopNobody", "driver/postgres/postgres_test.go TestDataSourceNamesLeaveNothingBehind"},
 	"several hosts in a data source name of PostgreSQL":               {"e2e/hosts_test.go TestTargetSessionAttrsChooseTheInstance"},
 	"requests to cancel a query of PostgreSQL":                        {"e2e/hosts_test.go TestAQueryOfAReadPoolIsCancelledAtItsNode"},
 	"data source names of MySQL":                                      {"driver/mysql/dsn_test.go TestDataSourceNames", "e2e/register_test.go TestTheDriverNamedMySQLConnectsByARegisteredName"},
-	"caching_sha2_password of MySQL":                                  {"exchange_test.go TestMySQLInstancesAreToldThatTheClientIsEncrypted", "driver/mysql/metadata_test.go TestLoginsAfterAMetadataExchange", "driver/mysql/metadata_test.go TestABareDialForTheDriverTellsNothing"},
+	"caching_sha2_password of MySQL":                                  {"faults/exchange_test.go TestMySQLInstancesAreToldThatTheClientIsEncrypted", "driver/mysql/metadata_test.go TestLoginsAfterAMetadataExchange", "driver/mysql/metadata_test.go TestABareDialForTheDriverTellsNothing"},
 	"encrypt=true for SQL Server":                                     {"driver/sqlserver/tls_test.go TestTLSInsideTDSNeedsNoCAFile"},
 }
 

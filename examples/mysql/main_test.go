@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }

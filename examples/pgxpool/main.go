@@ -36,6 +36,10 @@ func main() {
 	dsn := flag.String("dsn", os.Getenv("DATABASE_DSN"), "data `source` name; its host is the instance")
 	addr := flag.String("addr", "localhost:8080", "`address` to listen on")
 	flag.Parse()
+	if *dsn == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	listener, err := net.Listen("tcp", *addr)
@@ -69,7 +73,7 @@ func run(ctx context.Context, listener net.Listener, dsn string, opts ...cloudsq
 		return err
 	}
 	defer pool.Close()
-	if _, err := pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS books (id serial PRIMARY KEY, title text NOT NULL)`); err != nil {
+	if _, err := pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS books (id serial PRIMARY KEY, title text NOT NULL, added timestamptz NOT NULL DEFAULT now())`); err != nil {
 		return err
 	}
 

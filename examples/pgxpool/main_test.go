@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn/examples/internal/exampletest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
@@ -120,14 +120,14 @@ func TestIsUnhealthyWhileTheInstanceIsDown(t *testing.T) {
 	service := start(t, cloud)
 	want(t, "GET", service.url+"/healthz", "", 200, "ok")
 
-	cloud.Proxy.Stop()
+	cloud.Instance.Stop()
 	want(t, "GET", service.url+"/healthz", "", 503, "the database is unavailable")
 	want(t, "GET", service.url+"/books", "", 503, "the database is unavailable")
-	if cloud.Proxy.Counts().Refused == 0 {
+	if cloud.Instance.Counts().Refused == 0 {
 		t.Error("nobody met the stopped instance")
 	}
 
-	cloud.Proxy.Start()
+	cloud.Instance.Start()
 	want(t, "GET", service.url+"/healthz", "", 200, "ok")
 	service.cancel()
 	if err := <-service.ended; err != nil {

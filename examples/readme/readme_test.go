@@ -7,19 +7,21 @@ import (
 )
 
 // Keep the functions in use: they are there to be compiled.
-var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit, kitWithDatabase}
+var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit, kitWithDatabase, cloudRun, lambda, job}
 
-func TestSnippetsOfREADMEAreCompiled(t *testing.T) {
+func TestSnippetsAreCompiled(t *testing.T) {
 	t.Parallel()
-	source := read(t, "snippets.go")
-	blocks := strings.Split(read(t, "../../README.md"), "```go\n")[1:]
-	if len(blocks) < 5 {
-		t.Fatalf("README.md has %d snippets, want 5 or more", len(blocks))
-	}
-	for _, b := range blocks {
-		snippet, _, _ := strings.Cut(b, "```")
-		if !strings.Contains(source, snippet) {
-			t.Errorf("README.md has a snippet that snippets.go does not:\n%s", snippet)
+	for page, file := range map[string]string{"README.md": "snippets.go", "RECIPES.md": "recipes.go"} {
+		source := read(t, file)
+		blocks := strings.Split(read(t, "../../"+page), "```go\n")[1:]
+		if len(blocks) < 3 {
+			t.Fatalf("%s has %d snippets, want more", page, len(blocks))
+		}
+		for _, b := range blocks {
+			snippet, _, _ := strings.Cut(b, "```")
+			if !strings.Contains(source, snippet) {
+				t.Errorf("%s has a snippet that %s does not:\n%s", page, file, snippet)
+			}
 		}
 	}
 }

@@ -1,4 +1,5 @@
-// Package readme holds the snippets of README.md, so that they are compiled.
+// Package readme holds the snippets of README.md and RECIPES.md, so that they
+// are compiled.
 package readme
 
 import (

@@ -22,7 +22,7 @@ const (
 
 // newCloud returns an emulated Cloud SQL with one instance, and a real database
 // in it.
-func newCloud(t *testing.T) (*cloudsqltest.Server, *cloudsqltest.Proxy) {
+func newCloud(t *testing.T) (*cloudsqltest.Server, *cloudsqltest.EmulatedInstance) {
 	t.Helper()
 	database := dbtest.New(t, dbtest.PostgreSQL, "CREATE ROLE app LOGIN PASSWORD 'secret'", "CREATE DATABASE shop OWNER app")
 	cloud := cloudsqltest.NewServer()

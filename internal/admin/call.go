@@ -3,35 +3,24 @@ package admin
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"time"
 
-	"google.golang.org/api/googleapi"
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
-
-// call is a call of the generated client.
-type call[T any] interface {
-	Header() http.Header
-	Do(...googleapi.CallOption) (*T, error)
-}
-
-// newCall makes a call of a service.
-type newCall[T any] func(context.Context, *sqladmin.Service) call[T]
 
 // do makes a call, a new one after transient failures, and once more with a new
 // token if the token was refused. Its errors name the call, and tell neither
 // the secrets in it nor the token that authorises it.
-func do[T any](ctx context.Context, c *Client, name string, newCall newCall[T], secrets ...string) (*T, error) {
+func do[T any](ctx context.Context, c *Client, name string, call googleapi.Call, secrets ...string) (*T, error) {
 	return retry(ctx, func(ctx context.Context) (*T, error) {
-		reply, token, err := hedged(ctx, c, name, newCall, secrets)
+		reply, token, err := hedged[T](ctx, c, name, call, secrets)
 		if code, _ := refusal(err); code == http.StatusUnauthorized && token != "" && c.api.replace(token) {
-			reply, _, err = hedged(ctx, c, name, newCall, secrets)
+			reply, _, err = hedged[T](ctx, c, name, call, secrets)
 		}
 		return reply, err
 	})
@@ -39,22 +28,20 @@ func do[T any](ctx context.Context, c *Client, name string, newCall newCall[T], 
 
 // hedged makes a call, and makes it again beside itself if it is not answered.
 // It returns the token that authorised it, or "" if there was none.
-func hedged[T any](ctx context.Context, c *Client, name string, newCall newCall[T], secrets []string) (*T, string, error) {
-	header := http.Header{}
-	token, err := c.authorize(ctx, header)
+func hedged[T any](ctx context.Context, c *Client, name string, call googleapi.Call, secrets []string) (*T, string, error) {
+	call.Header = http.Header{"User-Agent": {c.cfg.UserAgent}}
+	token, err := c.authorize(ctx, call.Header)
 	if err != nil {
 		return nil, "", err
 	}
 	secrets = append(slices.Clip(secrets), token)
 	reply, err := hedge.Run(ctx, &c.hedger, hedge.Call[*T]{
 		Do: func(ctx context.Context, second bool) (*T, error) {
-			service := c.services[0]
+			client := c.clients[0]
 			if second {
-				service = c.services[1]
+				client = c.clients[1]
 			}
-			call := newCall(ctx, service)
-			maps.Copy(call.Header(), header)
-			reply, err := once(c, name, call, secrets)
+			reply, err := once[T](ctx, c, client, name, call, secrets)
 			c.heed(ctx, err)
 			return reply, err
 		},
@@ -93,13 +80,16 @@ func weigh(err error) hedge.Weight {
 }
 
 // once makes a call that is authorised.
-func once[T any](c *Client, name string, call call[T], secrets []string) (*T, error) {
-	reply, err := call.Do()
+func once[T any](ctx context.Context, c *Client, client *http.Client, name string, call googleapi.Call, secrets []string) (*T, error) {
+	reply, header, err := googleapi.Do[T](ctx, client, call)
 	if err != nil {
-		return nil, c.callError(name, call.Header(), err, secrets...)
+		return nil, c.callError(name, call.Header, err, secrets...)
 	}
 	if reply == nil { // the JSON was null
 		return nil, &ReplyError{Field: name, Problem: "is null"}
+	}
+	if settings, ok := any(reply).(*sqladmin.ConnectSettings); ok {
+		settings.Header = header
 	}
 	return reply, nil
 }

@@ -1,6 +1,6 @@
 // Package admin asks the SQL Admin API how to reach an instance: its metadata
 // (connectSettings) and a short-lived client certificate
-// (generateEphemeralCert), together an [Info].
+// (generateEphemeralCert), together an [Info]. It knows nothing of when to ask.
 package admin
 
 import (
@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,10 +19,9 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/option"
-	"google.golang.org/api/sqladmin/v1beta4"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // DefaultEndpoint is the root of the API.
@@ -76,13 +74,14 @@ type Instance struct {
 // Client calls the API. Its methods are safe for concurrent use.
 type Client struct {
 	cfg        Config
-	host       string               // of the API
-	api, login *sharedSource        // of cfg's sources; nil as they are
-	services   [2]*sqladmin.Service // the second is for hedges
-	hedger     hedge.Hedger         // of all calls of the API
-	slots      chan struct{}        // holds one element for each refresh under way
-	offset     atomic.Int64         // how far this machine's clock is ahead of the API's, in nanoseconds
-	closeIdle  []func()             // for each transport of its own
+	host       string          // of the API
+	api, login *sharedSource   // of cfg's sources; nil as they are
+	root       string          // URL of the API, with a slash at its end
+	clients    [2]*http.Client // the second is for hedges
+	hedger     hedge.Hedger    // of all calls of the API
+	slots      chan struct{}   // holds one element for each refresh under way
+	offset     atomic.Int64    // how far this machine's clock is ahead of the API's, in nanoseconds
+	closeIdle  []func()        // for each transport of its own
 }
 
 // NewClient returns a client. It opens no connection.
@@ -94,11 +93,12 @@ func NewClient(cfg Config) (*Client, error) {
 	c := &Client{
 		cfg:   cfg,
 		host:  root.Host,
+		root:  rootURL(root),
 		api:   share(cfg.API, "an access token"),
 		login: share(cfg.Login, "a login token"),
 		slots: make(chan struct{}, maxRefreshes),
 	}
-	for i := range c.services {
+	for i := range c.clients {
 		client := cfg.HTTPClient
 		if client == nil {
 			// HTTP/2 has one connection for all calls: when that is dead, a hedge
@@ -107,16 +107,16 @@ func NewClient(cfg Config) (*Client, error) {
 			client = &http.Client{Transport: rt}
 			c.closeIdle = append(c.closeIdle, closeIdle)
 		}
-		c.services[i], err = sqladmin.NewService(context.Background(),
-			option.WithHTTPClient(bounded(client, &c.offset)),
-			option.WithEndpoint(root.JoinPath("/").String()),
-			option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
-		if err != nil {
-			return nil, err
-		}
-		c.services[i].UserAgent = cfg.UserAgent
+		c.clients[i] = bounded(client, &c.offset)
 	}
 	return c, nil
+}
+
+// rootURL is what the paths of calls are appended to.
+func rootURL(u *url.URL) string {
+	root := u.JoinPath("/")
+	root.RawQuery, root.Fragment = "", ""
+	return root.String()
 }
 
 // Close closes idle connections to the API, unless the HTTP client is the
@@ -232,9 +232,7 @@ func checkIAM(databaseVersion string) error {
 
 func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.ConnectSettings, error) {
 	return sensible(ctx, func() (*sqladmin.ConnectSettings, error) {
-		s, err := do(ctx, c, "connectSettings", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.ConnectSettings] {
-			return s.Connect.Get(inst.Project, inst.ID).Context(ctx)
-		})
+		s, err := do[sqladmin.ConnectSettings](ctx, c, "connectSettings", sqladmin.Get(c.root, inst.Project, inst.ID))
 		if err == nil {
 			err = cmp.Or(checkBackend(s), checkReady(s))
 		}
@@ -250,9 +248,7 @@ func (c *Client) settings(ctx context.Context, inst Instance) (*sqladmin.Connect
 // 42cf.2imj.us-west1.sql.goog.
 func (c *Client) ResolveDNS(ctx context.Context, region, dnsName string) (string, error) {
 	const name = "resolveConnectSettings"
-	settings, err := do(ctx, c, name, func(ctx context.Context, s *sqladmin.Service) call[sqladmin.ConnectSettings] {
-		return s.Connect.Resolve(region, strings.TrimSuffix(dnsName, ".")+".").Context(ctx)
-	})
+	settings, err := do[sqladmin.ConnectSettings](ctx, c, name, sqladmin.Resolve(c.root, region, strings.TrimSuffix(dnsName, ".")+"."))
 	if err != nil {
 		return "", err
 	}
@@ -281,9 +277,8 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known
 			req.AccessToken = login.AccessToken
 		}
 		return sensible(ctx, func() (*certificate, error) {
-			resp, err := do(ctx, c, "generateEphemeralCert", func(ctx context.Context, s *sqladmin.Service) call[sqladmin.GenerateEphemeralCertResponse] {
-				return s.Connect.GenerateEphemeralCert(inst.Project, inst.ID, req).Context(ctx)
-			}, req.AccessToken)
+			resp, err := do[sqladmin.GenerateEphemeralCertResponse](ctx, c, "generateEphemeralCert",
+				sqladmin.GenerateEphemeralCert(c.root, inst.Project, inst.ID, req), req.AccessToken)
 			if err != nil {
 				return nil, err
 			}

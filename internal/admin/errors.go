@@ -9,10 +9,9 @@ import (
 	"time"
 	"unicode"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 // maxText bounds the length of an error's text: what a server sends can be in

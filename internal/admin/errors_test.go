@@ -8,9 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 const forbidden = `{"error":{"code":403,"message":"No.","errors":[{"message":"No.","domain":"global","reason":"forbidden"}],

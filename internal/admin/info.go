@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/api/sqladmin/v1beta4"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -23,6 +22,9 @@ const (
 	Private = "PRIVATE"
 	PSC     = "PSC"
 )
+
+// AddressTypes are all of them, in the order in which they are tried by default.
+var AddressTypes = []string{Public, Private, PSC}
 
 // Info is what it takes to connect to one instance. It is immutable.
 type Info struct {

@@ -17,9 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"google.golang.org/api/sqladmin/v1beta4"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
 // NotReadyError says that the metadata is that of an instance which is still

@@ -22,10 +22,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/api/googleapi"
-
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // endless answers with a body of spaces that never ends, and counts what was

@@ -1,6 +1,6 @@
 // Package answer tells the answers of Google's servers from those of something
 // else that answers in their place: a filtering proxy, a captive portal, a front
-// end whose service is down.
+// end whose service is down. It knows nothing of who has asked, and what for.
 package answer
 
 import (

@@ -1,6 +1,6 @@
 // Package auth makes OAuth 2.0 tokens from Google credentials: a file or its
 // JSON, Application Default Credentials, and service accounts impersonated by
-// them.
+// them. It knows nothing of what the tokens are for.
 //
 // Each token has one scope only, as far as the credentials allow it. These do
 // not: user credentials give Admin API tokens of all scopes that the user
@@ -50,6 +50,10 @@ type Config struct {
 
 	Target    string   // e-mail of a service account to impersonate; "": none
 	Delegates []string // e-mails of the service accounts between the credentials and Target
+
+	// MachineOnly says that Application Default Credentials are those of the
+	// metadata server: no file is read.
+	MachineOnly bool
 
 	Universe   string       // domain; "": DefaultUniverse
 	HTTPClient *http.Client // for tokens, but the metadata server's; nil: http.DefaultClient

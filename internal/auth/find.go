@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,7 +51,19 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 	case c.cfg.File != "":
 		return readFile("WithCredentialsFile", c.cfg.File)
 	}
+	if c.cfg.MachineOnly {
+		return findMachine(ctx)
+	}
 	return findDefault(ctx)
+}
+
+// findMachine asks the metadata server, and nothing else.
+func findMachine(ctx context.Context) (*identity, error) {
+	found, err := fromMetadata(ctx)
+	if found == nil && err == nil {
+		err = &NotFoundError{Err: errors.New("there is no metadata server; see GCE_METADATA_HOST")}
+	}
+	return found, err
 }
 
 // findDefault looks for Application Default Credentials where all of Google's

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // counted are calls that were made a second time.

@@ -3,24 +3,34 @@ package auth
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
-	"google.golang.org/api/iamcredentials/v1"
-	"google.golang.org/api/option"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 // accountPrefix stands before the e-mail of a service account in the IAM
 // Credentials API.
 const accountPrefix = "projects/-/serviceAccounts/"
 
-// impersonation is how to become another service account. It uses the generated
-// client: package impersonate of the same module tells refusals as text only,
-// and knows one universe.
+// accessTokenRequest and accessTokenResponse are the messages of the IAM
+// Credentials API's generateAccessToken.
+type (
+	accessTokenRequest struct {
+		Delegates []string `json:"delegates,omitempty"`
+		Scope     []string `json:"scope"`
+	}
+	accessTokenResponse struct {
+		AccessToken string `json:"accessToken"`
+		ExpireTime  string `json:"expireTime"`
+	}
+)
+
+// impersonation is how to become another service account.
 type impersonation struct {
 	endpoint  string // root URL of the IAM Credentials API
 	account   string // accountPrefix and e-mail
@@ -56,23 +66,20 @@ func (i *impersonation) email() string { return i.account[strings.LastIndex(i.ac
 // token asks for a token of the account. ctx has an HTTP client.
 func (i *impersonation) token(ctx context.Context, caller *oauth2.Token, quotaProject, scope string) (*oauth2.Token, error) {
 	client, _ := ctx.Value(oauth2.HTTPClient).(*http.Client)
-	service, err := iamcredentials.NewService(ctx,
-		option.WithHTTPClient(client),
-		option.WithEndpoint(i.endpoint),
-		option.WithLogger(slog.New(slog.DiscardHandler))) // its own one logs tokens when the environment asks for it
-	if err != nil {
-		return nil, err
-	}
-	req := &iamcredentials.GenerateAccessTokenRequest{Scope: []string{scope}}
+	req := accessTokenRequest{Scope: []string{scope}}
 	for _, d := range i.delegates {
 		req.Delegates = append(req.Delegates, accountPrefix+strings.TrimPrefix(d, accountPrefix))
 	}
-	call := service.Projects.ServiceAccounts.GenerateAccessToken(i.account, req).Context(ctx)
-	call.Header().Set("Authorization", caller.Type()+" "+caller.AccessToken)
+	header := http.Header{"Authorization": {caller.Type() + " " + caller.AccessToken}}
 	if quotaProject != "" {
-		call.Header().Set("X-Goog-User-Project", quotaProject)
+		header.Set("X-Goog-User-Project", quotaProject)
 	}
-	reply, err := call.Do()
+	reply, _, err := googleapi.Do[accessTokenResponse](ctx, client, googleapi.Call{
+		Method: http.MethodPost,
+		URL:    strings.TrimSuffix(i.endpoint, "/") + "/v1/" + i.account + ":generateAccessToken",
+		Header: header,
+		Body:   req,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 func TestTheAccountIsKnownOnceTheCredentialsWereLookedUp(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package cooldown says how long a service that is exhausted is left alone.
+// Package cooldown says how long a service that is exhausted is left alone. It
+// knows nothing of the service.
 package cooldown
 
 import (

@@ -1,5 +1,6 @@
 // Package dbserver starts private PostgreSQL, MariaDB and MySQL servers from the
 // binaries installed on the machine, for tests and for the quickstart example.
+// It knows nothing of Cloud SQL but who may log in how.
 //
 // [StartPostgres], [StartMariaDB] and [StartMySQL] create a database in a
 // temporary folder and return once the server accepts logins; [Server.Close] stops it and

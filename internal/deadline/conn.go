@@ -1,5 +1,5 @@
 // Package deadline gives deadlines to connections that have none, such as those
-// through an SSH client.
+// through an SSH client. It knows nothing of what they carry.
 package deadline
 
 import (

@@ -24,6 +24,8 @@ var clientsTemplate = template.Must(template.New("clients").Parse(clientsText))
 type client struct {
 	API, Token, LoginToken string
 	Name, Engine           string
+	Host                   string // host:port of API
+	Control                string // host:port of the control endpoint; empty if it is off, or may be off loopback
 	IP                     string // as Google's clients call the address
 	Private                bool
 	User, Password, DB     string
@@ -102,6 +104,9 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 	}
 	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
 	c.JDBC = c.jdbcURL()
+	if c.Host = strings.TrimPrefix(c.API, "http://"); e.page != "" && !e.cfg.AllowRemote {
+		c.Control = strings.TrimPrefix(e.page, "http://")
+	}
 	if e.sqlData != nil && *i.cfg.SQLData {
 		c.SQLData, c.SQLDataAddr, c.SQLDataCA = e.sqlData.Endpoint(), e.sqlData.Addr().String(), e.sqlData.file
 	}

@@ -30,12 +30,14 @@ func (e *emulator) handler() http.Handler {
 	}
 	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, e.faults()) })
 	mux.HandleFunc("POST /faults", e.serveAddFault)
+	mux.HandleFunc("DELETE /faults", e.serveRemoveFaults)
 	mux.HandleFunc("DELETE /faults/{id}", e.serveRemoveFault)
+	mux.HandleFunc("GET /computeMetadata/v1/{path...}", e.serveMetadata)
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		replyError(w, http.StatusForbidden, errors.New("a page of another site must not do this"))
 	}))
-	return e.logged(e.guard(sameOrigin.Handler(explained(mux))))
+	return e.logged(e.guard(flavoured(sameOrigin.Handler(explained(mux)))))
 }
 
 // changes are what can be done to an instance. The body is empty, or an object.
@@ -216,6 +218,10 @@ func (e *emulator) serveRemoveFault(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, nil)
+}
+
+func (e *emulator) serveRemoveFaults(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, map[string]int{"removed": e.removeRules()})
 }
 
 func (e *emulator) serveClients(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -58,7 +59,25 @@ func (e *emulator) openDatabase(ctx context.Context, cfg *instance, name cloudsq
 	case echo:
 		return &database{about: "none: what clients send comes back", version: versionOf(cfg), serve: cloudsqltest.Echo}, nil
 	}
+	e.warnIfDown(ctx, cfg.Name, cfg.Backend)
+	if cfg.IAMBackend != "" {
+		e.warnIfDown(ctx, cfg.Name, cfg.IAMBackend)
+	}
 	return &database{about: "at " + cfg.Backend, version: versionOf(cfg), backend: cfg.Backend, iamBackend: cfg.IAMBackend}, nil
+}
+
+// warnIfDown says so if a backend cannot be reached. It may come up later.
+func (e *emulator) warnIfDown(ctx context.Context, instance, backend string) {
+	network := "tcp"
+	if strings.ContainsAny(backend, `/\`) {
+		network = "unix"
+	}
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, backend)
+	if err != nil {
+		e.log.Warn("the backend cannot be reached; clients' connections will end at once until it can", "instance", instance, "backend", backend, "error", err)
+		return
+	}
+	_ = conn.Close()
 }
 
 func versionOf(cfg *instance) string {

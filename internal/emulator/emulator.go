@@ -38,7 +38,7 @@ type emulator struct {
 
 // running is an instance.
 type running struct {
-	*cloudsqltest.Proxy
+	*cloudsqltest.EmulatedInstance
 	cfg *instance
 	db  *database
 	on  switches
@@ -172,11 +172,11 @@ func (e *emulator) add(ctx context.Context, cfg *instance) (*running, error) {
 		return nil, err
 	}
 	i := &running{cfg: cfg, db: db, on: switches{serverCert: cfg.ServerCertificate, certTTL: cfg.CertificateLife}}
-	err = attempt(func() { i.Proxy = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
+	err = attempt(func() { i.EmulatedInstance = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
 	if err == nil {
 		err = i.move(cfg.Addresses)
 		if err != nil {
-			e.api.DeleteInstance(i.Proxy)
+			e.api.DeleteInstance(i.EmulatedInstance)
 		}
 	}
 	if err != nil {
@@ -248,7 +248,7 @@ func (i *running) move(to *addresses) error {
 // remove ends an instance and its database.
 func (e *emulator) remove(i *running) error {
 	i.db.interrupt()
-	e.api.DeleteInstance(i.Proxy)
+	e.api.DeleteInstance(i.EmulatedInstance)
 	e.mu.Lock()
 	before := len(e.instances)
 	e.instances = slices.DeleteFunc(e.instances, func(j *running) bool { return i == j })
@@ -283,6 +283,18 @@ func (e *emulator) removeRule(number int) bool {
 	active.Remove()
 	delete(e.rules, number)
 	return true
+}
+
+// removeRules returns how many there were.
+func (e *emulator) removeRules() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.rules)
+	for _, active := range e.rules {
+		active.Remove()
+	}
+	clear(e.rules)
+	return n
 }
 
 // attempt makes an error of the kit's panic about what it was told to do: a

@@ -14,6 +14,9 @@ import (
 // defaultInstance is what an instance is called if nobody says.
 const defaultInstance = "my-project:europe-west1:my-db"
 
+// errVersion says that the command line asks for the program's version only.
+var errVersion = errors.New("asks for the version")
+
 // parseFlags returns the configuration that the command line describes. Flags
 // override the file.
 func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err error) {
@@ -40,6 +43,7 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 		rules = append(rules, r)
 		return err
 	})
+	told := set.Bool("version", false, "print what this program was built from, and end")
 	set.BoolVar(&verbose, "v", false, "also log the progress of connections")
 	err = set.Parse(args)
 	if err == nil && set.NArg() > 0 {
@@ -53,6 +57,8 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 		return nil, false, err
 	case err != nil:
 		return nil, false, fmt.Errorf("%w\nsee -h", err)
+	case *told:
+		return nil, false, errVersion
 	}
 	cfg = &config{}
 	if *file != "" {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
@@ -133,6 +133,14 @@ func TestCommandLineIsChecked(t *testing.T) {
 	stderr = newOutput()
 	if code := Run(context.Background(), []string{"-h"}, newOutput(), stderr, nil); code != 0 || !strings.Contains(stderr.String(), "-engine name\n") {
 		t.Errorf("-h: exit code %d: %s", code, stderr)
+	}
+}
+
+func TestVersionIsTold(t *testing.T) {
+	t.Parallel()
+	stdout := newOutput()
+	if code := Run(context.Background(), []string{"--version"}, stdout, newOutput(), nil); code != 0 || !regexp.MustCompile(`^cloudsql-emulator .*, go1\.`).MatchString(stdout.String()) {
+		t.Errorf("exit code %d: %s", code, stdout)
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package emulator is the program cloudsql-emulator, but for the databases that
-// a build of it may embed: cmd/cloudsql-emulator has none.
+// a build of it may embed: cmd/cloudsql-emulator has none. It
+// knows no more of the library than its users do.
 package emulator
 
 import (
@@ -8,6 +9,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/programversion"
 )
 
 // Run emulates until ctx ends. What clients need goes to stdout, once
@@ -18,6 +21,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, dbs Embed
 	cfg, verbose, err := parseFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errVersion):
+		fmt.Fprintln(stdout, programversion.Of("cloudsql-emulator"))
 		return 0
 	case err != nil:
 		fmt.Fprintln(stderr, "cloudsql-emulator:", err)

@@ -1,5 +1,6 @@
 // Package foreign calls functions of the program that uses this library, which
-// should return when their context ends, and may not.
+// should return when their context ends, and may not. It knows
+// nothing of what they do.
 package foreign
 
 import (

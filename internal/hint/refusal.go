@@ -1,6 +1,3 @@
-// Package hint says what to do about failures: pure functions, from what is known
-// of a failure to a sentence or two. What a server or a file has said goes into a
-// command only in the form that it must have.
 package hint
 
 import (

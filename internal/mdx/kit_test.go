@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // theRequest is what a client sends, and how: 12 bytes and the protobuf.

@@ -1,7 +1,7 @@
 // Package mdx is the metadata exchange of Cloud SQL: what a client tells the
 // server-side proxy about itself, inside TLS, before its first byte of the
 // database protocol, and what the proxy may answer. [Exchange] is the client's
-// side of one connection, [Server] the proxy's.
+// side of one connection, [Server] the proxy's. It knows nothing of TLS, nor of databases.
 //
 // Both messages are framed as
 //

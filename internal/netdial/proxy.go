@@ -1,5 +1,5 @@
 // Package netdial opens TCP connections: through proxies, and so that a dead
-// peer is noticed.
+// peer is noticed. It knows nothing of instances.
 package netdial
 
 import (

@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 const target = "10.0.0.5:3307"

@@ -1,5 +1,5 @@
 // Package refusal tells a client of a database why it is not connected, in its
-// own protocol: a closed socket would tell nothing.
+// own protocol: a closed socket would tell nothing. It knows neither listeners nor instances.
 package refusal
 
 import (

@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	mssql "github.com/microsoft/go-mssqldb"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // told runs Tell, and what a client does meanwhile. It returns how long Tell

@@ -14,8 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 var (

@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // A TCP connection that came to stand right before a look, or a process that was

@@ -17,9 +17,9 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 var session = wire.NewSession("my-project", "europe-west1", "my-db")

@@ -1,5 +1,5 @@
 // Package tlsconn is TLS for connections that lie idle in pools: drivers can ask
-// whether one is still alive.
+// whether one is still alive. It knows nothing of whom to trust.
 //
 // Drivers ask the socket, before they use a connection again: is there
 // something to read? Under TLS that is no answer. The server may have sent a

@@ -15,8 +15,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/memnet"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/mysqlserver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/mysqlserver"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 

@@ -1,5 +1,5 @@
 // Package tlsverify proves that a server certificate belongs to one Cloud SQL
-// instance.
+// instance: pure functions. It knows nothing of connections.
 package tlsverify
 
 import (

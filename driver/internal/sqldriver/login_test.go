@@ -10,7 +10,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
 func TestARefusedIAMLoginIsToldWithTheRightUser(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/traffic"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/traffic"
 )
 
 const (
@@ -37,7 +37,7 @@ const (
 
 // soak is the process under test and the instances.
 type soak struct {
-	instances [2]*cloudsqltest.Proxy // the port of the second one is a unix socket
+	instances [2]*cloudsqltest.EmulatedInstance // the port of the second one is a unix socket
 	proxy     *proxy
 	next      atomic.Int64 // client
 
@@ -121,7 +121,7 @@ func (s *soak) connect(ctx context.Context) (net.Conn, error) {
 }
 
 // each is a fault that hits both instances.
-func (s *soak) each(f func(*cloudsqltest.Proxy)) func() error {
+func (s *soak) each(f func(*cloudsqltest.EmulatedInstance)) func() error {
 	return func() error {
 		for _, i := range s.instances {
 			f(i)
@@ -133,16 +133,16 @@ func (s *soak) each(f func(*cloudsqltest.Proxy)) func() error {
 // faults are those that the process survives.
 func (s *soak) faults() []traffic.Fault {
 	return []traffic.Fault{
-		{Name: "instances restart", Cuts: true, Do: s.each(func(i *cloudsqltest.Proxy) {
+		{Name: "instances restart", Cuts: true, Do: s.each(func(i *cloudsqltest.EmulatedInstance) {
 			i.Stop()
 			time.Sleep(unit)
 			i.Start()
 			s.restarted.Add(1)
 		})},
-		{Name: "connections end", Cuts: true, Do: s.each(func(i *cloudsqltest.Proxy) { s.cut.Add(int64(i.CutConnections(false))) })},
-		{Name: "connections are reset", Cuts: true, Do: s.each(func(i *cloudsqltest.Proxy) { s.cut.Add(int64(i.CutConnections(true))) })},
-		{Name: "new server CA", Do: s.each((*cloudsqltest.Proxy).RotateServerCA)},
-		{Name: "new client CA", Cuts: true, Do: s.each((*cloudsqltest.Proxy).RotateClientCA)},
+		{Name: "connections end", Cuts: true, Do: s.each(func(i *cloudsqltest.EmulatedInstance) { s.cut.Add(int64(i.CutConnections(false))) })},
+		{Name: "connections are reset", Cuts: true, Do: s.each(func(i *cloudsqltest.EmulatedInstance) { s.cut.Add(int64(i.CutConnections(true))) })},
+		{Name: "new server CA", Do: s.each((*cloudsqltest.EmulatedInstance).RotateServerCA)},
+		{Name: "new client CA", Cuts: true, Do: s.each((*cloudsqltest.EmulatedInstance).RotateClientCA)},
 	}
 }
 

@@ -49,7 +49,7 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
-func newProxy(program, dir string, server *cloudsqltest.Server, instances [2]*cloudsqltest.Proxy) (*proxy, error) {
+func newProxy(program, dir string, server *cloudsqltest.Server, instances [2]*cloudsqltest.EmulatedInstance) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

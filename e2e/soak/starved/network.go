@@ -20,7 +20,7 @@ type network struct {
 	wg       sync.WaitGroup // counts connections, which the client ends
 
 	mu        sync.Mutex // guards everything below
-	instances []*cloudsqltest.Proxy
+	instances []*cloudsqltest.EmulatedInstance
 	lost      map[string]bool // hosts that swallow SYNs
 }
 
@@ -42,7 +42,7 @@ func newNetwork() (*network, error) {
 	return n, nil
 }
 
-func (n *network) add(p *cloudsqltest.Proxy) {
+func (n *network) add(p *cloudsqltest.EmulatedInstance) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.instances = append(n.instances, p)
@@ -96,7 +96,7 @@ func (n *network) close() {
 }
 
 // hostsOf are an instance's addresses.
-func hostsOf(p *cloudsqltest.Proxy) []string {
+func hostsOf(p *cloudsqltest.EmulatedInstance) []string {
 	var hosts []string
 	for _, host := range p.Addrs() {
 		hosts = append(hosts, host)

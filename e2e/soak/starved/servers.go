@@ -25,7 +25,7 @@ type servers struct {
 
 // target is an instance that faults can hit.
 type target struct {
-	*cloudsqltest.Proxy
+	*cloudsqltest.EmulatedInstance
 	id       string // the last part of its name
 	gate     *gate
 	database *dbserver.Server // behind it; nil if there is none
@@ -106,7 +106,7 @@ func (s *servers) add(id string, db *dbserver.Server, cfg cloudsqltest.Instance)
 	cfg.Handler = g.before(cfg.Handler)
 	p := s.kit.AddInstance("my-project:europe-west1:"+id, cfg)
 	s.network.add(p)
-	s.targets = append(s.targets, &target{Proxy: p, id: id, gate: g, database: db})
+	s.targets = append(s.targets, &target{EmulatedInstance: p, id: id, gate: g, database: db})
 	return p.Name()
 }
 

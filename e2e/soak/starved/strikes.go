@@ -69,7 +69,7 @@ var strikes = []strike{
 		wait(ctx, 2*time.Second)
 	}},
 	{kind: "all addresses swallow SYNs", settle: settleMove, do: func(s *striker, ctx context.Context, t *target) {
-		s.swallow(ctx, hostsOf(t.Proxy))
+		s.swallow(ctx, hostsOf(t.EmulatedInstance))
 	}},
 	{kind: "public address swallows SYNs, private is good", way: true, do: func(s *striker, ctx context.Context, t *target) {
 		s.swallow(ctx, []string{t.Addrs()[cloudsqlconn.PublicIP]})
@@ -168,7 +168,7 @@ func (s *striker) move(t *target, swallow bool) {
 	s.moves++
 	a, b := s.moves/250, s.moves%250+1
 	s.mu.Unlock()
-	old := hostsOf(t.Proxy)
+	old := hostsOf(t.EmulatedInstance)
 	t.SetAddrs(map[cloudsqlconn.IPType]string{
 		cloudsqlconn.PublicIP:  fmt.Sprintf("127.8.%d.%d", a, b),
 		cloudsqlconn.PrivateIP: fmt.Sprintf("127.9.%d.%d", a, b),

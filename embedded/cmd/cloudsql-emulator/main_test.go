@@ -22,7 +22,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/mysql"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/emulator"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
 )
 
 func TestMain(m *testing.M) {

@@ -23,7 +23,7 @@ const (
 // Cloud is an emulated Cloud SQL with one instance.
 type Cloud struct {
 	*cloudsqltest.Server
-	Proxy *cloudsqltest.Proxy
+	Instance *cloudsqltest.EmulatedInstance
 }
 
 // Postgres starts an instance that is a real PostgreSQL. more is run as its
@@ -52,7 +52,7 @@ func Emulate(t *testing.T, cfg cloudsqltest.Instance) *Cloud {
 	t.Helper()
 	c := &Cloud{Server: cloudsqltest.NewServer()}
 	t.Cleanup(c.Close)
-	c.Proxy = c.AddInstance(Instance, cfg)
+	c.Instance = c.AddInstance(Instance, cfg)
 	return c
 }
 

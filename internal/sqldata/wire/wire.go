@@ -1,6 +1,6 @@
 // Package wire is the protocol of SQL Data, Cloud SQL's gRPC service that carries
 // the bytes of a database connection in a stream: its name, its messages, and the
-// [Codec] that writes and reads them on both sides.
+// [Codec] that writes and reads them on both sides. It knows nothing of connections.
 //
 // The messages are those of google.cloud.sql.v1beta4.SqlDataService, method
 // StreamSqlData, as cloud.google.com/go/sql v0.7.0 publishes them. They are coded

@@ -22,8 +22,8 @@ var movedTo = map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: fmt.Sprintf(
 // move moves the instance, and returns the addresses that it had before, which
 // nobody else takes.
 func (w *world) move() (hosts []string) {
-	hosts = slices.Collect(maps.Values(w.proxy.Addrs()))
-	w.proxy.SetAddrs(movedTo)
+	hosts = slices.Collect(maps.Values(w.emulated.Addrs()))
+	w.emulated.SetAddrs(movedTo)
 	for _, host := range hosts {
 		// This is how the kits of other processes see that an address is taken.
 		claim, err := net.ListenPacket("udp", net.JoinHostPort(host, "3307"))
@@ -50,14 +50,14 @@ var instanceScenarios = []scenario{
 		what: "Before, one Dial works. The instance refuses connections while 200 Dials are made, one every 10 ms, and is back after the last of them. The API calls include those while it was down; the time is from then on.",
 		run: func(w *world) {
 			w.warm()
-			w.proxy.Stop()
+			w.emulated.Stop()
 			w.begin()
 			w.series(200, 10*time.Millisecond, dialLimit)
 			if w.result.Failed != 200 {
 				panic(arrangement + "a Dial worked without an instance")
 			}
 			w.result = result{Error: w.result.Error}
-			w.proxy.Start()
+			w.emulated.Start()
 			w.began = time.Now()
 			w.recover()
 		},
@@ -96,10 +96,10 @@ var instanceScenarios = []scenario{
 		run: func(w *world) {
 			w.warm()
 			w.begin()
-			w.proxy.RotateServerCA()
+			w.emulated.RotateServerCA()
 			w.recover()
 			// Not every client says why it ends a handshake.
-			w.must("an unknown CA", func() bool { n := w.proxy.Counts(); return n.Distrusted+n.Failed > 0 })
+			w.must("an unknown CA", func() bool { n := w.emulated.Counts(); return n.Distrusted+n.Failed > 0 })
 		},
 	},
 	{
@@ -108,9 +108,9 @@ var instanceScenarios = []scenario{
 		run: func(w *world) {
 			w.warm()
 			w.begin()
-			w.proxy.RotateClientCA()
+			w.emulated.RotateClientCA()
 			w.recover()
-			w.must("a refused client", func() bool { n := w.proxy.Counts(); return n.Rejected+n.Failed > 0 })
+			w.must("a refused client", func() bool { n := w.emulated.Counts(); return n.Rejected+n.Failed > 0 })
 		},
 	},
 	{

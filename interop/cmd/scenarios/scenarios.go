@@ -159,7 +159,7 @@ func (w *world) firstCall(f *cloudsqltest.Fault) {
 }
 
 func hangs(w *world) {
-	w.proxy.SetCertTTL(52 * time.Second)
+	w.emulated.SetCertTTL(52 * time.Second)
 	w.warm()
 	f := &cloudsqltest.Fault{Hang: true}
 	w.api(func(*http.Request) *cloudsqltest.Fault { return f })

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
@@ -23,7 +23,7 @@ type streamWorld struct {
 	kit      *cloudsqltest.Server
 	service  *cloudsqltest.SQLData
 	endpoint string // host:port of the service
-	proxy    *cloudsqltest.Proxy
+	emulated *cloudsqltest.EmulatedInstance
 	target   clients.Target // for clients that are no Dialer
 	client   streamClient
 }
@@ -39,7 +39,7 @@ func openStreams(ctx context.Context, sub subject, s streamScenario, db database
 	if s.database {
 		s.instance.DatabaseVersion, s.instance.Backend = "POSTGRES_15", db.TCP
 	}
-	w.proxy = w.kit.AddInstance(oldInstance, s.instance)
+	w.emulated = w.kit.AddInstance(oldInstance, s.instance)
 	_, port, _ := net.SplitHostPort(w.service.Addr().String())
 	w.endpoint = "localhost:" + port // Node.js has no server name for an address
 	if err := w.setTarget(); err != nil {

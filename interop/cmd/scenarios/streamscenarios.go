@@ -168,7 +168,7 @@ func manyConnections(w *streamWorld) string {
 }
 
 func refusedAtOnce(w *streamWorld) string {
-	w.proxy.SetStreamFault(&cloudsqltest.StreamFault{Status: cloudsqltest.StreamStatus(codes.ResourceExhausted, "busy", "", 0)})
+	w.emulated.SetStreamFault(&cloudsqltest.StreamFault{Status: cloudsqltest.StreamStatus(codes.ResourceExhausted, "busy", "", 0)})
 	began := time.Now()
 	return within(100*time.Second, func() string {
 		var wg sync.WaitGroup
@@ -181,7 +181,7 @@ func refusedAtOnce(w *streamWorld) string {
 			})
 		}
 		wg.Wait()
-		w.proxy.SetStreamFault(nil)
+		w.emulated.SetStreamFault(nil)
 		for failed := 0; ; failed++ {
 			c, err := w.dial(time.Minute)
 			if err == nil {
@@ -253,7 +253,7 @@ func writeToBroken(w *streamWorld) string {
 		return err.Error()
 	}
 	defer c.Close()
-	w.proxy.EndStreams(cloudsqltest.StreamStatus(codes.Aborted, "the instance was lost", "DISCONNECTED", 0))
+	w.emulated.EndStreams(cloudsqltest.StreamStatus(codes.Aborted, "the instance was lost", "DISCONNECTED", 0))
 	for range 10 {
 		time.Sleep(pause)
 		if _, err := c.Write([]byte("x")); err != nil {

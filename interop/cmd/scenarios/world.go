@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/authtest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 	"github.com/cloudsqlconn/cloudsqlconn/interop/internal/clients"
 )
 
@@ -41,9 +41,9 @@ type world struct {
 	subject  subject
 	settings settings
 	kit      *cloudsqltest.Server
-	proxy    *cloudsqltest.Proxy
-	goal     *cloudsqltest.Proxy // the instance that is to answer
-	name     string              // to dial
+	emulated *cloudsqltest.EmulatedInstance
+	goal     *cloudsqltest.EmulatedInstance // the instance that is to answer
+	name     string                         // to dial
 	database database
 	peer     *clients.Peer  // that the client runs in, or nil
 	target   clients.Target // for clients that are no Dialer
@@ -108,8 +108,8 @@ func newWorld(sub subject, set settings, cfg cloudsqltest.Instance, db database,
 	if set.noExpiry { // one token for everything is what credentials in other languages have
 		w.kit.SetTokens(w.kit.Token(), w.kit.Token())
 	}
-	w.proxy = w.add(oldInstance, cfg)
-	w.goal = w.proxy
+	w.emulated = w.add(oldInstance, cfg)
+	w.goal = w.emulated
 	if err := w.setTarget(); err != nil {
 		panic(arrangement + err.Error())
 	}
@@ -147,7 +147,7 @@ func (w *world) setTarget() error {
 
 // add adds an instance. It answers each byte with its name and a newline, or
 // is a database.
-func (w *world) add(name string, cfg cloudsqltest.Instance) *cloudsqltest.Proxy {
+func (w *world) add(name string, cfg cloudsqltest.Instance) *cloudsqltest.EmulatedInstance {
 	cfg.ListenOn3307 = !w.settings.psc // not all clients have a dial function
 	if w.subject.database {
 		cfg.DatabaseVersion, cfg.Backend, cfg.IAMBackend = "POSTGRES_15", w.database.TCP, w.database.Socket

@@ -20,9 +20,9 @@ const (
 	AuthProxyVersion = "v2.27.0"
 )
 
-// authProxyProgram builds the Cloud SQL Auth Proxy, with the dependencies of
+// AuthProxyProgram builds the Cloud SQL Auth Proxy, with the dependencies of
 // its own go.mod, and returns the file's name.
-var authProxyProgram = sync.OnceValues(func() (string, error) {
+var AuthProxyProgram = sync.OnceValues(func() (string, error) {
 	dir, err := cached("cloud-sql-proxy-"+AuthProxyVersion, func(dir string) error {
 		return run(dir, []string{"GOBIN=" + dir, "GOWORK=off", "GOFLAGS="}, "go", "install", authProxyModule+"@"+AuthProxyVersion)
 	})
@@ -39,7 +39,7 @@ type AuthProxy struct {
 // returns when it listens: at a port of loopback, or with a folder, at a socket
 // there that has the instance's name.
 func StartAuthProxy(ctx context.Context, target Target, folder string, more ...string) (*AuthProxy, error) {
-	file, err := authProxyProgram()
+	file, err := AuthProxyProgram()
 	if err != nil {
 		return nil, err
 	}

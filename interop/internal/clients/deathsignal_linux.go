@@ -5,10 +5,10 @@ import (
 	"syscall"
 )
 
-// setDeathSignal makes the kernel end a program whose starter was killed. It
+// EndWithThisProcess makes the kernel end a program whose starter was killed. It
 // may come too early, at the end of the thread that started the program, if
 // that thread were to end: the Go runtime keeps those that no goroutine has
 // locked.
-func setDeathSignal(cmd *exec.Cmd) {
+func EndWithThisProcess(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

@@ -4,5 +4,5 @@ package clients
 
 import "os/exec"
 
-// setDeathSignal does nothing: only Linux can.
-func setDeathSignal(*exec.Cmd) {}
+// EndWithThisProcess does nothing: only Linux can.
+func EndWithThisProcess(*exec.Cmd) {}

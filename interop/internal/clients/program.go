@@ -30,7 +30,7 @@ func start(cmd *exec.Cmd, line func(string)) (*program, error) {
 		return nil, err
 	}
 	cmd.Stderr = &p.log
-	setDeathSignal(cmd)
+	EndWithThisProcess(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -1,0 +1,189 @@
+package cloudsqltest
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
+)
+
+// ActiveRule is a rule that a Server follows.
+type ActiveRule struct {
+	Rule
+	server   *Server
+	key      string       // project:instance, or ""
+	fault    *Fault       // nil if it is for connections
+	stream   *StreamFault // nil if it is not for streams
+	behavior Behavior
+	hits     int // guarded by Server.mu
+}
+
+// activate checks the rule.
+func (r Rule) activate() (*ActiveRule, error) {
+	fail := func(format string, args ...any) (*ActiveRule, error) {
+		return nil, fmt.Errorf("rule %q: %w", r, fmt.Errorf(format, args...))
+	}
+	a := &ActiveRule{Rule: r}
+	if r.Instance != "" {
+		n, err := cloudsqlconn.ParseName(r.Instance)
+		if err != nil {
+			return fail("instance: %w", err)
+		}
+		a.key = n.Project() + ":" + n.Instance()
+	}
+	i := slices.IndexFunc(ruleKinds, func(k ruleKind) bool { return k.name == r.Kind })
+	if i < 0 {
+		return fail("unknown kind; want %s", strings.Join(RuleKinds(), ", "))
+	}
+	kind := ruleKinds[i]
+	switch {
+	case r.Call != "" && r.Call != Connect && r.Call != StreamSQLData && methods[r.Call] == "":
+		return fail("unknown call; want %s, %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData)
+	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect), r.Call == StreamSQLData && !kind.streams:
+		return fail("the call %s has no fault of this kind", r.Call)
+	case !(r.Probability >= 0 && r.Probability <= 1): // NaN is neither
+		return fail("probability: want above 0, at most 1")
+	case r.Times < 0 || r.Delay < 0:
+		return fail("times and delay cannot be negative")
+	case r.Status != 0 && (r.Status < 200 || r.Status > 599):
+		return fail("status: want 200 to 599")
+	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
+		return fail("delay and header are for requests")
+	case r.Call == StreamSQLData && r.Header != "":
+		return fail("header is for requests")
+	case r.Status != 0 && r.Kind != "status":
+		return fail("status is for the kind status")
+	case r.Body != "" && r.Kind != "status" && r.Kind != "body":
+		return fail("body is for the kinds status and body")
+	case r.Kind == "delay" && r.Delay == 0, r.Kind == "status" && r.Status == 0, r.Kind == "body" && r.Body == "", r.Kind == "header" && r.Header == "":
+		return fail("kind %s needs %s, such as %s", r.Kind, r.Kind, kind.needs)
+	}
+	if kind.fault == nil {
+		a.behavior = kind.behavior
+		return a, nil
+	}
+	if kind.streams {
+		a.stream = r.forStreams(kind.fault.Hang)
+	}
+	fault := *kind.fault
+	a.fault, fault.Delay, fault.Status, fault.Body = &fault, r.Delay, r.Status, r.Body
+	if r.Header != "" {
+		name, value, ok := strings.Cut(r.Header, ":")
+		if !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(r.Header, "\r\n") {
+			return fail(`header: want one line, "Name: value"`)
+		}
+		fault.Header = http.Header{http.CanonicalHeaderKey(strings.TrimSpace(name)): {strings.TrimSpace(value)}}
+	}
+	return a, nil
+}
+
+// forStreams is what the rule does to streams of SQL Data.
+func (r Rule) forStreams(hang bool) *StreamFault {
+	f := &StreamFault{Delay: r.Delay, Hang: hang}
+	if r.Status != 0 {
+		f.Status = status.New(grpcCode(r.Status), cmp.Or(r.Body, http.StatusText(r.Status)))
+	}
+	return f
+}
+
+// grpcCode is the gRPC code that an HTTP status stands for at Google. 412 is
+// FAILED_PRECONDITION here, which is 400 there, as INVALID_ARGUMENT is.
+func grpcCode(httpStatus int) (code codes.Code) {
+	name := reply.StatusName(httpStatus)
+	switch {
+	case httpStatus < 400:
+		return codes.OK
+	case httpStatus == http.StatusPreconditionFailed:
+		return codes.FailedPrecondition
+	case name == "" || code.UnmarshalJSON([]byte(strconv.Quote(name))) != nil:
+		return codes.Unknown
+	}
+	return code
+}
+
+// AddRule makes the Server follow a rule, or returns what is wrong with it. Of the
+// rules that apply, the first that happens decides; OnRequest, OnConnect, OnStream
+// and what was set for the instance itself take precedence over all rules. Rules can
+// name instances that have not been added yet.
+func (s *Server) AddRule(r Rule) (*ActiveRule, error) {
+	a, err := r.activate()
+	if err != nil {
+		return nil, err
+	}
+	a.server = s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = append(s.rules, a)
+	return a, nil
+}
+
+// Rules returns the rules that the Server follows, oldest first.
+func (s *Server) Rules() []*ActiveRule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.rules)
+}
+
+// Hits returns how often the rule has made something go wrong.
+func (a *ActiveRule) Hits() int {
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
+	return a.hits
+}
+
+// Remove ends the rule; doing that again does nothing.
+func (a *ActiveRule) Remove() {
+	a.server.mu.Lock()
+	defer a.server.mu.Unlock()
+	a.server.rules = slices.DeleteFunc(a.server.rules, func(b *ActiveRule) bool { return a == b })
+}
+
+// ruleFor returns the rule that makes one call go wrong, and counts that, or
+// nil. The key is project:instance, or "" if the call is about none.
+func (s *Server) ruleFor(key, call string) *ActiveRule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.rules {
+		switch {
+		case a.key != "" && a.key != key, a.Call != "" && a.Call != call:
+		case (a.fault == nil) != (call == Connect), a.stream == nil && call == StreamSQLData:
+		case a.Times > 0 && a.hits >= a.Times:
+		case rand.Float64() >= cmp.Or(a.Probability, 1):
+		default:
+			a.hits++
+			return a
+		}
+	}
+	return nil
+}
+
+// consult asks OnConnect and the rules what happens to a connection to a
+// healthy instance.
+func (p *EmulatedInstance) consult(l *link, b Behavior) Behavior {
+	var rule *ActiveRule
+	if b == Healthy && p.server.OnConnect != nil {
+		whole := cmp.Or(p.pool, p)
+		b = p.server.OnConnect(whole)
+	}
+	if b == Healthy {
+		if rule = p.server.ruleFor(p.key(), Connect); rule != nil {
+			b = rule.behavior
+		}
+	}
+	switch {
+	case rule != nil:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "fault", rule.String())
+	case b != Healthy:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "behavior", b.String())
+	}
+	return b
+}

@@ -1,0 +1,113 @@
+package cloudsqlconn_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// metadataServer gives the tokens of the kit, and counts them.
+func metadataServer(t *testing.T, kit *cloudsqltest.Server) *atomic.Int32 {
+	t.Helper()
+	asked := new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Metadata-Flavor", "Google")
+		token := kit.Token()
+		switch path := strings.TrimPrefix(r.URL.Path, "/computeMetadata/v1/"); path {
+		case "instance/service-accounts/default/email":
+			_, _ = w.Write([]byte("app@my-project.iam.gserviceaccount.com"))
+		case "instance/service-accounts/default/token":
+			asked.Add(1)
+			if strings.HasSuffix(r.URL.Query().Get("scopes"), "/sqlservice.login") {
+				token = kit.LoginToken()
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(server.URL, "http://"))
+	return asked
+}
+
+// A program that says nothing talks to the emulator, and its real credentials
+// stay where they are.
+func TestEmulatorOfTheEnvironment(t *testing.T) {
+	kit := cloudsqltest.NewServer()
+	defer kit.Close()
+	kit.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{Handler: cloudsqltest.Echo})
+	asked := metadataServer(t, kit)
+	t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", strings.TrimPrefix(kit.URL(), "http://"))
+	file := filepath.Join(t.TempDir(), "real.json")
+	if err := os.WriteFile(file, []byte(`{"type": "service_account"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file) // fails if it is read
+
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithDialFunc(kit.DialContext), cloudsqlconn.WithIAMAuthN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	conn, err := d.Dial(t.Context(), "my-project:europe-west1:my-db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if asked.Load() != 2 || len(kit.Requests()) != 2 {
+		t.Errorf("%d tokens and %d calls, want 2 and 2", asked.Load(), len(kit.Requests()))
+	}
+}
+
+func TestEmulatorOfTheEnvironmentWithoutMetadataServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", l.Addr().String())
+	t.Setenv("NO_GCE_CHECK", "true")
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/real.json") // fails with another error if it is read
+	d, err := cloudsqlconn.NewDialer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Dial(t.Context(), "my-project:europe-west1:my-db"); err == nil || !strings.Contains(err.Error(), "there is no metadata server; see GCE_METADATA_HOST") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEmulatorOfTheEnvironmentIsOnLoopback(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"127.0.0.1:13307": true, "localhost:13307": true, "[::1]:13307": true, "127.9.0.1:1": true,
+		"10.0.0.1:13307": false, "emulator:13307": false, "127.0.0.1": false, "http://127.0.0.1:13307": false,
+		"127.0.0.1:13307@example.com": false, "localhost.example.com:1": false, "127.0.0.1:13307/path": false,
+	} {
+		t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", host)
+		d, err := cloudsqlconn.NewDialer(t.Context())
+		if err == nil {
+			_ = d.Close()
+		}
+		if (err == nil) != ok || err != nil && (!errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "CLOUDSQLCONN_EMULATOR_HOST")) {
+			t.Errorf("%s: got %v", host, err)
+		}
+		d, err = cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithAdminAPIEndpoint("https://sqladmin.example.com"))
+		if err != nil {
+			t.Errorf("%s with an endpoint of the program's: got %v", host, err)
+			continue
+		}
+		_ = d.Close()
+	}
+}

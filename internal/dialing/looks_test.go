@@ -1,0 +1,66 @@
+package dialing_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/dialing"
+)
+
+// looked has a Dial end without an answer every so often, and returns when that was
+// worth a look.
+func looked(l *dialing.Looks, every, during time.Duration, answered bool) (at []time.Duration) {
+	began := time.Now()
+	for time.Since(began) <= during {
+		if l.Unanswered() {
+			at = append(at, time.Since(began))
+		}
+		if answered {
+			l.Answered()
+		}
+		time.Sleep(every)
+	}
+	return at
+}
+
+func TestManyDialsWithoutAnAnswerAreWorthALookSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l dialing.Looks
+		got := looked(&l, 100*time.Millisecond, 40*time.Second, false)
+		want := []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second}
+		if !slices.Equal(got, want) {
+			t.Errorf("looks at %v, want %v", got, want)
+		}
+	})
+}
+
+// A Dial without an answer between good ones may be a caller's who was short of time.
+func TestOneDialWithoutAnAnswerIsWorthALookNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l dialing.Looks
+		got := looked(&l, time.Second, 20*time.Minute, true)
+		want := []time.Duration{0}
+		for _, pause := range []int{10, 20, 40, 80, 160, 300, 300} { // seconds
+			want = append(want, want[len(want)-1]+time.Duration(pause)*time.Second)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("looks at %v, want %v", got, want)
+		}
+	})
+}
+
+func TestALookThatWasNotInVainBeginsAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l dialing.Looks
+		looked(&l, 100*time.Millisecond, 40*time.Second, false)
+		l.Found()
+		if got := looked(&l, 100*time.Millisecond, time.Second, false); !slices.Equal(got, []time.Duration{0, time.Second}) {
+			t.Errorf("looks at %v, want at once and after 1 s", got)
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package reach
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
+)
+
+// What an attempt does, in this order.
+const (
+	StepTCP = "TCP"
+	StepTLS = "TLS handshake"
+)
+
+// Attempt is the error of a try to reach the instance at one address.
+type Attempt struct {
+	Kind        string        // of address, or the DNS name that it belongs to
+	Addr        string        // host and port
+	Step        string        // that failed
+	ClockOffset time.Duration // see admin.Info
+	Cut         bool          // to leave time for other addresses
+	Silent      bool          // no answer has come
+	Err         error
+
+	nth  int // of the addresses, in their order
+	took time.Duration
+}
+
+// newAttempt is a try that failed at that step.
+func newAttempt(t race.Try, step string, info *admin.Info, domain string) *Attempt {
+	return &Attempt{
+		Kind: cmp.Or(typeOf(t.Host, info), domain), Addr: net.JoinHostPort(t.Host, Port), Step: step,
+		ClockOffset: info.ClockOffset, Cut: t.Cut, Silent: t.Silent, Err: t.Err,
+		nth: t.Nth, took: t.Took,
+	}
+}
+
+// Error is one line with all that it takes to try the same by hand.
+func (a *Attempt) Error() string {
+	cut := ""
+	if a.Cut {
+		cut = ", to leave time for other addresses"
+	}
+	return fmt.Sprintf("%s %s: %v (%s, after %v%s)", a.Kind, a.Addr, a.Err, a.Step, a.took.Round(time.Millisecond), cut)
+}
+
+// Unwrap returns the cause. That of an attempt that was cut is the end of its
+// share of the time, which errors.Is must not take for the end of the caller's.
+func (a *Attempt) Unwrap() error {
+	if a.Cut {
+		return race.ErrShareUsed
+	}
+	return a.Err
+}
+
+// Error is the error of the attempts at all addresses.
+type Error struct {
+	Attempts []*Attempt
+	Others   []string // types of address that the instance has and that were not wanted
+}
+
+func (e *Error) Error() string { return failure.Lines(e.Unwrap()).Error() }
+
+// Unwrap returns the attempts.
+func (e *Error) Unwrap() []error {
+	errs := make([]error, len(e.Attempts))
+	for i, a := range e.Attempts {
+		errs[i] = a
+	}
+	return errs
+}
+
+// Silent reports whether an address has given no answer.
+func (e *Error) Silent() bool {
+	return slices.ContainsFunc(e.Attempts, func(a *Attempt) bool { return a.Silent })
+}
+
+// Connected reports whether a TCP connection could be opened.
+func (e *Error) Connected() bool {
+	return slices.ContainsFunc(e.Attempts, func(a *Attempt) bool { return a.Step == StepTLS })
+}
+
+// NoAddressError says that the instance has no address of the wanted types.
+type NoAddressError struct{ Wanted, Has []string }
+
+// NoAddress returns that error, under [failure.ErrNoAddress].
+func NoAddress(info *admin.Info, types []string) error {
+	has := OtherTypes(info, types)
+	slices.Sort(has)
+	return failure.Mark(failure.ErrNoAddress, &NoAddressError{Wanted: types, Has: has})
+}
+
+func (e *NoAddressError) Error() string {
+	if len(e.Has) == 0 {
+		return fmt.Sprintf("the instance has no address of the types %v", e.Wanted)
+	}
+	return fmt.Sprintf("the instance has no address of the types %v; it has %v", e.Wanted, e.Has)
+}
