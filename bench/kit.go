@@ -17,6 +17,7 @@ const (
 	roleKit     = "kit"
 	roleCold    = "cold"
 	roleSQLData = "sqldata"
+	rolePort    = "port"
 )
 
 // Main has to be called first in every program and test of this module: if the
@@ -33,6 +34,8 @@ func Main() {
 		err = coldChild(os.Stdin, os.Stdout)
 	case roleSQLData:
 		err = serveCalls("SQLData", new(SQLDataClient), os.Stdin, os.Stdout)
+	case rolePort:
+		err = serveCalls("Port", new(PortServer), os.Stdin, os.Stdout)
 	default:
 		err = errors.New("unknown role")
 	}

@@ -105,12 +105,17 @@ func (r *Report) costTableTo(base string, names []string, costs map[string][]cos
 
 // lines adds results in the format of go test -bench, for benchstat.
 func (r *Report) lines(name string, n int, costs map[string][]cost) {
-	for _, subject := range slices.Concat(subjectNames, []string{beforeName}) {
+	for _, subject := range slices.Concat(subjectNames, []string{beforeName, authProxyName, floorName}) {
 		for _, c := range costs[subject] {
 			fmt.Fprintf(&r.raw, "Benchmark%s/subject=%s %d %d ns/op %d cpu-ns/op %.0f B/op %.0f allocs/op\n",
-				strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), `"`, ""), subject, n, c.wall.Nanoseconds(), c.cpu.Nanoseconds(), c.bytes, c.allocs)
+				dashed(name), dashed(subject), n, c.wall.Nanoseconds(), c.cpu.Nanoseconds(), c.bytes, c.allocs)
 		}
 	}
+}
+
+// dashed is a name as benchstat takes it.
+func dashed(name string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), `"`, "")
 }
 
 // times prints a ratio with its quartiles.

@@ -41,6 +41,7 @@ var workloads = []struct {
 	{"profiles", profiles},
 	{"databases", databases},
 	{"sqldata", streams},
+	{"port", localPort},
 	{"sizes", sizes},
 }
 

@@ -21,6 +21,15 @@ func raiseFileLimit() {
 	}
 }
 
+// fileLimit is how many files a process may have open.
+func fileLimit() int {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return 0
+	}
+	return int(min(l.Cur, 1<<20))
+}
+
 // residentBytes is the RSS of this process; NaN where there is no /proc.
 func residentBytes() float64 {
 	text, err := os.ReadFile("/proc/self/statm")

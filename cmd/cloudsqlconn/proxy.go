@@ -142,7 +142,7 @@ func (p *proxy) serve(ctx, accepting context.Context, t target) error {
 	for _, o := range t.opts {
 		opts = append(opts, o)
 	}
-	return p.dialer.Serve(accepting, l, t.name, opts...)
+	return p.dialer.Serve(accepting, trim(l, freeMemory), t.name, opts...)
 }
 
 // engine asks for the engine, and so finds out what is wrong with the instance,

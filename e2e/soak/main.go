@@ -5,6 +5,8 @@
 //	go run ./e2e/soak                 # ten minutes
 //	go run ./e2e/soak -duration 60s
 //	go run ./e2e/soak -starved        # the process is starved: see package starved
+//	go run ./e2e/soak -port           # of the command's local port: see package port
+//	go run ./e2e/soak -port -starved
 //
 // A fault hits a random instance, or the Admin API, every 200 ms: see
 // faults.go. An instance that was hit is left alone for twice the time that a
@@ -40,6 +42,7 @@ func main() {
 	ifChild()
 	var s settings
 	starve := flag.Bool("starved", false, "stop and continue the process all the time, with databases and all drivers; of the flags, only -duration counts then")
+	local := flag.Bool("port", false, "the command's local port, whose process is killed, too; of the flags, only -duration and -starved count then")
 	flag.DurationVar(&s.duration, "duration", 10*time.Minute, "how long to run")
 	flag.IntVar(&s.instances, "instances", 50, "emulated instances")
 	flag.IntVar(&s.connections, "connections", 2000, "connections open at once, at the most")
@@ -48,7 +51,10 @@ func main() {
 	flag.DurationVar(&s.patience, "patience", 15*time.Second, "deadline of most Dials")
 	flag.Parse()
 	soak := run
-	if *starve {
+	switch {
+	case *local:
+		soak = func(s settings) error { return runPort(s.duration, *starve) }
+	case *starve:
 		soak = func(s settings) error { return runStarved(s.duration) }
 	}
 	if err := soak(s); err != nil {

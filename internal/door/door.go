@@ -110,35 +110,36 @@ func (d *Door) drain() {
 
 // connect connects a client, or tells it why not.
 func (d *Door) connect(ctx context.Context, client net.Conn) {
-	defer d.drop(client)
 	if !d.keep(client) {
+		d.drop(client)
 		return
 	}
-	log := d.Log.With(slog.String("client", client.RemoteAddr().String()))
+	server, err := d.reach(ctx)
+	if err != nil {
+		d.refuse(ctx, client, err)
+		d.drop(client)
+		return
+	}
+	if !d.keep(server) {
+		d.drop(server)
+		d.leave()
+		d.drop(client)
+		return
+	}
+	d.Log.LogAttrs(ctx, slog.LevelInfo, "client connected", clientAttr(client))
+	d.join(ctx, client, server)
+}
+
+// reach takes a place for a client, and connects to the server.
+func (d *Door) reach(ctx context.Context) (net.Conn, error) {
 	if err := d.take(); err != nil {
-		d.refuse(ctx, log, client, err)
-		return
+		return nil, err
 	}
-	leave := sync.OnceFunc(d.leave)
-	defer leave()
 	server, err := d.Dial(ctx)
 	if err != nil {
-		leave()
-		d.refuse(ctx, log, client, err)
-		return
+		d.leave()
 	}
-	defer d.drop(server)
-	if !d.keep(server) {
-		return
-	}
-	log.LogAttrs(ctx, slog.LevelInfo, "client connected")
-	start := time.Now()
-	sent, received, err := join(client, server, func(err error) { d.Silent(ctx, client, server, err) })
-	attrs := []slog.Attr{slog.Duration("after", time.Since(start)), slog.Int64("sent", sent), slog.Int64("received", received)}
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		attrs = append(attrs, slog.String("error", err.Error()))
-	}
-	log.LogAttrs(ctx, slog.LevelInfo, "connection ended", attrs...)
+	return server, err
 }
 
 // take takes a place for a client.
@@ -159,9 +160,10 @@ func (d *Door) leave() {
 }
 
 // refuse tells a client why it is not connected, unless many are being told.
-func (d *Door) refuse(ctx context.Context, log *slog.Logger, client net.Conn, reason error) {
+func (d *Door) refuse(ctx context.Context, client net.Conn, reason error) {
 	if ctx.Err() == nil {
-		log.LogAttrs(ctx, slog.LevelWarn, "client not connected", append([]slog.Attr{slog.String("error", reason.Error())}, d.Describe(reason)...)...)
+		attrs := []slog.Attr{clientAttr(client), slog.String("error", reason.Error())}
+		d.Log.LogAttrs(ctx, slog.LevelWarn, "client not connected", append(attrs, d.Describe(reason)...)...)
 	}
 	d.mu.Lock()
 	tell := d.refusals < maxRefusals
@@ -206,6 +208,9 @@ func (d *Door) cutAll() int {
 	}
 	return d.connected
 }
+
+// clientAttr is what all records of a client have.
+func clientAttr(c net.Conn) slog.Attr { return slog.String("client", c.RemoteAddr().String()) }
 
 // count is n things.
 func count(n int, thing string) string {

@@ -1,42 +1,56 @@
 package door
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // joint is a client and the server that it is led to.
 type joint struct {
+	door           *Door
+	ctx            context.Context
 	client, server net.Conn
+	start          time.Time
+
+	up, down way
+	going    atomic.Int32 // ways that have not ended
+	last     *time.Timer  // the client's grace; set before down ends
 
 	once sync.Once
 	err  error // the first failure
 }
 
-// join passes on what each side sends to the other, and its end. It returns when
-// both have ended or one has failed, with how many bytes the client has sent and
-// received. A server that has ended serves nobody any more, whereas its client
-// may stay for ever: it has a grace. silent is called if the server has ended, or
-// failed, before it sent anything.
-func join(client, server net.Conn, silent func(error)) (sent, received int64, err error) {
-	j := &joint{client: client, server: server}
-	var wg sync.WaitGroup
-	var last *time.Timer
-	wg.Go(func() {
-		var err error
-		received, err = pass(client, server)
-		if received == 0 {
-			silent(err)
-		}
-		j.end(client, err)
-		last = time.AfterFunc(grace, j.close)
-	})
-	sent, err = pass(server, client)
-	j.end(server, err)
-	wg.Wait()
-	last.Stop()
-	return sent, received, j.err
+// join passes on what each side sends to the other, and its end. It returns at
+// once, and the connection has ended when both sides have, or one has failed. A
+// server that has ended serves nobody any more, whereas its client may stay for
+// ever: it has a grace.
+func (d *Door) join(ctx context.Context, client, server net.Conn) {
+	d.wg.Add(1) // the caller counts until it returns
+	j := &joint{door: d, ctx: ctx, client: client, server: server, start: time.Now()}
+	j.up = way{to: server, from: client, ended: j.clientEnded}
+	j.down = way{to: client, from: server, ended: j.serverEnded}
+	j.going.Store(2)
+	go j.up.start() // both until their connection ends, or is cut
+	go j.down.start()
+}
+
+func (j *joint) clientEnded(err error) {
+	j.end(j.server, err)
+	j.wayEnded()
+}
+
+func (j *joint) serverEnded(err error) {
+	if j.down.passed == 0 {
+		j.door.Silent(j.ctx, j.client, j.server, err)
+	}
+	j.end(j.client, err)
+	j.last = time.AfterFunc(grace, j.close)
+	j.wayEnded()
 }
 
 // end tells to that the other side has ended, or has failed with err. Where the
@@ -53,4 +67,21 @@ func (j *joint) end(to net.Conn, err error) {
 func (j *joint) close() {
 	_ = j.client.Close()
 	_ = j.server.Close()
+}
+
+// wayEnded tells the door when the second one has.
+func (j *joint) wayEnded() {
+	if j.going.Add(-1) > 0 {
+		return
+	}
+	j.last.Stop()
+	attrs := []slog.Attr{clientAttr(j.client), slog.Duration("after", time.Since(j.start)), slog.Int64("sent", j.up.passed), slog.Int64("received", j.down.passed)}
+	if j.err != nil && !errors.Is(j.err, net.ErrClosed) {
+		attrs = append(attrs, slog.String("error", j.err.Error()))
+	}
+	j.door.Log.LogAttrs(j.ctx, slog.LevelInfo, "connection ended", attrs...)
+	j.door.drop(j.server)
+	j.door.leave()
+	j.door.drop(j.client)
+	j.door.wg.Done()
 }

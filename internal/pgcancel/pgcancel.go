@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -63,12 +62,6 @@ func (r *Requests) Connect(ctx context.Context) (net.Conn, error) {
 		r.conns = make(map[*conn]bool)
 	}
 	r.conns[c] = true
-	if socket, ok := server.(syscall.Conn); ok {
-		return struct {
-			*conn
-			syscall.Conn
-		}{c, socket}, nil
-	}
 	return c, nil
 }
 
@@ -151,6 +144,9 @@ func (c *conn) look(b []byte) {
 		c.said = nil
 	}
 }
+
+// NetConn returns the connection that it is around.
+func (c *conn) NetConn() net.Conn { return c.serverConn }
 
 // Close closes the connection.
 func (c *conn) Close() error {

@@ -63,11 +63,11 @@ func (c *Conn) look(quiet func() error) error {
 		return ErrBusy
 	}
 	defer c.unlock()
-	if len(c.peeked) > 0 {
-		return ErrData
+	if said := c.said(); said != nil {
+		return said
 	}
 	n, err := c.readNow(c.one[:])
-	c.peeked = c.one[:n]
+	c.peeked = n > 0
 	switch {
 	case n > 0:
 		c.heard.Store(true)
@@ -86,8 +86,8 @@ func (c *Conn) tryRead(b []byte) (int, error) {
 		return 0, ErrBusy
 	}
 	defer c.unlock()
-	if len(c.peeked) > 0 {
-		return c.unpeek(b), nil
+	if n, known, err := c.takeKnown(b); known {
+		return n, err
 	}
 	return c.readNow(b)
 }
@@ -131,13 +131,13 @@ func (c *Conn) Said() (said error) {
 		return ErrBusy
 	}
 	defer c.readMu.Unlock()
-	if len(c.peeked) > 0 {
-		return ErrData
+	if said := c.said(); said != nil {
+		return said
 	}
 	c.under.within(lastWords, func() {
 		var n int
 		n, said = c.Conn.Read(c.one[:])
-		c.peeked = c.one[:n]
+		c.peeked = n > 0
 		if n > 0 {
 			said = ErrData
 		}

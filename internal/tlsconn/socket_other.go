@@ -11,3 +11,5 @@ import (
 func rawSocket(net.Conn) syscall.RawConn { return nil }
 
 func (t *transport) look() error { return errQuiet }
+
+func (t *transport) tryRead([]byte) (int, error) { return 0, errQuiet }

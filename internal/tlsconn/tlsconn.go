@@ -10,6 +10,7 @@
 package tlsconn
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -30,8 +31,9 @@ type Conn struct {
 	wrote, heard atomic.Bool // data
 
 	readMu sync.Mutex // held by Reads and looks
-	peeked []byte     // what a look has read, at most one byte; guarded by readMu
-	one    [1]byte    // peeked is in it
+	later  *error     // of the next Read, or nil; guarded by readMu
+	one    [1]byte    // what a look has read; guarded by readMu
+	peeked bool       // there is something in one; guarded by readMu
 	outer  bool       // see Outer
 
 	writeMu sync.Mutex // held by Writes and looks: TLS may have to answer what is read
@@ -53,30 +55,92 @@ func Outer(raw net.Conn, config *tls.Config) *Conn {
 	return c
 }
 
+// HandshakeContext is that of [tls.Conn].
+func (c *Conn) HandshakeContext(ctx context.Context) error {
+	err := c.Conn.HandshakeContext(ctx)
+	c.readMu.Lock()
+	c.under.shaken = true
+	c.readMu.Unlock()
+	return err
+}
+
+// Handshake is HandshakeContext without a context.
+func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+
 // NetConn returns what Client was given.
 func (c *Conn) NetConn() net.Conn { return c.under.given() }
 
-// maxRecord is how much a Write hands to TLS at once: what a record holds.
-const maxRecord = 16 << 10
+const (
+	maxRecord = 16 << 10 // what a record of TLS holds
 
-// Read is that of [tls.Conn].
+	// bulk is what a record holds that more are likely to follow at once.
+	bulk = 4 << 10
+
+	// large is the room of a Read that is worth a buffer to read ahead.
+	large = 2 * maxRecord
+)
+
+// Read is that of [tls.Conn], but of large records it returns more than one, if
+// they are there.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
-	if len(c.peeked) > 0 {
-		return c.unpeek(b), nil
+	if n, known, err := c.takeKnown(b); known {
+		return n, err
 	}
+	c.under.large = len(b) >= large && c.under.canReadAhead()
 	n, err := c.Conn.Read(b)
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)
 	}
+	if c.under.large && n >= bulk && err == nil {
+		n += c.readMore(b[n:])
+	}
 	return n, c.hide(err)
 }
 
-func (c *Conn) unpeek(b []byte) int {
-	n := copy(b, c.peeked)
-	c.peeked = c.peeked[n:]
+// readMore reads what is there.
+func (c *Conn) readMore(b []byte) (n int) {
+	c.under.trying = true
+	defer func() { c.under.trying = false }()
+	for m := bulk; m >= bulk && n < len(b); n += m {
+		var err error
+		if m, err = c.Conn.Read(b[n:]); err != nil {
+			if err != errQuiet {
+				err = c.hide(err)
+				c.later = &err
+			}
+			return n + m
+		}
+	}
 	return n
+}
+
+// takeKnown is a Read of what is known without one: what a look has read, and
+// the error after the data of the last Read.
+func (c *Conn) takeKnown(b []byte) (n int, known bool, err error) {
+	switch {
+	case c.peeked:
+		n = copy(b, c.one[:])
+		c.peeked = n == 0
+		return n, true, nil
+	case c.later != nil:
+		err = *c.later
+		c.later = nil
+		return 0, true, err
+	}
+	return 0, false, nil
+}
+
+// said is what is known so of what the server has said: nil if that is nothing.
+func (c *Conn) said() error {
+	switch {
+	case c.peeked:
+		return ErrData
+	case c.later != nil:
+		return *c.later
+	}
+	return nil
 }
 
 // Write is that of [tls.Conn], but can go on after a deadline: how much it has
@@ -88,7 +152,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if err := c.under.flush(); err != nil {
 			return n, c.hide(err)
 		}
-		m, err := c.Conn.Write(b[n:min(len(b), n+maxRecord)])
+		batch := b[n:min(len(b), n+maxBatch)]
+		m, err := c.writeBatch(batch)
 		n += m
 		if m > 0 && !c.wrote.Load() {
 			c.wrote.Store(true)
@@ -100,6 +165,19 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			return n, c.hide(err)
 		}
 	}
+}
+
+// writeBatch writes what goes into a few records.
+func (c *Conn) writeBatch(b []byte) (int, error) {
+	if len(b) <= maxRecord {
+		return c.Conn.Write(b)
+	}
+	corked := c.under.cork()
+	n, err := c.Conn.Write(b)
+	if failed := c.under.uncork(corked); failed != nil {
+		return 0, failed
+	}
+	return n, err
 }
 
 // goodbye is how long crypto/tls waits until the system takes the last record.

@@ -22,9 +22,17 @@ type transport struct {
 	looking atomic.Bool // set with Conn.readMu and Conn.writeMu held
 	closing atomic.Bool
 
-	mu   sync.Mutex // held by Writes; guards held and cut
-	held []byte     // to be written before anything else
-	cut  bool       // the last Write has met its deadline
+	// Guarded by Conn.readMu.
+	ahead  *batch // what has been read ahead; nil: nothing
+	frame  frame
+	trying bool // Reads do not wait
+	large  bool // Reads are for much, so that it pays to read ahead
+	shaken bool // the handshake is over
+
+	corked bool       // what TLS writes is held, until uncork; guarded by mu
+	cut    bool       // the last Write has met its deadline; guarded by mu
+	mu     sync.Mutex // held by Writes
+	held   []byte     // to be written before anything else; guarded by mu
 
 	limits struct {
 		sync.Mutex            // guards the rest; not held while anything waits
@@ -48,6 +56,9 @@ func (t *transport) given() net.Conn {
 
 // Read reads for TLS.
 func (t *transport) Read(b []byte) (int, error) {
+	if t.ahead != nil {
+		return t.deliver(b), nil
+	}
 	if t.looking.Load() && t.raw != nil {
 		if outer, ok := t.Conn.(*Conn); ok {
 			return outer.tryRead(b)
@@ -56,7 +67,15 @@ func (t *transport) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return t.Conn.Read(b)
+	if t.large {
+		return t.readAhead(b)
+	}
+	if !t.shaken { // TLS keeps a buffer as large as what it gets at once
+		b = b[:min(len(b), t.frame.next(nil))]
+	}
+	n, err := t.Conn.Read(b)
+	t.frame.pass(b[:n])
+	return n, err
 }
 
 // Write writes for TLS. What a look has TLS answer waits for the next Write:
@@ -64,7 +83,7 @@ func (t *transport) Read(b []byte) (int, error) {
 func (t *transport) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.looking.Load() {
+	if t.looking.Load() || t.corked {
 		t.held = append(t.held, b...)
 		return len(b), nil
 	}
