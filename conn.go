@@ -26,6 +26,8 @@ type conn struct {
 	host     string        // the address
 	exchange *mdx.Exchange // of metadata, if tells; nil: none
 
+	login atomic.Pointer[login] // that it was for; nil: none that is repeated
+
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
 	tells bool        // the exchange is in use
@@ -140,6 +142,9 @@ func (c *conn) unheard(err error) error {
 func (c *conn) Close() error {
 	if !c.untrack() {
 		return net.ErrClosed
+	}
+	if l := c.login.Swap(nil); l != nil {
+		l.closed()
 	}
 	return c.tls.Close()
 }

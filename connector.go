@@ -90,6 +90,7 @@ type connector struct {
 	turns    atomic.Uint32 // of a read pool's nodes
 	looks    looks
 	streams  streams
+	logins   logins // that are repeated
 	failover *failover
 	seen     observer
 
@@ -111,7 +112,7 @@ func (d *Dialer) newConnector(k key) *connector {
 		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
-	c.cache = refresh.New(policy, fetch)
+	c.cache, c.logins.connector = refresh.New(policy, fetch), c
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
 		Landed:  c.landed,
@@ -143,7 +144,7 @@ func judge(err error) refresh.Verdict {
 // idle reports whether nobody has dialled the instance for a long time. The
 // caller holds Dialer.mu.
 func (c *connector) idle() bool {
-	return time.Since(c.lastDial) > idleAfter && c.open.Load() == 0 && c.cache.Idle()
+	return c.open.Load() == 0 && (time.Since(c.lastDial) > idleAfter && c.cache.Idle() || c.logins.idle(c.lastDial))
 }
 
 // dial connects. If the first try fails and newer metadata can be had, there
@@ -210,6 +211,9 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 // landed is told how a refresh has ended.
 func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	c.seen.refreshed(l)
+	if l.Value != nil {
+		c.logins.refreshed(l.Value.Expiry)
+	}
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}

@@ -258,6 +258,7 @@ func (d *Dialer) Close() error {
 		d.resolver.close()
 		d.failover.close()
 		for _, c := range connectors {
+			c.logins.stop()
 			c.cache.Close()
 		}
 		d.wg.Wait()
@@ -350,6 +351,7 @@ func (d *Dialer) sweepLocked() {
 		if c.idle() {
 			// Nothing is in flight; should something have begun just now, it may
 			// need the lock.
+			c.logins.stop()
 			d.wg.Go(c.cache.Close)
 			delete(d.connectors, k)
 		}

@@ -29,6 +29,7 @@ type dialConfig struct {
 	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
+	relogin   bool    // IAM logins to PostgreSQL are repeated
 	errs      []error // about options that cannot even be stored
 }
 
