@@ -19,6 +19,10 @@ const (
 	loginTimeout  = 10 * time.Second
 	loginPause    = 30 * time.Second // after one that has failed, doubling once the token has expired
 	mostLoginRest = 15 * time.Minute
+
+	// sameToken is how far apart the ends of certificates are at most that have the
+	// same login token in them: some sources compute its expiry anew each time.
+	sameToken = time.Minute
 )
 
 // WithLoginAfterRefresh says whether an IAM login to PostgreSQL is repeated, over a
@@ -192,7 +196,7 @@ func (ls *logins) refreshed(expiry time.Time) {
 	}
 	lazy := ls.connector.dialer.cfg.lazy
 	for _, l := range ls.all {
-		if l.told.Before(expiry) && (lazy || l.waiting || time.Until(l.told) < loginLead) {
+		if expiry.Sub(l.told) > sameToken && (lazy || l.waiting || time.Until(l.told) < loginLead) {
 			l.wakeLocked(0)
 		}
 	}
@@ -219,11 +223,15 @@ func (l *login) planLocked() {
 		l.wakeLocked(left - min(loginLead+rand.N(loginSpread), left/4))
 		return
 	}
-	pause := loginPause
-	for n := l.failed; n > 1 && left < 0 && pause < mostLoginRest; n-- {
+	pause := loginPause + rand.N(loginPause/4)
+	if left > 0 {
+		l.wakeLocked(min(pause, left))
+		return
+	}
+	for n := l.failed; n > 1 && pause < mostLoginRest; n-- {
 		pause *= 2
 	}
-	l.wakeLocked(min(pause, mostLoginRest) + rand.N(loginPause/4))
+	l.wakeLocked(min(pause, mostLoginRest))
 }
 
 func (l *login) wakeLocked(wait time.Duration) {
@@ -287,7 +295,7 @@ func (l *login) try(ctx context.Context) (told time.Time, again bool, err error)
 	to, dial, do, last := l.to, l.dial, l.do, l.told
 	l.of.mu.Unlock()
 	switch {
-	case !info.Expiry.After(last):
+	case info.Expiry.Sub(last) <= sameToken:
 		return told, true, errNoNewToken
 	case l.key.host != "" && typeOf(l.key.host, info) == "":
 		return told, false, errNodeGone

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
 )
 
 const (
@@ -25,8 +27,8 @@ const (
 	mostRequest = 1 << 10
 )
 
-// requests are the requests of a Serve's clients to cancel a query of PostgreSQL.
-// A client comes with one over a connection of its own, which of a read pool leads
+// requests are what a Serve's clients begin with at a PostgreSQL: an IAM login, which
+// is repeated when there is a new login token, or a request to cancel a query. A client comes with one over a connection of its own, which of a read pool leads
 // to any node: it goes to all hosts that connections of this Serve are on. A server
 // does not mind one that is not meant for it.
 type requests struct {
@@ -99,16 +101,17 @@ type serverConn interface {
 	net.Conn
 	CloseWrite() error
 	EngineVersion() string
+	RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error))
 	location() *location
 }
 
-// requestingConn is a connection that may turn out to be for a request.
+// requestingConn is a connection of which it is not known yet what it is for.
 type requestingConn struct {
 	serverConn
 	requests *requests
 	ctx      context.Context // the door's
 
-	said []byte // by the client, as long as that can be the beginning of a request
+	said []byte // by the client, as long as that is what it begins with
 	over bool   // it has said what it wants
 }
 
@@ -121,27 +124,42 @@ func (c *requestingConn) Write(b []byte) (int, error) {
 	return c.serverConn.Write(b)
 }
 
-// look looks at the client's first messages: a length and a code, and for a request
-// to cancel a query the number and the key of a session.
+// look looks at the client's first messages: a length and a code, for a request to
+// cancel a query the number and the key of a session, and for a login the parameters.
 func (c *requestingConn) look(b []byte) {
 	const headSize = 8
-	c.said = append(c.said, b[:min(len(b), mostRequest)]...)
+	c.said = append(c.said, b[:min(len(b), pgstartup.MostStartup)]...)
 	for len(c.said) >= headSize {
 		size, code := binary.BigEndian.Uint32(c.said), binary.BigEndian.Uint32(c.said[4:])
+		most := uint32(pgstartup.MostStartup)
+		if code == cancelCode {
+			most = mostRequest
+		}
 		switch {
 		case size == headSize && (code == sslCode || code == gssCode): // an answer, and another message follow
 			c.said = c.said[headSize:]
 			continue
-		case code != cancelCode || size <= headSize || size > mostRequest:
+		case size <= headSize || size > most:
 			c.over = true
 		case len(c.said) >= int(size):
 			c.over = true
-			c.requests.send(c, c.said[:size])
+			c.begins(code, c.said[:size])
 		}
 		break
 	}
 	if c.over {
 		c.said = nil
+	}
+}
+
+// begins is told what the client begins with. Whether a login goes well is not looked
+// at: one that does not is refused at its first repetition, too, and then forgotten.
+func (c *requestingConn) begins(code uint32, message []byte) {
+	if code == cancelCode {
+		c.requests.send(c, message)
+	} else if user, database, ok := pgstartup.Parameters(message); ok {
+		as, login := pgstartup.Again(user, database)
+		c.RepeatLogin(as, c.requests.opts, login)
 	}
 }
 

@@ -17,19 +17,23 @@ import (
 // loginCheck looks at the beginning of a connection for the name of the
 // database user, and lets nothing pass before that. The server may talk first.
 type loginCheck struct {
-	in      io.Reader                        // what the client sends, without a look at the login
-	out     io.Writer                        // to the client
-	kind    string                           // of the principal, in PostgreSQL's message
-	user    string                           // who may log in; "" is nobody
-	anyone  bool                             // may log in, whatever user is
-	expired func(user, database string) bool // if not nil: what the pooler says of a login
-	parse   func(*loginCheck) (verdict, error)
-	denied  func(user string) // is called before the client is told
-	failed  func(error)       // is told what ends the connection without a word
-	end     func()            // and this after that
+	in     io.Reader // what the client sends, without a look at the login
+	out    io.Writer // to the client
+	kind   string    // of the principal, in PostgreSQL's message
+	user   string    // who may log in; "" is nobody
+	anyone bool      // may log in, whatever user is
+	parse  func(*loginCheck) (verdict, error)
+	denied func(user string) // is called before the client is told
+	failed func(error)       // is told what ends the connection without a word
+	end    func()            // and this after that
 
-	greeting *greeting   // of MySQL
-	refused  atomic.Bool // the client has been told
+	// pooled, if not nil, is what the pooler says of a login. keep is called when that
+	// is answered.
+	pooled func(user, database string) (expired bool, keep func())
+
+	greeting *greeting              // of MySQL
+	refused  atomic.Bool            // the client has been told
+	answered atomic.Pointer[func()] // is called when the login is answered; nil: nothing is
 
 	mu     sync.Mutex // guards everything below; held while one Read looks for the user
 	passed bool
@@ -90,12 +94,12 @@ func (p *Proxy) checkLogin(l *link, token string, in io.Reader, out io.Writer) *
 		check.user = ""
 	}
 	if pooler != nil {
-		check.expired = func(user, database string) bool {
-			expired := p.pooled(user, database, token)
+		check.pooled = func(user, database string) (expired bool, keep func()) {
+			expired, keep = p.pooled(user, database, token)
 			if expired {
 				p.logInfo("login refused: the pooler's token has expired", "client", l.raw.RemoteAddr(), "user", user, "database", database)
 			}
-			return expired
+			return expired, keep
 		}
 	}
 	check.denied = func(user string) {
@@ -145,8 +149,8 @@ func (l *loginCheck) look() error {
 		case !l.anyone && (v.user != l.user || l.user == ""):
 			l.denied(v.user)
 			l.refuse(v.refuse(v.user))
-		case l.expired != nil && l.expired(v.user, v.database):
-			l.refuse(poolerRefusal(v.user))
+		case l.pooled != nil:
+			l.pool(v)
 		default:
 			l.passed = true
 		}
@@ -284,57 +288,6 @@ func clean(user string) string {
 	return strings.ReplaceAll(user[:min(len(user), 200)], "\x00", "")
 }
 
-// greeting takes the offer of TLS out of a MySQL server's greeting, as nobody
-// could look into that.
-type greeting struct {
-	mu   sync.Mutex // guards everything below
-	held []byte     // of a greeting that is not complete
-	over bool
-}
-
-// maxGreeting bounds what is held; greetings have some 100 bytes.
-const maxGreeting = 4 << 10
-
-// alter returns what to send to the client for what the server has sent.
-func (g *greeting) alter(b []byte) []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.over {
-		return b
-	}
-	g.held = append(g.held, b...)
-	size := 4
-	if len(g.held) >= size {
-		size = mysqlSize(g.held)
-	}
-	if len(g.held) < size && size <= maxGreeting {
-		return nil
-	}
-	g.over = true
-	b, g.held = g.held, nil
-	if at := capabilitiesAt(b); at > 0 {
-		lower := binary.LittleEndian.Uint16(b[at:])
-		binary.LittleEndian.PutUint16(b[at:], lower&^mysqlTLS)
-	}
-	return b
-}
-
-// capabilitiesAt returns where a greeting has the lower half of the server's
-// capabilities, or 0 if b does not begin with one.
-func capabilitiesAt(b []byte) int {
-	if len(b) < 5 || len(b) < mysqlSize(b) || b[4] != 10 { // an error, for example
-		return 0
-	}
-	// Version 10: the server's version, a number of 4 bytes, 8 of a challenge, a
-	// zero.
-	end := bytes.IndexByte(b[5:], 0)
-	at := 5 + end + 1 + 4 + 8 + 1
-	if end < 0 || at+2 > mysqlSize(b) {
-		return 0
-	}
-	return at
-}
-
 // Write writes to the client.
 func (c *Conn) Write(b []byte) (int, error) {
 	if c.login == nil {
@@ -359,6 +312,9 @@ func (l *loginCheck) write(b []byte) (int, error) {
 	}
 	if len(out) == 0 {
 		return len(b), nil
+	}
+	if keep := l.answered.Swap(nil); keep != nil {
+		(*keep)()
 	}
 	if _, err := l.out.Write(out); err != nil {
 		return 0, err

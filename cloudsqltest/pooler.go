@@ -5,10 +5,11 @@ import "time"
 // Pooler is managed connection pooling with IAM login. For each user and database
 // it keeps the token that it has seen last, in the certificate of the client that
 // logged in. A login is checked against the token kept before, and its own token is
-// kept from then on, whatever the outcome: if the earlier token has expired, the
-// login is refused with SQLSTATE 08P01, and the next login succeeds if the refused
-// one's token is good. A client that logs in after each refresh of its certificate,
-// while the earlier token is good, never sees this.
+// kept as soon as it is answered, whatever the answer is: if the earlier token has
+// expired, the login is refused with SQLSTATE 08P01, and the next login succeeds if
+// the refused one's token is good. A client that hangs up before it is answered has
+// changed nothing. A client that logs in after each refresh of its certificate, while
+// the earlier token is good, never sees this.
 //
 // Connections are neither shared nor limited: each has its own to the backend. The
 // text of the refusal is the kit's.
@@ -26,29 +27,44 @@ type pooledToken struct {
 	expiry time.Time
 }
 
-// pooled keeps the token of a login, and reports whether the one from before had
-// expired.
-func (p *Proxy) pooled(user, database, token string) (expired bool) {
+// pooled reports whether the token kept from before a login has expired. keep keeps
+// that of the login.
+func (p *Proxy) pooled(user, database, token string) (expired bool, keep func()) {
 	now := time.Now()
 	next := pooledToken{token, now.Add(time.Hour)}
 	if f := p.cfg.Pooler.Expiry; f != nil {
 		next.expiry = f(token)
 	}
+	key := pooledLogin{user, database}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := pooledLogin{user, database}
 	before, known := p.kept[key]
 	if known && before.token == token && p.cfg.Pooler.Expiry == nil {
 		next.expiry = before.expiry
 	}
-	if p.kept == nil {
-		p.kept = map[pooledLogin]pooledToken{}
-	}
-	p.kept[key] = next
 	if expired = known && !now.Before(before.expiry); expired {
 		p.counts.Expired++
 	}
-	return expired
+	return expired, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.kept == nil {
+			p.kept = map[pooledLogin]pooledToken{}
+		}
+		p.kept[key] = next
+	}
+}
+
+// pool is what the pooler does with a login.
+func (l *loginCheck) pool(v verdict) {
+	expired, keep := l.pooled(v.user, v.database)
+	if expired {
+		keep()
+		l.refuse(poolerRefusal(v.user))
+		return
+	}
+	l.answered.Store(&keep)
+	l.passed = true
 }
 
 // poolerRefusal is an ErrorResponse.

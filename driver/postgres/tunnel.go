@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -111,6 +110,9 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 			t.repeat(c, user, cmp.Or(cfg.Database, user))
 		}
 		refused = func(err error) error {
+			if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == pglogin.ProtocolViolation {
+				return sqldriver.PoolerError(instance, err)
+			}
 			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)
 		}
 	}
@@ -134,9 +136,7 @@ func (t *tunnel) repeat(c sqldriver.Conn, user, database string) {
 	if c, ok := c.(interface {
 		RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
 	}); ok {
-		c.RepeatLogin(fmt.Sprintf("user=%s database=%s", user, database), t.opts, func(c net.Conn) (again bool, err error) {
-			err = pgstartup.Login(c, user, database)
-			return !pgstartup.Permanent(err), err
-		})
+		as, login := pgstartup.Again(user, database)
+		c.RepeatLogin(as, t.opts, login)
 	}
 }

@@ -37,9 +37,18 @@ func (r *Refusal) Error() string {
 // ErrPassword says that the server wants a password: this is no IAM login.
 var ErrPassword = errors.New("the database asks for a password")
 
-// Permanent reports whether another login of the same user would fail like one
-// that has failed with err.
-func Permanent(err error) bool {
+// Again returns what logs in as user to database once more, and the name of that. It
+// reports whether there is a point in doing it again.
+func Again(user, database string) (name string, login func(net.Conn) (again bool, err error)) {
+	return fmt.Sprintf("user=%s database=%s", user, database), func(c net.Conn) (bool, error) {
+		err := Login(c, user, database)
+		return !permanent(err), err
+	}
+}
+
+// permanent reports whether another login of the same user would fail like one that
+// has failed with err.
+func permanent(err error) bool {
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		const authorization, catalog = "28", "3D"
 		return strings.HasPrefix(refusal.Code, authorization) || strings.HasPrefix(refusal.Code, catalog)

@@ -4,10 +4,14 @@ package pglogin
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
+
+// ProtocolViolation is what poolers refuse logins with.
+const ProtocolViolation = "08P01"
 
 // NewReader returns a reader of what a server says, from its first byte. It calls
 // passed when the login has. If the server refuses it, the error that refused
@@ -90,7 +94,7 @@ func (l *reader) judge(body []byte) {
 	if l.refused == nil || answer.Decode(body) != nil {
 		return
 	}
-	if refused := pgconn.ErrorResponseToPgError(&answer); refused.Code == invalidPassword || refused.Code == invalidAuthorization {
+	if refused := pgconn.ErrorResponseToPgError(&answer); slices.Contains([]string{invalidPassword, invalidAuthorization, ProtocolViolation}, refused.Code) {
 		l.ahead, l.err = nil, l.refused(refused)
 	}
 }
