@@ -194,10 +194,14 @@ func (ls *logins) refreshed(expiry time.Time) {
 	if ls.stopped {
 		return
 	}
-	lazy := ls.connector.dialer.cfg.lazy
 	for _, l := range ls.all {
-		if expiry.Sub(l.told) > sameToken && (lazy || l.waiting || time.Until(l.told) < loginLead) {
+		left := time.Until(l.told)
+		switch {
+		case expiry.Sub(l.told) <= sameToken:
+		case ls.connector.dialer.cfg.lazy:
 			l.wakeLocked(0)
+		case l.waiting, left < loginLead:
+			l.wakeLocked(max(0, left/2)) // the program may log in by itself until then
 		}
 	}
 }
