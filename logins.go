@@ -81,7 +81,7 @@ type login struct {
 	used    time.Time // by the program
 	told    time.Time // when the token expires that the server has seen last
 	failed  int       // times in a row
-	waiting bool      // there was no newer token, or it has failed
+	waiting bool      // for a newer token
 	running bool
 	timer   *time.Timer
 }
@@ -200,6 +200,7 @@ func (ls *logins) refreshed(expiry time.Time) {
 		case expiry.Sub(l.told) <= sameToken:
 		case ls.connector.dialer.cfg.lazy:
 			l.wakeLocked(0)
+		case l.failed > 0 && left > 0: // it is tried again soon
 		case l.waiting, left < loginLead:
 			l.wakeLocked(max(0, left/2)) // the program may log in by itself until then
 		}
@@ -222,20 +223,20 @@ func (l *login) planLocked() {
 	if l.of.connector.dialer.cfg.lazy {
 		return
 	}
-	left := time.Until(l.told)
-	if !l.waiting {
+	left, pause := time.Until(l.told), loginPause+rand.N(loginPause/4)
+	switch {
+	case l.failed == 0 && !l.waiting:
 		l.wakeLocked(left - min(loginLead+rand.N(loginSpread), left/4))
-		return
-	}
-	pause := loginPause + rand.N(loginPause/4)
-	if left > 0 {
+	case l.failed == 0 && left > 0:
+		l.wakeLocked(left) // a refresh comes before that
+	case left > 0:
 		l.wakeLocked(min(pause, left))
-		return
+	default:
+		for n := l.failed; n > 1 && pause < mostLoginRest; n-- {
+			pause *= 2
+		}
+		l.wakeLocked(min(pause, mostLoginRest))
 	}
-	for n := l.failed; n > 1 && pause < mostLoginRest; n-- {
-		pause *= 2
-	}
-	l.wakeLocked(min(pause, mostLoginRest))
 }
 
 func (l *login) wakeLocked(wait time.Duration) {
@@ -346,7 +347,6 @@ func (l *login) ended(told time.Time, again bool, err error) {
 		l.waiting = true
 	default:
 		l.failed++
-		l.waiting = true
 	}
 	l.planLocked()
 }
