@@ -87,7 +87,7 @@ func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
 	}{
 		"good":     {welcome, map[string]int64{"success": 1}, true, nil},
 		"token":    {asksForToken, map[string]int64{"success": 1}, true, nil},
-		"password": {asksForAnswer, map[string]int64{"failure": 1}, false, nil},
+		"password": {asksForAnswer, map[string]int64{"_OTHER failure": 1}, false, nil},
 		"off":      {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithLoginAfterRefresh(false)}},
 		"no IAM":   {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithDialIAMAuthN(false)}},
 	} {
@@ -138,7 +138,7 @@ func TestARepeatedLoginThatFailsIsCounted(t *testing.T) {
 			t.Fatal("the fault did not happen")
 		} else {
 			time.Sleep(time.Minute)
-			w.told.wantSum("cloudsqlconn.repeated_login.count", map[string]int64{"failure": int64(len(logins)), "success": 1})
+			w.told.wantSum("cloudsqlconn.repeated_login.count", map[string]int64{"_OTHER failure": int64(len(logins)), "success": 1})
 		}
 		s.stop()
 	}, cloudsqlconn.WithIAMAuthN())
