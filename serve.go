@@ -73,7 +73,9 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // the hint.
 //
 // A client's request to cancel a PostgreSQL query goes to every node of a read pool
-// that this Serve has a connection to: which one the query runs on is not known.
+// that this Serve has a connection to: which one the query runs on is not known. A
+// client's IAM login to PostgreSQL is repeated, by the user and the database that its
+// first message names: see [WithLoginAfterRefresh].
 //
 // Serve closes l and returns when ctx has ended, when the Dialer has been closed, or
 // when somebody else has closed l, in which case the error is [net.ErrClosed]. Other

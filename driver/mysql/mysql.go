@@ -96,7 +96,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if err := takeTLS(cfg, instance); err != nil {
 		return nil, l, err
 	}
-	if opts, err = sqldriver.Options(cfg.Params, opts); err != nil {
+	if opts, err = sqldriver.Options(d, cfg.Params, opts); err != nil {
 		return nil, l, err
 	}
 	cfg.AllowCleartextPasswords = true

@@ -149,7 +149,7 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 	if err != nil {
 		return nil, err
 	}
-	if opts, err = sqldriver.Options(cfg.RuntimeParams, opts); err != nil {
+	if opts, err = sqldriver.Options(d, cfg.RuntimeParams, opts); err != nil {
 		return nil, err
 	}
 	iam := d.IAMAuthN(opts...)
