@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pglogin"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
 )
 
 // tunnel is the way of a configuration to its instances.
@@ -101,13 +103,21 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 		loggedIn       atomic.Bool
 		refused        func(error) error
 	)
+	passed := func() { loggedIn.Store(true) }
 	if t.iam {
+		passed = func() {
+			loggedIn.Store(true)
+			t.repeat(c, user, cmp.Or(cfg.Database, user))
+		}
 		refused = func(err error) error {
+			if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == pglogin.ProtocolViolation {
+				return sqldriver.PoolerError(instance, err)
+			}
 			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)
 		}
 	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return t.buildFrontend(pglogin.NewReader(r, &loggedIn, refused), w)
+		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}
 	opts := append(slices.Clip(t.opts), cloudsqlconn.WithSameHost(c))
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -118,5 +128,15 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 			return nil, errNotLoggedIn
 		}
 		return t.dialer.Dial(ctx, instance, opts...)
+	}
+}
+
+// repeat has the IAM login over c repeated when there is a new login token.
+func (t *tunnel) repeat(c sqldriver.Conn, user, database string) {
+	if c, ok := c.(interface {
+		RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
+	}); ok {
+		as, login := pgstartup.Again(user, database)
+		c.RepeatLogin(as, t.opts, login)
 	}
 }

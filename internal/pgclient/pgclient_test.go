@@ -1,4 +1,4 @@
-package pgcancel_test
+package pgclient_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/pgcancel"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgclient"
 )
 
 // hosts are servers that take what they are sent, and hang up on a request.
@@ -45,8 +45,8 @@ func (s *server) SetDeadline(time.Time) error { return nil }
 func newHosts() *hosts { return &hosts{received: map[int]*bytes.Buffer{}} }
 
 // requests lead each client to the next host.
-func (h *hosts) requests() *pgcancel.Requests {
-	return &pgcancel.Requests{
+func (h *hosts) requests() *pgclient.Clients {
+	return &pgclient.Clients{
 		Dial: func(_ context.Context, same net.Conn) (net.Conn, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -72,7 +72,7 @@ func request(key int) []byte {
 var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
 
 // clients connects so many clients.
-func clients(t testing.TB, r *pgcancel.Requests, n int) (list []net.Conn) {
+func clients(t testing.TB, r *pgclient.Clients, n int) (list []net.Conn) {
 	for range n {
 		c, err := r.Connect(context.Background())
 		if err != nil {

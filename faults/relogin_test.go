@@ -1,0 +1,145 @@
+package faults_test
+
+import (
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+)
+
+// loginServer is a PostgreSQL that keeps the first message of each client, and
+// whether that has taken its leave. It answers as it is told.
+type loginServer struct {
+	mu     sync.Mutex // guards all
+	answer string
+	logins []string
+	left   int
+}
+
+const (
+	welcome        = "R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I"
+	asksForToken   = "R\x00\x00\x00\x08\x00\x00\x00\x03" // which is a password in clear text
+	asksForAnswer  = "R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"
+	databaseIsFull = "E\x00\x00\x00\x0cC53300\x00\x00"
+)
+
+func (s *loginServer) serve(c net.Conn) {
+	next := func(head int) []byte {
+		b := make([]byte, head+4)
+		if _, err := io.ReadFull(c, b); err != nil {
+			return nil
+		}
+		m := make([]byte, binary.BigEndian.Uint32(b[head:])-4)
+		if _, err := io.ReadFull(c, m); err != nil {
+			return nil
+		}
+		return append(b[:head], m...)
+	}
+	m := next(0)
+	if m == nil {
+		return
+	}
+	s.mu.Lock()
+	s.logins = append(s.logins, string(m))
+	answer := s.answer
+	s.mu.Unlock()
+	_, _ = io.WriteString(c, answer)
+	for m := next(1); m != nil; m = next(1) {
+		switch m[0] {
+		case 'p':
+			_, _ = io.WriteString(c, welcome)
+		case 'X':
+			s.mu.Lock()
+			s.left++
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// take returns the logins since the last call, and how many clients have taken their
+// leave since then. From now on the answer is this one.
+func (s *loginServer) take(answer string) (logins []string, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	logins, left = s.logins, s.left
+	s.answer, s.logins, s.left = answer, nil, 0
+	return logins, left
+}
+
+// The logins of Serve's clients are repeated by what their StartupMessages say, and
+// those that do not go well are not for long.
+func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
+	asked := message(3<<16+2, []byte("application_name\x00psql\x00user\x00app\x00database\x00shop\x00\x00")...)
+	repeated := "\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+	for name, tt := range map[string]struct {
+		answer string
+		count  map[string]int64
+		again  bool
+		opts   []cloudsqlconn.ServeOption
+	}{
+		"good":     {welcome, map[string]int64{"success": 1}, true, nil},
+		"token":    {asksForToken, map[string]int64{"success": 1}, true, nil},
+		"password": {asksForAnswer, map[string]int64{"_OTHER failure": 1}, false, nil},
+		"off":      {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithLoginAfterRefresh(false)}},
+		"no IAM":   {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithDialIAMAuthN(false)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := &loginServer{answer: tt.answer}
+			inWorld(t, cloudsqltest.Instance{Handler: db.serve}, func(t *testing.T, w *world) {
+				s := w.serve(testInstance, tt.opts...)
+				c := s.say(asked)
+				defer c.Close()
+				if _, err := c.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				if logins, _ := db.take(tt.answer); len(logins) != 1 {
+					t.Fatalf("logins: %q", logins)
+				}
+				time.Sleep(59 * time.Minute)
+				logins, left := db.take(tt.answer)
+				if want := len(tt.count); len(logins) != want || want > 0 && logins[0] != repeated || tt.again && left != want {
+					t.Errorf("repeated: %q, %d of them took their leave; want %d", logins, left, want)
+				}
+				if tt.count != nil {
+					w.told.wantSum("cloudsqlconn.repeated_login.count", tt.count)
+					records := w.told.records(slog.LevelDebug)
+					if !slices.ContainsFunc(records, func(r map[string]any) bool { return r["login"] == "user=app database=shop" }) {
+						t.Error("the log does not tell of it")
+					}
+				}
+				time.Sleep(3 * time.Hour)
+				if logins, _ := db.take(tt.answer); len(logins) > 0 != tt.again {
+					t.Errorf("later: %q", logins)
+				}
+				s.stop()
+			}, cloudsqlconn.WithIAMAuthN())
+		})
+	}
+}
+
+// An attempt that has failed for now is followed by others.
+func TestARepeatedLoginThatFailsIsCounted(t *testing.T) {
+	db := &loginServer{answer: welcome}
+	inWorld(t, cloudsqltest.Instance{Handler: db.serve}, func(t *testing.T, w *world) {
+		s := w.serve(testInstance)
+		defer s.say(startup).Close()
+		time.Sleep(time.Minute)
+		db.take(databaseIsFull)
+		time.Sleep(54 * time.Minute)
+		if logins, _ := db.take(welcome); len(logins) == 0 {
+			t.Fatal("the fault did not happen")
+		} else {
+			time.Sleep(time.Minute)
+			w.told.wantSum("cloudsqlconn.repeated_login.count", map[string]int64{"_OTHER failure": int64(len(logins)), "success": 1})
+		}
+		s.stop()
+	}, cloudsqlconn.WithIAMAuthN())
+}
