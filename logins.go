@@ -15,7 +15,8 @@ const (
 	loginsIdle    = 3 * time.Hour  // without a Dial nor a connection: a Dialer with many instances forgets them
 	loginLasts    = 72 * time.Hour // it is repeated, without a connection: more than a weekend
 	loginLead     = 5 * time.Minute
-	loginSpread   = 3 * time.Minute // what the lead is longer by at most
+	loginSpread   = 3 * time.Minute  // what the lead is longer by at most
+	loginLate     = 90 * time.Second // before the end, a login waits no longer for one of the program's own
 	loginTimeout  = 10 * time.Second
 	loginPause    = 30 * time.Second // after one that has failed, doubling once the token has expired
 	mostLoginRest = 15 * time.Minute
@@ -202,7 +203,7 @@ func (ls *logins) refreshed(expiry time.Time) {
 			l.wakeLocked(0)
 		case l.failed > 0 && left > 0: // it is tried again soon
 		case l.waiting, left < loginLead:
-			l.wakeLocked(max(0, left/2)) // the program may log in by itself until then
+			l.wakeLocked(max(0, left-loginLate)) // the program may log in by itself until then
 		}
 	}
 }
@@ -230,7 +231,7 @@ func (l *login) planLocked() {
 	case l.failed == 0 && left > 0:
 		l.wakeLocked(left) // a refresh comes before that
 	case left > 0:
-		l.wakeLocked(min(pause, left))
+		l.wakeLocked(min(pause, max(left/2, loginTimeout)))
 	default:
 		for n := l.failed; n > 1 && pause < mostLoginRest; n-- {
 			pause *= 2

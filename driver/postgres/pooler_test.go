@@ -293,7 +293,7 @@ func TestALoginIsRepeatedOnceForEachToken(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		t.Parallel()
 		inPoolerWorld(t, false, func(t *testing.T, w *poolerWorld) {
-			d := w.program()
+			d := w.programWith(30 * time.Minute)
 			defer d.Close()
 			own := 0
 			for range 4 * 120 {

@@ -97,8 +97,7 @@ func TestALoginThatTheDatabaseRefusesIsNotRepeated(t *testing.T) {
 	}
 }
 
-// A login that hangs is ended after 10 s, and tried again before the old token
-// expires: nobody notices.
+// A login that hangs is ended after 10 s, and tried again.
 func TestALoginThatIsNotAnsweredIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	inPoolerWorld(t, true, func(t *testing.T, w *poolerWorld) {
@@ -111,18 +110,17 @@ func TestALoginThatIsNotAnsweredIsTriedAgain(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
-		if n := w.count(""); n < 2 || n > 3 {
+		if n := w.count(""); n < 2 || n > 4 {
 			t.Errorf("%d logins in a minute", n)
 		}
 		if open := service.Instances()[0].OpenConnections; open > 2 {
 			t.Errorf("%d connections are open", open)
 		}
 		w.set(false, nil)
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Minute)
 		if w.count("") == 0 {
 			t.Error("it is not tried again")
 		}
-		time.Sleep(10 * time.Minute)
 		w.open(other, "")
 	})
 }
