@@ -18,7 +18,7 @@ const (
 	loginSpread   = 3 * time.Minute  // what the lead is longer by at most
 	loginLate     = 90 * time.Second // before the end, a login waits no longer for one of the program's own
 	loginTimeout  = 10 * time.Second
-	loginPause    = 30 * time.Second // after one that has failed, doubling once the token has expired
+	loginPause    = 30 * time.Second // after one that has failed; as long as the token has been expired, once it has
 	mostLoginRest = 15 * time.Minute
 
 	// sameToken is how far apart the ends of certificates are at most that have the
@@ -233,10 +233,7 @@ func (l *login) planLocked() {
 	case left > 0:
 		l.wakeLocked(min(pause, max(left/2, loginTimeout)))
 	default:
-		for n := l.failed; n > 1 && pause < mostLoginRest; n-- {
-			pause *= 2
-		}
-		l.wakeLocked(min(pause, mostLoginRest))
+		l.wakeLocked(min(max(pause, -left), mostLoginRest))
 	}
 }
 
