@@ -17,7 +17,6 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pglogin"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
 )
 
 // tunnel is the way of a configuration to its instances.
@@ -107,7 +106,7 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 	if t.iam {
 		passed = func() {
 			loggedIn.Store(true)
-			t.repeat(c, user, cmp.Or(cfg.Database, user))
+			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.opts)
 		}
 		refused = func(err error) error {
 			if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == pglogin.ProtocolViolation {
@@ -128,15 +127,5 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 			return nil, errNotLoggedIn
 		}
 		return t.dialer.Dial(ctx, instance, opts...)
-	}
-}
-
-// repeat has the IAM login over c repeated when there is a new login token.
-func (t *tunnel) repeat(c sqldriver.Conn, user, database string) {
-	if c, ok := c.(interface {
-		RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
-	}); ok {
-		as, login := pgstartup.Again(user, database)
-		c.RepeatLogin(as, t.opts, login)
 	}
 }

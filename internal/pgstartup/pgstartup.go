@@ -77,7 +77,8 @@ func Login(c net.Conn, user, database string) error {
 				return err
 			}
 		case 'Z':
-			return end(c)
+			end(c)
+			return nil
 		}
 	}
 }
@@ -107,14 +108,12 @@ func authenticate(c net.Conn, body []byte) error {
 	return ErrPassword
 }
 
-// end ends the session.
-func end(c net.Conn) error {
-	if _, err := c.Write([]byte{'X', 0, 0, 0, 4}); err != nil {
-		return nil // it has ended already, after a login that went well
+// end ends the session, unless the server has done that.
+func end(c net.Conn) {
+	if _, err := c.Write([]byte{'X', 0, 0, 0, 4}); err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(leave))
+		_, _ = io.Copy(io.Discard, c)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(leave))
-	_, _ = io.Copy(io.Discard, c)
-	return nil
 }
 
 // read reads a message of the server's.

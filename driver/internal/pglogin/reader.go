@@ -1,4 +1,4 @@
-// Package pglogin watches logins to PostgreSQL.
+// Package pglogin watches logins to PostgreSQL, and has those by IAM repeated.
 package pglogin
 
 import (
