@@ -158,14 +158,17 @@ func (l *loginAgain) login(ctx context.Context) (expiry time.Time, again bool, e
 	return conn.(interface{ expiry() time.Time }).expiry(), again, nil
 }
 
-// target returns where to log in: where the name leads now, or where it led if that
+// target returns where to log in: where the DNS name leads now, or where it led if that
 // cannot be found out. Its errors are final.
 func (l *loginAgain) target(ctx context.Context) (target, error) {
 	c := l.connector
 	if info, err := c.cache.Get(ctx); err == nil && l.node != "" && !reach.Has(info, l.node) {
 		return target{}, errNodeGone
 	}
-	now, err := c.dialer.target(ctx, l.to.dialled, nil)
+	if l.to.name.domain == "" {
+		return l.to, nil
+	}
+	now, err := c.dialer.target(ctx, l.to.name.domain, nil)
 	switch {
 	case err != nil:
 		return l.to, nil

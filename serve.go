@@ -151,7 +151,7 @@ func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
 func (s *served) login(conn net.Conn, user, database string) {
 	if c, ok := conn.(interface {
 		RepeatLogin(string, []DialOption, func(net.Conn) (bool, error))
-	}); ok {
+	}); ok && pgstartup.ByIAM(user) {
 		as, again := pgstartup.Again(user, database)
 		c.RepeatLogin(as, s.opts, again)
 	}

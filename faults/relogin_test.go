@@ -2,11 +2,14 @@ package faults_test
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +25,8 @@ type loginServer struct {
 	logins []string
 	left   int
 }
+
+var iamStartup = message(3<<16, []byte("user\x00me@example.com\x00\x00")...)
 
 const (
 	welcome        = "R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I"
@@ -77,8 +82,8 @@ func (s *loginServer) take(answer string) (logins []string, left int) {
 // The logins of Serve's clients are repeated by what their StartupMessages say, and
 // those that do not go well are not for long.
 func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
-	asked := message(3<<16+2, []byte("application_name\x00psql\x00user\x00app\x00database\x00shop\x00\x00")...)
-	repeated := "\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+	asked := message(3<<16+2, []byte("application_name\x00psql\x00user\x00me@example.com\x00database\x00shop\x00\x00")...)
+	repeated := "\x00\x03\x00\x00user\x00me@example.com\x00database\x00shop\x00\x00"
 	for name, tt := range map[string]struct {
 		answer string
 		count  map[string]int64
@@ -111,7 +116,7 @@ func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
 				if tt.count != nil {
 					w.told.wantSum("cloudsqlconn.repeated_login.count", tt.count)
 					records := w.told.records(slog.LevelDebug)
-					if !slices.ContainsFunc(records, func(r map[string]any) bool { return r["login"] == "user=app database=shop" }) {
+					if !slices.ContainsFunc(records, func(r map[string]any) bool { return r["login"] == "user=me@example.com database=shop" }) {
 						t.Error("the log does not tell of it")
 					}
 				}
@@ -130,7 +135,7 @@ func TestARepeatedLoginThatFailsIsCounted(t *testing.T) {
 	db := &loginServer{answer: welcome}
 	inWorld(t, cloudsqltest.Instance{Handler: db.serve}, func(t *testing.T, w *world) {
 		s := w.serve(testInstance)
-		defer s.say(startup).Close()
+		defer s.say(iamStartup).Close()
 		time.Sleep(time.Minute)
 		db.take(databaseIsFull)
 		time.Sleep(54 * time.Minute)
@@ -141,5 +146,105 @@ func TestARepeatedLoginThatFailsIsCounted(t *testing.T) {
 			w.told.wantSum("cloudsqlconn.repeated_login.count", map[string]int64{"_OTHER failure": int64(len(logins)), "success": 1})
 		}
 		s.stop()
+	}, cloudsqlconn.WithIAMAuthN())
+}
+
+// Users who are none of IAM's have passwords, without which a login would be refused.
+func TestLoginsOfBuiltInUsersAreNotRepeated(t *testing.T) {
+	db := &loginServer{answer: welcome}
+	inWorld(t, cloudsqltest.Instance{Handler: db.serve}, func(t *testing.T, w *world) {
+		s := w.serve(testInstance)
+		defer s.say(startup).Close()
+		time.Sleep(3 * time.Hour)
+		if logins, _ := db.take(welcome); len(logins) != 1 {
+			t.Errorf("logins: %q, want the client's own", logins)
+		}
+		s.stop()
+	}, cloudsqlconn.WithIAMAuthN())
+}
+
+// A login by a DNS name ends when that leads to another instance, even if the connection
+// stays, and not when the name cannot be looked up.
+func TestLoginsEndWhenTheirDNSNameLeadsElsewhere(t *testing.T) {
+	down := errors.New("the resolver is down")
+	for name, tt := range map[string]struct {
+		leadsTo string
+		err     error
+		again   bool
+	}{
+		"here":       {testInstance, nil, true},
+		"elsewhere":  {otherInstance, nil, false},
+		"no look-up": {testInstance, down, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, db, other := &names{}, &loginServer{answer: welcome}, &loginServer{answer: welcome}
+			n.set(testInstance, nil)
+			inWorld(t, cloudsqltest.Instance{Handler: db.serve}, func(t *testing.T, w *world) {
+				w.AddInstance(otherInstance, cloudsqltest.Instance{Handler: other.serve})
+				s := w.serve(testDomain)
+				defer s.say(iamStartup).Close()
+				time.Sleep(time.Minute)
+				if logins, _ := db.take(welcome); len(logins) != 1 {
+					t.Fatalf("logins: %q", logins)
+				}
+				n.set(tt.leadsTo, tt.err)
+				time.Sleep(58 * time.Minute)
+				if logins, _ := db.take(welcome); (len(logins) == 1) != tt.again {
+					t.Errorf("repeated: %q", logins)
+				}
+				n.set(testInstance, nil)
+				time.Sleep(3 * time.Hour)
+				if logins, _ := db.take(welcome); len(logins) > 0 != tt.again {
+					t.Errorf("later: %q", logins)
+				}
+				if logins, _ := other.take(welcome); len(logins) > 0 {
+					t.Errorf("at the other instance: %q", logins)
+				}
+				s.stop()
+			}, cloudsqlconn.WithIAMAuthN(), cloudsqlconn.WithResolver(n), cloudsqlconn.WithFailoverPeriod(0))
+		})
+	}
+}
+
+// A Dialer with many instances forgets the logins to those that nobody dials, and with
+// them the instances, whose certificates the logins have kept fresh.
+func TestADialerWithManyInstancesForgetsLogins(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		var logins atomic.Int64
+		login := func(i int) {
+			name := fmt.Sprintf("my-project:europe-west1:db-%d", i)
+			w.AddInstance(name, cloudsqltest.Instance{Handler: cloudsqltest.Echo})
+			c, err := w.dialer.Dial(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.(interface {
+				RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
+			}).RepeatLogin("me", nil, func(c net.Conn) (bool, error) {
+				logins.Add(1)
+				return true, echo(c)
+			})
+		}
+		const many = 70
+		for i := range many {
+			login(i)
+		}
+		time.Sleep(150 * time.Minute)
+		if n := logins.Swap(0); n < 2*many {
+			t.Fatalf("%d logins to %d instances in two hours and a half", n, many)
+		}
+		time.Sleep(time.Hour)
+		for i := range many {
+			login(many + i) // a Dialer looks when it has twice as many as after the last look
+		}
+		logins.Store(0)
+		if n := len(w.dialer.Instances()); n >= 2*many {
+			t.Errorf("the Dialer has %d instances", n)
+		}
+		time.Sleep(65 * time.Minute)
+		if n := int(logins.Load()); n < many || n > len(w.dialer.Instances()) {
+			t.Errorf("%d logins in an hour, of %d instances", n, len(w.dialer.Instances()))
+		}
 	}, cloudsqlconn.WithIAMAuthN())
 }

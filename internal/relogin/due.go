@@ -13,6 +13,22 @@ const (
 	mostPause = 15 * time.Minute
 )
 
+// another reports whether tokens that expire then are two. Should the clock be set back,
+// the newer one can expire before the other.
+func another(expiry, told time.Time) bool { return expiry.Sub(told).Abs() > sameToken }
+
+// tellLocked notes that the server has seen a token.
+func (l *Login) tellLocked(expiry time.Time) {
+	l.told, l.ends = expiry.Round(0), time.Now().Add(time.Until(expiry))
+	l.failed, l.waiting = 0, false
+}
+
+// leftLocked is how much longer the token is good that the server has seen last. One
+// clock stands still while the machine sleeps, the other one may be set back.
+func (l *Login) leftLocked() time.Duration {
+	return min(time.Until(l.told), time.Until(l.ends))
+}
+
 // Refreshed is told that there is a login token that lasts until expiry. Logins that have
 // waited for it are repeated.
 func (ls *Logins) Refreshed(expiry time.Time) {
@@ -20,9 +36,9 @@ func (ls *Logins) Refreshed(expiry time.Time) {
 	defer ls.mu.Unlock()
 	ls.newest = expiry
 	for _, l := range ls.all {
-		left := time.Until(l.told)
+		left := l.leftLocked()
 		switch {
-		case expiry.Sub(l.told) <= sameToken:
+		case !another(expiry, l.told):
 		case ls.cfg.Lazy:
 			l.wakeLocked(0)
 		case l.failed > 0 && left > 0: // it is tried again soon
@@ -37,11 +53,11 @@ func (l *Login) planLocked() {
 	if l.of.cfg.Lazy {
 		return
 	}
-	left, rest := time.Until(l.told), pause+rand.N(pause/4)
+	left, rest := l.leftLocked(), pause+rand.N(pause/4)
 	switch {
 	case l.failed == 0 && !l.waiting:
 		l.wakeLocked(left - min(lead+rand.N(spread), left/4))
-	case l.failed == 0 && l.of.newest.Sub(l.told) > sameToken: // it has come meanwhile
+	case l.failed == 0 && another(l.of.newest, l.told): // it has come meanwhile
 		l.wakeLocked(max(left-late, time.Second))
 	case l.failed == 0 && left > 0:
 		l.wakeLocked(left) // a refresh comes before that

@@ -72,7 +72,8 @@ type Login struct {
 	do      Again
 	conns   int       // of the program that began with it, and are open
 	used    time.Time // by the program
-	told    time.Time // when the token expires that the server has seen last
+	told    time.Time // when the token expires that the server has seen last, by the wall clock
+	ends    time.Time // the same, by the monotonic clock
 	failed  int       // times in a row
 	waiting bool      // for a newer token
 	running bool
@@ -98,8 +99,8 @@ func (ls *Logins) Add(as, host string, expiry time.Time, do Again) *Login {
 	}
 	l.do = do
 	l.conns++
-	l.used, l.told = time.Now().Round(0), expiry
-	l.failed, l.waiting = 0, false
+	l.used = time.Now().Round(0)
+	l.tellLocked(expiry)
 	l.planLocked()
 	return l
 }
@@ -209,7 +210,7 @@ func (l *Login) try(ctx context.Context) (expiry time.Time, again bool, err erro
 	l.of.mu.Lock()
 	do, told := l.do, l.told
 	l.of.mu.Unlock()
-	if newest.Sub(told) <= sameToken {
+	if !another(newest, told) {
 		return expiry, true, errNoNewToken
 	}
 	return do(ctx)
@@ -227,7 +228,7 @@ func (l *Login) ended(expiry time.Time, again bool, err error) {
 		l.forgetLocked()
 		return
 	case err == nil:
-		l.told, l.failed, l.waiting = expiry, 0, false
+		l.tellLocked(expiry)
 	case errors.Is(err, errNoNewToken):
 		l.failed, l.waiting = 0, true
 	default:

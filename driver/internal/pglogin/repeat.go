@@ -8,11 +8,12 @@ import (
 )
 
 // Repeat has an IAM login repeated that has gone well over c, a connection that was
-// dialled with opts: see [cloudsqlconn.WithLoginAfterRefresh].
+// dialled with opts: see [cloudsqlconn.WithLoginAfterRefresh]. Nothing is done for a user
+// that is none of IAM's, who can log in with a password then as well.
 func Repeat(c net.Conn, user, database string, opts []cloudsqlconn.DialOption) {
 	if c, ok := c.(interface {
 		RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
-	}); ok {
+	}); ok && pgstartup.ByIAM(user) {
 		as, login := pgstartup.Again(user, database)
 		c.RepeatLogin(as, opts, login)
 	}
