@@ -98,11 +98,11 @@ func (c *conn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (agai
 		return
 	}
 	again := &loginAgain{connector: to, to: target{name: c.Instance(), dialled: c.dialled, own: c.own}, dial: dc, do: do}
-	if len(c.info.Nodes) > 0 { // each has a pooler of its own
-		again.node = c.host
-	}
-	if again.node != "" || !reach.Has(c.info, c.host) { // only the DNS name leads there
+	switch {
+	case !reach.Has(c.info, c.host): // only the DNS name leads there
 		again.to.only = c.host
+	case len(c.info.Nodes) > 0: // each has a pooler of its own
+		again.node, again.to.only = c.host, c.host
 	}
 	l := to.logins.Add(as, again.node, c.info.Expiry, again.login)
 	if l == nil {
@@ -168,16 +168,17 @@ func (l *loginAgain) target(ctx context.Context) (target, error) {
 	if l.to.name.domain == "" {
 		return l.to, nil
 	}
-	now, err := c.dialer.target(ctx, l.to.name.domain, nil)
-	switch {
-	case err != nil:
-		return l.to, nil
-	case now.name.Project() != c.key.name.Project() || now.name.Region() != c.key.name.Region() || now.name.Instance() != c.key.name.Instance():
-		return target{}, errElsewhere
-	case l.node != "":
-		return l.to, nil
+	if now, err := c.dialer.target(ctx, l.to.name.domain, nil); err == nil {
+		name := now.name
+		name.domain = ""
+		if name != c.key.name {
+			return target{}, errElsewhere
+		}
+		if l.node == "" {
+			return now, nil
+		}
 	}
-	return now, nil
+	return l.to, nil
 }
 
 // dialAgain is a Dial of the Dialer's own.
