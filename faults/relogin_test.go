@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -247,4 +248,42 @@ func TestADialerWithManyInstancesForgetsLogins(t *testing.T) {
 			t.Errorf("%d logins in an hour, of %d instances", n, len(w.dialer.Instances()))
 		}
 	}, cloudsqlconn.WithIAMAuthN())
+}
+
+// The DNS name of a read pool can have an address that no metadata has: logins are
+// repeated by that which the name has then.
+func TestLoginsByTheAddressOfADNSNameAreRepeated(t *testing.T) {
+	const first, second = "198.51.100.1", "198.51.100.2"
+	for name, nodes := range map[string][]cloudsqltest.Node{"instance": nil, "read pool": make([]cloudsqltest.Node, 2)} {
+		t.Run(name, func(t *testing.T) {
+			db, dns := &loginServer{answer: welcome}, cloudsqltest.NewDNS()
+			dns.SetTXT(testDomain, testInstance)
+			dns.SetHost(testDomain, first)
+			inWorld(t, cloudsqltest.Instance{Handler: db.serve, Nodes: nodes, Addrs: map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "203.0.113.7"}}, func(t *testing.T, w *world) {
+				var mu sync.Mutex
+				dials := map[string]int{}
+				w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthN(), cloudsqlconn.WithDNSResolver(dns), cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					dials[addr]++
+					return w.DialContext(ctx, network, "203.0.113.7:3307")
+				}))
+				defer func() { _ = w.dialer.Close() }()
+				s := w.serve(testDomain)
+				defer s.say(iamStartup).Close()
+				time.Sleep(time.Minute)
+				dns.SetHost(testDomain, second)
+				time.Sleep(58 * time.Minute)
+				if logins, _ := db.take(welcome); len(logins) != 2 {
+					t.Errorf("logins: %q, want the client's own, and one more", logins)
+				}
+				mu.Lock()
+				if dials[first+":3307"] != 1 || dials[second+":3307"] != 1 || len(dials) != 2 {
+					t.Errorf("addresses: %v, want each of the name's once", dials)
+				}
+				mu.Unlock()
+				s.stop()
+			})
+		})
+	}
 }
