@@ -17,6 +17,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/relogin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
@@ -29,6 +30,8 @@ type conn struct {
 	domain   string        // the DNS name that it was resolved by, or ""
 	host     string        // the address
 	exchange *mdx.Exchange // of metadata, if tells; nil: none
+
+	login atomic.Pointer[relogin.Login] // that it was for; nil: none that is repeated
 
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
@@ -154,6 +157,9 @@ func (c *conn) unheard(err error) error {
 func (c *conn) Close() error {
 	if !c.untrack() {
 		return net.ErrClosed
+	}
+	if l := c.login.Swap(nil); l != nil {
+		l.Closed()
 	}
 	return c.tls.Close()
 }

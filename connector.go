@@ -18,6 +18,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/relogin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
@@ -49,6 +50,7 @@ type connector struct {
 	dials   dialing.Instance
 	reach   reach.Instance
 	streams streams.Instance
+	logins  *relogin.Logins
 	seen    observe.Instance
 
 	userAgent string // what a metadata exchange tells
@@ -90,7 +92,7 @@ func (d *Dialer) sweepLocked() {
 		if c.idle() {
 			// Nothing is in flight; should something have begun just now, it may
 			// need the lock.
-			d.wg.Go(c.cache.Close)
+			d.wg.Go(c.close)
 			delete(d.connectors, k)
 		}
 	}
@@ -109,6 +111,7 @@ func (d *Dialer) newConnector(k key) *connector {
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
 	c.dials.Cache = c.cache
+	c.logins = relogin.New(d.ctx, relogin.Config{Expiry: c.loginExpiry, Told: c.seen.LoggedInAgain, Lazy: d.cfg.lazy})
 	c.cache.Observe(refresh.Hooks[admin.Info]{
 		Waiting: func(ctx context.Context) func(error) { return c.seen.Wait(ctx).End },
 		Landed:  c.landed,
@@ -137,10 +140,16 @@ func judge(err error) refresh.Verdict {
 	return v
 }
 
+// close ends all that goes on for the instance, and waits for that.
+func (c *connector) close() {
+	c.logins.Close()
+	c.cache.Close()
+}
+
 // idle reports whether nobody has dialled the instance for a long time. The
 // caller holds Dialer.mu.
 func (c *connector) idle() bool {
-	return time.Since(c.lastDial) > idleAfter && c.open.Load() == 0 && c.cache.Idle()
+	return c.open.Load() == 0 && (time.Since(c.lastDial) > idleAfter && c.cache.Idle() || c.logins.Idle(c.lastDial))
 }
 
 // dial connects. If the first try fails and newer metadata can be had, there
@@ -219,6 +228,9 @@ func (c *connector) blame(ctx context.Context, info *admin.Info, err error) bool
 // landed is told how a refresh has ended.
 func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	c.seen.Landed(l)
+	if l.Value != nil {
+		c.logins.Refreshed(l.Value.Expiry)
+	}
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}

@@ -303,7 +303,7 @@ func (d *Dialer) Close() error {
 		d.resolver.close()
 		d.failover.Close()
 		for _, c := range connectors {
-			c.cache.Close()
+			c.close()
 		}
 		d.wg.Wait()
 		d.admin.Close()

@@ -82,6 +82,7 @@ func newConfig(opts []Option) (config, error) {
 			exchange: exchangeByDrivers,
 			protocol: mdx.TLS,
 			timeout:  defaultDialTimeout,
+			relogin:  true,
 		},
 	}
 	WithOptions(opts...).applyDialer(&c)

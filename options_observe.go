@@ -19,14 +19,15 @@ type observeConfig struct {
 // WithLogger sets the log. Default: none.
 //
 // Each instance has a logger of its own, with the attribute instance. Routine
-// events are logged at Debug: Dials and refreshes. Changes of state are logged at
-// Info: new addresses, a new server CA, an address that does not answer while
-// another one does, a DNS name that now means another instance, an instance that SQL
-// Data does not serve, a recovery. Failures that will be retried are logged at Warn:
-// of a refresh while the old certificate is still valid, of a Dial before its next
-// attempt, of SQL Data when it is exhausted, of a background look-up. Errors that a
-// method returns are not logged. No token, key or password is logged. The texts and
-// attributes of the records can change at any time.
+// events are logged at Debug: Dials, refreshes, and logins that are repeated.
+// Changes of state are logged at Info: new addresses, a new server CA, an address
+// that does not answer while another one does, a DNS name that now means another
+// instance, an instance that SQL Data does not serve, a recovery. Failures that will
+// be retried are logged at Warn: of a refresh while the old certificate is still
+// valid, of a Dial before its next attempt, of SQL Data when it is exhausted, of a
+// background look-up. Errors that a method returns are not logged. No token, key or
+// password is logged. The texts and attributes of the records can change at any
+// time.
 //
 // The handler is called from many goroutines, and holds up Dials and refreshes
 // while it runs.
@@ -91,6 +92,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 //     cloudsqlconn.way (sql_data), and otherwise, for those that have connected, by
 //     cloudsqlconn.address_type
 //   - cloudsqlconn.refresh.count: by outcome and error.type
+//   - cloudsqlconn.repeated_login.count: IAM logins that were repeated, by outcome
+//     and error.type: see [WithLoginAfterRefresh]
 //   - cloudsqlconn.refresh.expiry: seconds until the result of the last refresh
 //     expires
 //   - cloudsqlconn.hedge.count: calls that were made a second time, since their

@@ -12,7 +12,8 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/door"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/pgcancel"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgclient"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
@@ -75,7 +76,9 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // the hint.
 //
 // A client's request to cancel a PostgreSQL query goes to every node of a read pool
-// that this Serve has a connection to: which one the query runs on is not known.
+// that this Serve has a connection to: which one the query runs on is not known. A
+// client's IAM login to PostgreSQL is repeated, by the user and the database that its
+// first message names: see [WithLoginAfterRefresh].
 //
 // Serve closes l and returns when ctx has ended, when the Dialer has been closed, or
 // when somebody else has closed l, in which case the error is [net.ErrClosed]. Other
@@ -115,9 +118,9 @@ func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ..
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	s := &served{d, name, cfg.dial}
-	requests := pgcancel.Requests{Dial: s.dial, Host: queryHost}
+	clients := pgclient.Clients{Dial: s.dial, Host: queryHost, Login: s.login}
 	return (&door.Door{
-		Dial:     requests.Connect,
+		Dial:     clients.Connect,
 		Refuse:   s.refuse,
 		Silent:   s.silent,
 		Describe: hintAttr,
@@ -138,9 +141,20 @@ type served struct {
 func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
 	opts := s.opts
 	if same != nil {
-		opts = append(slices.Clip(opts), WithDialTimeout(pgcancel.Timeout), WithSameHost(same))
+		opts = append(slices.Clip(opts), WithDialTimeout(pgclient.Timeout), WithSameHost(same))
 	}
 	return s.dialer.Dial(ctx, s.name, opts...)
+}
+
+// login has a client's login repeated. Should it not go well, its first repetition will
+// not either, and the login is forgotten then.
+func (s *served) login(conn net.Conn, user, database string) {
+	if c, ok := conn.(interface {
+		RepeatLogin(string, []DialOption, func(net.Conn) (bool, error))
+	}); ok && pgstartup.ByIAM(user) {
+		as, again := pgstartup.Again(user, database)
+		c.RepeatLogin(as, s.opts, again)
+	}
 }
 
 // queryHost is the host of a connection whose queries can be cancelled by a request

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -68,6 +70,54 @@ func TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired(t *testing.T) {
 		login("third", "shop", "ready")
 		if got := c.p.Counts(); got.Expired != 2 || got.Denied != 0 {
 			t.Errorf("counted %+v", got)
+		}
+	})
+}
+
+// What the pooler keeps is the token of a login that it has answered.
+func TestALoginThatIsNotAnsweredDoesNotChangeThePooler(t *testing.T) {
+	var silent atomic.Bool
+	expiry := map[string]time.Time{}
+	handler := func(c net.Conn) {
+		if silent.Load() {
+			_, _ = io.Copy(io.Discard, c)
+			return
+		}
+		scriptedPostgres(c)
+	}
+	cfg := cloudsqltest.Instance{Handler: handler, Pooler: &cloudsqltest.Pooler{Expiry: func(token string) time.Time { return expiry[token] }}}
+	inMemory(t, cfg, func(t *testing.T, c *client) {
+		c.s.Principals = map[string]string{"first": ann, "second": ann, "third": ann}
+		for i, token := range []string{"first", "second", "third"} {
+			expiry[token] = time.Now().Add(time.Duration(i+1) * time.Hour)
+		}
+		login := func(token string) net.Conn {
+			t.Helper()
+			conn, err := c.connect(withCertificate(c.certificate("access_token", token), c.config()))
+			wantNil(t, err)
+			_, err = io.WriteString(conn, startup(ann))
+			wantNil(t, err)
+			return conn
+		}
+		answer := func(conn net.Conn) byte {
+			t.Helper()
+			defer conn.Close()
+			b := make([]byte, 1)
+			_, err := conn.Read(b)
+			wantNil(t, err)
+			return b[0]
+		}
+		if answer(login("first")) != 'R' {
+			t.Error("the first login was refused")
+		}
+		silent.Store(true)
+		conn := login("second")
+		synctest.Wait()
+		_ = conn.Close()
+		silent.Store(false)
+		time.Sleep(time.Hour)
+		if answer(login("third")) != 'E' || answer(login("third")) != 'R' {
+			t.Error("a token was kept of a login that was not answered")
 		}
 	})
 }

@@ -121,6 +121,19 @@ func TestHostsInRandomOrder(t *testing.T) {
 			}
 			wantNil(t, db.Close())
 		}
+		pool, err := postgres.NewPool(t.Context(), i.dialer, dsn)
+		wantNil(t, err)
+		defer pool.Close()
+		seen := map[bool]int{}
+		for len(seen) < 2 {
+			pool.Reset() // the next query has a new connection
+			var standby bool
+			wantNil(t, pool.QueryRow(t.Context(), inRecovery).Scan(&standby))
+			seen[standby]++
+			if seen[true]+seen[false] > 100 {
+				t.Fatalf("NewPool: in recovery or not: %v", seen)
+			}
+		}
 	})
 }
 

@@ -19,6 +19,10 @@
 // password; the default is the service account that the Dialer's credentials belong
 // to. The Raw method of a sql.Conn gives go-sql-driver's own connection.
 //
+// When the context of a query ends, go-sql-driver closes the connection, and sends no
+// KILL. One that a program sends runs on another connection of the pool: in a read pool
+// that can be one to another node, which does not know the query.
+//
 // # The driver named mysql
 //
 // Programs and libraries that open the driver "mysql", as GORM's dialector does,
@@ -96,7 +100,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if err := takeTLS(cfg, instance); err != nil {
 		return nil, l, err
 	}
-	if opts, err = sqldriver.Options(cfg.Params, opts); err != nil {
+	if opts, err = sqldriver.Options(d, cfg.Params, opts); err != nil {
 		return nil, l, err
 	}
 	cfg.AllowCleartextPasswords = true

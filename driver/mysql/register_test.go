@@ -4,10 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	native "github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -41,6 +45,41 @@ func TestTheDriverNamedMySQLConnectsByARegisteredName(t *testing.T) {
 			t.Errorf("the instance was told %+v", told)
 		}
 		wantNil(t, cleanup())
+	})
+}
+
+// An IAM login through the driver named mysql: MySQL asks for a password in clear
+// text, of which there is none, and the driver must be allowed to send it.
+func TestTheDriverNamedMySQLLogsInByIAM(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tokens []string
+		server := &mysqlserver.Server{Accounts: map[string]mysqlserver.Account{"me": {Plugin: mysqlserver.ClearPassword}}}
+		w := newWorld(t, cloudsqltest.Instance{Handler: func(c net.Conn) {
+			tokens = append(tokens, c.(*cloudsqltest.Conn).Token())
+			server.Serve(c)
+		}})
+		defer w.close()
+		name, cleanup := register(t, append(w.kit.Options(), cloudsqlconn.WithIAMAuthN())...)
+		dsn := "me@" + name + "(" + instance + ")/shop"
+		for params, want := range map[string]error{"?allowCleartextPasswords=true": nil, "": native.ErrCleartextPassword} {
+			db, err := sql.Open("mysql", dsn+params)
+			wantNil(t, err)
+			if err := db.PingContext(t.Context()); !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", params, err, want)
+			}
+			wantNil(t, db.Close())
+		}
+		wantNil(t, cleanup())
+		synctest.Wait()
+		for _, token := range tokens {
+			if token != w.kit.LoginToken() {
+				t.Errorf("a certificate has the token %q", token)
+			}
+		}
+		if logins := server.Logins(); !slices.ContainsFunc(logins, func(l mysqlserver.Login) bool { return l.OK && l.User == "me" && l.Path == mysqlserver.Clear }) {
+			t.Errorf("logins: %+v", logins)
+		}
 	})
 }
 

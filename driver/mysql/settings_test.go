@@ -131,3 +131,11 @@ func TestRawGivesTheConnectionOfGoSQLDriver(t *testing.T) {
 		}))
 	})
 }
+
+func TestAWrongDialOptionIsAnErrorOfNewConnector(t *testing.T) {
+	t.Parallel()
+	_, err := mysql.NewConnector(newDialer(t), "app:secret@cloudsql-mysql("+instance+")/shop", cloudsqlconn.WithDialTimeout(-1))
+	if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
+		t.Errorf("got %v", err)
+	}
+}

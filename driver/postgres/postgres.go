@@ -18,6 +18,13 @@
 // password; the default is the service account that the Dialer's credentials belong
 // to. A user who is named is used, even the operating system's.
 //
+// Managed connection pooling refuses IAM logins, with SQLSTATE 08P01, when the login
+// token has expired that it has seen last for the user and the database. So that it
+// has seen a newer one by then, logins that went well are repeated in the background:
+// see [cloudsqlconn.WithLoginAfterRefresh], which also turns that off. If a login is
+// refused nevertheless, as after a week without one, database/sql connects again, and
+// succeeds; a pool of pgx returns the error.
+//
 // Three parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
 // cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
@@ -125,8 +132,9 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 //
 // pgx gives each connection a copy of cfg of its own, which is bound to it. pgconn
 // makes no copy: pass its ConnectConfig a copy for each connection. Without one,
-// requests to cancel a query can go to another node of a read pool, a refused IAM
-// login has no hint, and an IAM login needs a user (ErrConfig).
+// requests to cancel a query can go to another node of a read pool, an IAM login
+// needs a user (ErrConfig) and is not repeated for managed connection pooling, and one
+// that is refused has no hint.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	t, err := configure(d, cfg, opts)
 	if err == nil && t.random {
@@ -141,7 +149,7 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 	if err != nil {
 		return nil, err
 	}
-	if opts, err = sqldriver.Options(cfg.RuntimeParams, opts); err != nil {
+	if opts, err = sqldriver.Options(d, cfg.RuntimeParams, opts); err != nil {
 		return nil, err
 	}
 	iam := d.IAMAuthN(opts...)

@@ -206,6 +206,22 @@ func TestAnInstanceOfAnotherEngineIsRefused(t *testing.T) {
 	}
 }
 
+func TestAWrongDialOptionIsAnErrorOfTheConstructors(t *testing.T) {
+	t.Parallel()
+	d, dsn, wrong := newDialer(t), "user=app host="+instance, cloudsqlconn.WithDialTimeout(-1)
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, connector := postgres.NewConnector(d, dsn, wrong)
+	_, pool := postgres.NewPool(t.Context(), d, dsn, wrong)
+	for name, err := range map[string]error{"NewConnector": connector, "NewPool": pool, "Configure": postgres.Configure(d, cfg, wrong)} {
+		if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestConfigureLeavesOneHostAndNoTLS(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{

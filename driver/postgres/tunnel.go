@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -101,13 +102,21 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn)
 		loggedIn       atomic.Bool
 		refused        func(error) error
 	)
+	passed := func() { loggedIn.Store(true) }
 	if t.iam {
+		passed = func() {
+			loggedIn.Store(true)
+			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.opts)
+		}
 		refused = func(err error) error {
+			if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == pglogin.ProtocolViolation {
+				return sqldriver.PoolerError(instance, err)
+			}
 			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)
 		}
 	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return t.buildFrontend(pglogin.NewReader(r, &loggedIn, refused), w)
+		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}
 	opts := append(slices.Clip(t.opts), cloudsqlconn.WithSameHost(c))
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

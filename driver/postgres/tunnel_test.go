@@ -174,7 +174,9 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			t.Run(name+" "+tt.code, func(t *testing.T) {
 				t.Parallel()
 				s, p := kit(t, cloudsqltest.Instance{Handler: refuse(tt.code)})
-				err := connect(newDialer(t, s.Options()...), cloudsqlconn.WithDialIAMAuthN(tt.iam))
+				// One address: a slow machine would try two in parallel.
+				d := newDialer(t, append(s.Options(), cloudsqlconn.WithPublicIP())...)
+				err := connect(d, cloudsqlconn.WithDialIAMAuthN(tt.iam))
 				refused, ok := errors.AsType[*pgconn.PgError](err)
 				if !ok || refused.Code != tt.code || !strings.Contains(err.Error(), "no login for you") {
 					t.Fatalf("got %v, want the server's answer", err)

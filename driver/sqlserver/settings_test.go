@@ -89,3 +89,11 @@ func TestTheServerInsideTheTunnelIsTheTunnels(t *testing.T) {
 		}
 	})
 }
+
+func TestAWrongDialOptionIsAnErrorOfNewConnector(t *testing.T) {
+	t.Parallel()
+	_, err := sqlserver.NewConnector(newDialer(t), "sqlserver://sa:secret@localhost?cloudsql="+instance, cloudsqlconn.WithDialTimeout(-1))
+	if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -97,7 +97,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if err := checkInstance(instance); err != nil {
 		return nil, err
 	}
-	if opts, err = sqldriver.Options(cfg.Parameters, opts); err != nil {
+	if opts, err = sqldriver.Options(d, cfg.Parameters, opts); err != nil {
 		return nil, err
 	}
 	if err := checkConfig(&cfg); err != nil {

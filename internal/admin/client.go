@@ -192,7 +192,7 @@ func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *c
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	info.ClockOffset, info.Login = c.clockOffset(), cert.login
+	info.ClockOffset, info.Login, info.Expiry = c.clockOffset(), cert.login, cert.expiry.Round(0)
 	if now := time.Now(); !now.Before(info.Certificate.NotAfter) {
 		return nil, time.Time{}, &ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset}
 	}

@@ -50,6 +50,9 @@ type Info struct {
 	// if the API did not tell.
 	ClockOffset time.Duration
 
+	// Expiry is when the certificate, or the login token in it, expires.
+	Expiry time.Time
+
 	// Login is the credentials that the certificate logs in with. Nil: they are
 	// not known, or it is not for IAM login.
 	Login *auth.Origin

@@ -106,6 +106,19 @@ func (o *Instance) Landed(l refresh.Landing[admin.Info]) {
 	}
 }
 
+// LoggedInAgain is told how a login has ended that was repeated.
+func (o *Instance) LoggedInAgain(ctx context.Context, as string, err error) {
+	o.LoginRepeated(err)
+	if !o.logs(ctx, slog.LevelDebug) {
+		return
+	}
+	if err != nil {
+		o.named().LogAttrs(ctx, slog.LevelDebug, "repeating a login failed", slog.String("login", as), slog.String("error", err.Error()))
+		return
+	}
+	o.named().LogAttrs(ctx, slog.LevelDebug, "login repeated with a new token", slog.String("login", as))
+}
+
 func (o *Instance) logRefreshed(ctx context.Context, l refresh.Landing[admin.Info]) {
 	level, what := slog.LevelInfo, "refreshed"
 	switch {

@@ -76,6 +76,9 @@ func OtherTypes(info *admin.Info, types []string) (others []string) {
 // no such address, and the DNS name that was dialled has.
 func AddressType(host string, info *admin.Info) string { return cmp.Or(typeOf(host, info), "DNS_NAME") }
 
+// Has reports whether host is one of the instance's addresses, or of its nodes'.
+func Has(info *admin.Info, host string) bool { return typeOf(host, info) != "" }
+
 // typeOf is the type of an address of the instance's, or "".
 func typeOf(host string, info *admin.Info) string {
 	if kind := typeAmong(host, info.Addrs); kind != "" || len(info.Nodes) == 0 {

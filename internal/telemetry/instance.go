@@ -121,3 +121,10 @@ func (i *Instance) Refreshed(err error) {
 		i.t.meters.refreshes.Add(ctx, 1, i.t.outcome(i, err))
 	}
 }
+
+// LoginRepeated counts an IAM login that was repeated.
+func (i *Instance) LoginRepeated(err error) {
+	if ctx := context.Background(); i.t.meters.logins.Enabled(ctx) {
+		i.t.meters.logins.Add(ctx, 1, i.t.outcome(i, err))
+	}
+}

@@ -13,6 +13,7 @@ type instruments struct {
 	dials     metric.Int64Counter
 	durations metric.Float64Histogram
 	refreshes metric.Int64Counter
+	logins    metric.Int64Counter
 	hedges    metric.Int64Counter
 	lives     metric.Float64Histogram
 }
@@ -27,7 +28,7 @@ type Reading struct {
 // meter makes the instruments, and registers what reads the others.
 func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 	m := provider.Meter(scope, metric.WithInstrumentationVersion(cfg.Version))
-	var errs [8]error
+	var errs [9]error
 	t.meters.dials, errs[0] = m.Int64Counter("cloudsqlconn.dial.count",
 		metric.WithUnit("{dial}"), metric.WithDescription("Dials that have ended."))
 	t.meters.durations, errs[1] = m.Float64Histogram("cloudsqlconn.dial.duration",
@@ -37,6 +38,8 @@ func (t *Telemetry) meter(provider metric.MeterProvider, cfg Config) error {
 		metric.WithUnit("{refresh}"), metric.WithDescription("Refreshes of metadata and certificate that have ended."))
 	t.meters.hedges, errs[6] = m.Int64Counter("cloudsqlconn.hedge.count",
 		metric.WithUnit("{call}"), metric.WithDescription("Calls for metadata, certificates and tokens that were made a second time, since they had not been answered."))
+	t.meters.logins, errs[8] = m.Int64Counter("cloudsqlconn.repeated_login.count",
+		metric.WithUnit("{login}"), metric.WithDescription("IAM logins that the library has repeated, for managed connection pooling to learn a new login token."))
 	t.meters.lives, errs[7] = m.Float64Histogram("cloudsqlconn.connection.duration",
 		metric.WithUnit("s"), metric.WithDescription("How long connections were open that have been closed."),
 		metric.WithExplicitBucketBoundaries(0.1, 1, 10, 60, 300, 600, 1800, 3600, 7200, 21600, 86400))

@@ -1,20 +1,23 @@
-// Package pglogin watches logins to PostgreSQL.
+// Package pglogin watches logins to PostgreSQL, and has those by IAM repeated.
 package pglogin
 
 import (
 	"encoding/binary"
 	"io"
-	"sync/atomic"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// NewReader returns a reader of what a server says, from its first byte. It sets
+// ProtocolViolation is what poolers refuse logins with.
+const ProtocolViolation = "08P01"
+
+// NewReader returns a reader of what a server says, from its first byte. It calls
 // passed when the login has. If the server refuses it, the error that refused
 // makes of that [*pgconn.PgError] comes in place of the answer, unless refused is
 // nil.
-func NewReader(r io.Reader, passed *atomic.Bool, refused func(error) error) io.Reader {
+func NewReader(r io.Reader, passed func(), refused func(error) error) io.Reader {
 	return &reader{r: r, passed: passed, refused: refused}
 }
 
@@ -22,7 +25,7 @@ func NewReader(r io.Reader, passed *atomic.Bool, refused func(error) error) io.R
 type reader struct {
 	r       io.Reader
 	refused func(error) error // nil: the answer is passed on
-	passed  *atomic.Bool      // set when the login has passed
+	passed  func()            // is called when the login has passed
 	ahead   []byte            // has been read, and not yet passed on
 	over    bool              // the login
 	err     error             // comes after ahead
@@ -65,7 +68,7 @@ func (l *reader) message() {
 	switch kind {
 	case readyForQuery:
 		l.over = true
-		l.passed.Store(true)
+		l.passed()
 	case failed:
 		l.over = true
 		l.judge(l.ahead[headSize:])
@@ -91,7 +94,7 @@ func (l *reader) judge(body []byte) {
 	if l.refused == nil || answer.Decode(body) != nil {
 		return
 	}
-	if refused := pgconn.ErrorResponseToPgError(&answer); refused.Code == invalidPassword || refused.Code == invalidAuthorization {
+	if refused := pgconn.ErrorResponseToPgError(&answer); slices.Contains([]string{invalidPassword, invalidAuthorization, ProtocolViolation}, refused.Code) {
 		l.ahead, l.err = nil, l.refused(refused)
 	}
 }

@@ -51,7 +51,7 @@ func TestARefusalIsAnErrorUntilTheLoginHasPassed(t *testing.T) {
 		for way, r := range map[string]io.Reader{"at once": bytes.NewReader(tt.said), "bytewise": iotest.OneByteReader(bytes.NewReader(tt.said))} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				var passed atomic.Bool
-				got, err := io.ReadAll(pglogin.NewReader(r, &passed, func(err error) error {
+				got, err := io.ReadAll(pglogin.NewReader(r, func() { passed.Store(true) }, func(err error) error {
 					if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "28P01" {
 						t.Errorf("refused with %v", err)
 					}
@@ -75,7 +75,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("E\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		var passed atomic.Bool
-		got, err := io.ReadAll(pglogin.NewReader(iotest.HalfReader(bytes.NewReader(said)), &passed, nil))
+		got, err := io.ReadAll(pglogin.NewReader(iotest.HalfReader(bytes.NewReader(said)), func() { passed.Store(true) }, nil))
 		if err != nil || !bytes.Equal(got, said) {
 			t.Errorf("got %q, %v", got, err)
 		}

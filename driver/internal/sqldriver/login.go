@@ -2,6 +2,7 @@ package sqldriver
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"strings"
 	"time"
@@ -44,6 +45,22 @@ func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, us
 	}
 	return fmt.Sprintf("Look whether `gcloud sql users list --instance=%s --project=%s` has the user, with a type that begins with CLOUD_IAM, whether the account has the role Cloud SQL Instance User (roles/cloudsql.instanceUser), and whether the instance has the flag %s.", id, project, flag)
 }
+
+// PoolerError returns err, with which a pooler has refused an IAM login, as a
+// [*cloudsqlconn.Error] with a hint, after which database/sql connects again: the
+// pooler has seen another token now.
+func PoolerError(instance string, err error) error {
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: instance, Hint: poolerHint, Err: again{err}}
+}
+
+const poolerHint = "Unless the message is about something else, managed connection pooling had kept a login token that has expired. Connect again: it has seen a new one now. Programs keep the pooler's token fresh for the users and databases that they have logged in to before, unless WithLoginAfterRefresh is off."
+
+// again is an error after which database/sql connects again.
+type again struct{ error }
+
+func (a again) Is(target error) bool { return target == driver.ErrBadConn }
+
+func (a again) Unwrap() error { return a.error }
 
 // SilentError returns err, with which the connection to an instance has ended
 // before the database said anything, as a [*cloudsqlconn.Error] with a hint.

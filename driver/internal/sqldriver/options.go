@@ -16,8 +16,9 @@ const (
 
 // Options takes cloudsql_ip_types, cloudsql_iam_authn and cloudsql_sql_data out of
 // the parameters of a data source name, so that they do not reach the server, and
-// returns opts with what they mean at the end: the data source name wins.
-func Options(params map[string]string, opts []cloudsqlconn.DialOption) ([]cloudsqlconn.DialOption, error) {
+// returns opts with what they mean at the end: the data source name wins. Options that
+// no Dial of d would take are an error.
+func Options(d *cloudsqlconn.Dialer, params map[string]string, opts []cloudsqlconn.DialOption) ([]cloudsqlconn.DialOption, error) {
 	opts = opts[:len(opts):len(opts)]
 	if list, ok := take(params, ipTypes); ok {
 		types, err := cloudsqlconn.ParseIPTypes(list)
@@ -40,7 +41,7 @@ func Options(params map[string]string, opts []cloudsqlconn.DialOption) ([]clouds
 		}
 		opts = append(opts, cloudsqlconn.WithSQLData(mode))
 	}
-	return opts, nil
+	return opts, d.CheckDialOptions(opts...)
 }
 
 func take(params map[string]string, name string) (string, bool) {

@@ -21,7 +21,7 @@ func TestTheDataSourceNameChoosesSQLData(t *testing.T) {
 	code := []cloudsqlconn.DialOption{cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)}
 	for value, want := range map[string]cloudsqlconn.SQLDataMode{"never": cloudsqlconn.SQLDataNever, "Prefer": cloudsqlconn.SQLDataPrefer, "ONLY": cloudsqlconn.SQLDataOnly} {
 		params := map[string]string{"cloudsql_sql_data": value, "other": "x"}
-		opts, err := sqldriver.Options(params, code)
+		opts, err := sqldriver.Options(d, params, code)
 		if err != nil || len(params) != 1 || params["other"] != "x" {
 			t.Errorf("%s: %v, left are %v", value, err, params)
 		}
@@ -29,11 +29,34 @@ func TestTheDataSourceNameChoosesSQLData(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", value, got, want)
 		}
 	}
-	if opts, err := sqldriver.Options(map[string]string{}, code); err != nil || d.SQLDataMode(opts...) != cloudsqlconn.SQLDataOnly {
+	if opts, err := sqldriver.Options(d, map[string]string{}, code); err != nil || d.SQLDataMode(opts...) != cloudsqlconn.SQLDataOnly {
 		t.Errorf("without the parameter: %v", err)
 	}
-	_, err = sqldriver.Options(map[string]string{"cloudsql_sql_data": "sometimes"}, nil)
+	_, err = sqldriver.Options(d, map[string]string{"cloudsql_sql_data": "sometimes"}, nil)
 	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.HasPrefix(err.Error(), "cloudsql_sql_data: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWrongOptionsAreFoundBeforeADial(t *testing.T) {
+	t.Parallel()
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "x"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	for want, opt := range map[string]cloudsqlconn.DialOption{
+		"option 0 is nil":                   nil,
+		"WithDialTimeout":                   cloudsqlconn.WithDialTimeout(-1),
+		"WithIPTypes":                       cloudsqlconn.WithIPTypes(),
+		"WithProxy":                         cloudsqlconn.WithProxy("ftp://proxy"),
+		"WithDialFunc":                      cloudsqlconn.WithDialFunc(nil),
+		"WithIAMAuthN with WithTokenSource": cloudsqlconn.WithDialIAMAuthN(true),
+	} {
+		_, err := sqldriver.Options(d, map[string]string{}, []cloudsqlconn.DialOption{opt})
+		told, ok := errors.AsType[*cloudsqlconn.Error](err)
+		if !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
 	}
 }

@@ -13,7 +13,7 @@ var programs = []string{"internal/emulator"}
 // understood, by itself.
 var alone = []string{
 	"internal/answer", "internal/cooldown", "internal/deadline", "internal/door", "internal/failover", "internal/failure", "internal/foreign",
-	"internal/hedge", "internal/mdx", "internal/pgcancel", "internal/race", "internal/refresh", "internal/secondway", "internal/telemetry",
+	"internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh", "internal/relogin", "internal/secondway", "internal/telemetry",
 	"internal/tlsverify",
 }
 

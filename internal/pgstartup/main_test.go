@@ -1,4 +1,4 @@
-package pgcancel_test
+package pgstartup_test
 
 import (
 	"os"

@@ -1,16 +1,19 @@
-package pgcancel_test
+package pgclient_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/pgcancel"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgclient"
 )
 
 // hosts are servers that take what they are sent, and hang up on a request.
@@ -18,6 +21,7 @@ type hosts struct {
 	mu       sync.Mutex // guards everything below
 	next     int
 	received map[int]*bytes.Buffer // of connections for requests, by host
+	logins   []string              // as host user/database
 }
 
 // server is a connection to a host.
@@ -45,8 +49,8 @@ func (s *server) SetDeadline(time.Time) error { return nil }
 func newHosts() *hosts { return &hosts{received: map[int]*bytes.Buffer{}} }
 
 // requests lead each client to the next host.
-func (h *hosts) requests() *pgcancel.Requests {
-	return &pgcancel.Requests{
+func (h *hosts) requests() *pgclient.Clients {
+	return &pgclient.Clients{
 		Dial: func(_ context.Context, same net.Conn) (net.Conn, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -59,6 +63,11 @@ func (h *hosts) requests() *pgcancel.Requests {
 			return &server{hosts: h, host: h.next}, nil
 		},
 		Host: func(c net.Conn) any { return c.(*server).host },
+		Login: func(c net.Conn, user, database string) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.logins = append(h.logins, fmt.Sprintf("%d %s/%s", c.(*server).host, user, database))
+		},
 	}
 }
 
@@ -72,7 +81,7 @@ func request(key int) []byte {
 var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
 
 // clients connects so many clients.
-func clients(t testing.TB, r *pgcancel.Requests, n int) (list []net.Conn) {
+func clients(t testing.TB, r *pgclient.Clients, n int) (list []net.Conn) {
 	for range n {
 		c, err := r.Connect(context.Background())
 		if err != nil {
@@ -106,6 +115,31 @@ func TestARequestGoesToTheOtherHosts(t *testing.T) {
 	}
 }
 
+// startup is a login.
+func startup(parameters string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(8+len(parameters)))
+	return append(binary.BigEndian.AppendUint32(b, 3<<16), parameters...)
+}
+
+// A login is told of once it is whole, and not what follows it.
+func TestALoginIsToldOf(t *testing.T) {
+	t.Parallel()
+	h := newHosts()
+	c := clients(t, h.requests(), 2)
+	login := startup("user\x00app\x00database\x00shop\x00options\x00" + strings.Repeat("x", 9000) + "\x00\x00")
+	for _, part := range [][]byte{sslRequest, login[:20], login[20:8000]} {
+		_, _ = c[1].Write(part)
+	}
+	if len(h.logins) > 0 {
+		t.Fatalf("%v before it was whole", h.logins)
+	}
+	_, _ = c[1].Write(append(slices.Clone(login[8000:]), startup("user\x00other\x00\x00")...))
+	_, _ = c[1].Write(startup("user\x00other\x00\x00"))
+	if want := []string{"2 app/shop"}; !slices.Equal(h.logins, want) || len(h.received) > 0 {
+		t.Errorf("told of %v, want %v; hosts were sent %v", h.logins, want, h.received)
+	}
+}
+
 // A connection that has been closed is on no host any more.
 func TestARequestDoesNotGoWhereNobodyIsAnyMore(t *testing.T) {
 	t.Parallel()
@@ -121,7 +155,7 @@ func TestARequestDoesNotGoWhereNobodyIsAnyMore(t *testing.T) {
 // FuzzBeginnings has clients begin with anything, in two parts: what is no request is
 // sent to no other host, and what is goes there as it came.
 func FuzzBeginnings(f *testing.F) {
-	for _, b := range [][]byte{request(4), request(256), append(sslRequest[:8:8], request(4)...), sslRequest, {0, 0, 0, 0}, request(2000), []byte("GET / HTTP/1.1\r\n")} {
+	for _, b := range [][]byte{request(4), request(256), append(sslRequest[:8:8], request(4)...), sslRequest, {0, 0, 0, 0}, request(2000), startup("user\x00app\x00\x00"), []byte("GET / HTTP/1.1\r\n")} {
 		f.Add(b, 5)
 	}
 	f.Fuzz(func(t *testing.T, said []byte, cut int) {

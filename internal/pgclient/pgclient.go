@@ -1,7 +1,8 @@
-// Package pgcancel sends the requests of PostgreSQL's clients to cancel a query to every
-// host that it may run on. It knows the beginning of PostgreSQL's protocol, and hosts
-// only as something to compare.
-package pgcancel
+// Package pgclient looks at what a listener's clients of PostgreSQL begin with: it tells
+// of logins, and sends a request to cancel a query to every host that the query may run
+// on. It knows the beginning of PostgreSQL's protocol, and hosts only as something to
+// compare.
+package pgclient
 
 import (
 	"context"
@@ -9,6 +10,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
 )
 
 const (
@@ -25,25 +28,29 @@ const (
 	mostRequest = 1 << 10
 )
 
-// Requests are the requests of a listener's clients to cancel a query. A client comes
-// with one over a connection of its own, which of a read pool leads to any node: it goes
-// to all hosts that connections of this listener are on. A server does not mind one that
-// is not meant for it. Its methods are safe for concurrent use.
-type Requests struct {
+// Clients are the clients of a listener. One comes with a request to cancel a query over
+// a connection of its own, which of a read pool leads to any node: the request goes to
+// all hosts that connections of this listener are on. A server does not mind one that is
+// not meant for it. Its methods are safe for concurrent use.
+type Clients struct {
 	// Dial connects to the instance, by the host that same is on if it is not nil.
 	Dial func(ctx context.Context, same net.Conn) (net.Conn, error)
 
 	// Host returns what stands for the host that a connection is on: equal values are
-	// one host. Nil: requests do not go there.
+	// one host. Nil: what clients of that connection begin with is not looked at.
 	Host func(net.Conn) any
+
+	// Login is told who is about to log in over a connection that Dial has returned.
+	// Whether that goes well is not known.
+	Login func(c net.Conn, user, database string)
 
 	mu    sync.Mutex     // guards everything below
 	conns map[*conn]bool // that are open
 }
 
 // Connect connects a client.
-func (r *Requests) Connect(ctx context.Context) (net.Conn, error) {
-	server, err := r.Dial(ctx, nil)
+func (cs *Clients) Connect(ctx context.Context) (net.Conn, error) {
+	server, err := cs.Dial(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,39 +58,39 @@ func (r *Requests) Connect(ctx context.Context) (net.Conn, error) {
 	if !ok {
 		return server, nil
 	}
-	host := r.Host(server)
+	host := cs.Host(server)
 	if host == nil {
 		return server, nil
 	}
-	c := &conn{serverConn: whole, requests: r, host: host, ctx: ctx}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.conns == nil {
-		r.conns = make(map[*conn]bool)
+	c := &conn{serverConn: whole, clients: cs, host: host, ctx: ctx}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.conns == nil {
+		cs.conns = make(map[*conn]bool)
 	}
-	r.conns[c] = true
+	cs.conns[c] = true
 	return c, nil
 }
 
 // send sends a request to all hosts but the one of c, which gets it by itself.
-func (r *Requests) send(c *conn, request []byte) {
+func (cs *Clients) send(c *conn, request []byte) {
 	seen := map[any]bool{c.host: true}
 	var wg sync.WaitGroup
-	r.mu.Lock()
-	for other := range r.conns {
+	cs.mu.Lock()
+	for other := range cs.conns {
 		if !seen[other.host] {
 			seen[other.host] = true
-			wg.Go(func() { r.sendTo(c.ctx, request, other.serverConn) })
+			wg.Go(func() { cs.sendTo(c.ctx, request, other.serverConn) })
 		}
 	}
-	r.mu.Unlock()
+	cs.mu.Unlock()
 	wg.Wait()
 }
 
 // sendTo sends a request, and waits for the server to hang up, which is when it
 // has seen to it.
-func (r *Requests) sendTo(ctx context.Context, request []byte, same net.Conn) {
-	c, err := r.Dial(ctx, same)
+func (cs *Clients) sendTo(ctx context.Context, request []byte, same net.Conn) {
+	c, err := cs.Dial(ctx, same)
 	if err != nil {
 		return // a host that is gone has no queries
 	}
@@ -101,14 +108,14 @@ type serverConn interface {
 	EngineVersion() string
 }
 
-// conn is a connection that may turn out to be for a request.
+// conn is a connection of which it is not known yet what it is for.
 type conn struct {
 	serverConn
-	requests *Requests
-	host     any
-	ctx      context.Context // the door's
+	clients *Clients
+	host    any
+	ctx     context.Context // the door's
 
-	said []byte // by the client, as long as that can be the beginning of a request
+	said []byte // by the client, as long as that is what it begins with
 	over bool   // it has said what it wants
 }
 
@@ -121,22 +128,26 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.serverConn.Write(b)
 }
 
-// look looks at the client's first messages: a length and a code, and for a request
-// to cancel a query the number and the key of a session.
+// look looks at the client's first messages: a length and a code, for a request to
+// cancel a query the number and the key of a session, and for a login the parameters.
 func (c *conn) look(b []byte) {
 	const headSize = 8
-	c.said = append(c.said, b[:min(len(b), mostRequest)]...)
+	c.said = append(c.said, b[:min(len(b), pgstartup.MostStartup)]...)
 	for len(c.said) >= headSize {
 		size, code := binary.BigEndian.Uint32(c.said), binary.BigEndian.Uint32(c.said[4:])
+		most := uint32(pgstartup.MostStartup)
+		if code == cancelCode {
+			most = mostRequest
+		}
 		switch {
 		case size == headSize && (code == sslCode || code == gssCode): // an answer, and another message follow
 			c.said = c.said[headSize:]
 			continue
-		case code != cancelCode || size <= headSize || size > mostRequest:
+		case size <= headSize || size > most:
 			c.over = true
 		case len(c.said) >= int(size):
 			c.over = true
-			c.requests.send(c, c.said[:size])
+			c.begins(code, c.said[:size])
 		}
 		break
 	}
@@ -148,10 +159,19 @@ func (c *conn) look(b []byte) {
 // NetConn returns the connection that it is around.
 func (c *conn) NetConn() net.Conn { return c.serverConn }
 
+// begins is told what the client begins with.
+func (c *conn) begins(code uint32, message []byte) {
+	if code == cancelCode {
+		c.clients.send(c, message)
+	} else if user, database, ok := pgstartup.Parameters(message); ok {
+		c.clients.Login(c.serverConn, user, database)
+	}
+}
+
 // Close closes the connection.
 func (c *conn) Close() error {
-	c.requests.mu.Lock()
-	delete(c.requests.conns, c)
-	c.requests.mu.Unlock()
+	c.clients.mu.Lock()
+	delete(c.clients.conns, c)
+	c.clients.mu.Unlock()
 	return c.serverConn.Close()
 }

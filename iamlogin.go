@@ -1,0 +1,227 @@
+package cloudsqlconn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+)
+
+// IAMPrincipal returns the e-mail address of the account that the Dialer's
+// credentials belong to, for [FormatIAMUser]. It is "" if the credentials do not
+// say: those of users, of external accounts without a service account, and
+// token sources of the caller's.
+//
+// The first call may read a file or ask the metadata server; ctx bounds the
+// wait for that. The address is kept until the credentials are looked up again.
+// See [Dialer.LoginPrincipal] about certificates made before that.
+func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
+	if d.ctx.Err() != nil {
+		return "", &Error{Op: OpRefresh, Err: ErrDialerClosed}
+	}
+	if d.credentials == nil {
+		return "", nil
+	}
+	email, err := d.credentials.Email(ctx)
+	if err != nil {
+		return "", d.reason("", d.newError(OpRefresh, "", &admin.TokenError{Err: err}))
+	}
+	return email, nil
+}
+
+// LoginPrincipal returns the e-mail address of the account that a Dial of name with
+// the same options logs in as, which is the one in the client certificate, or "" if
+// that is not for IAM login. [Dialer.IAMPrincipal] returns whose the credentials are
+// now. The two differ after the credentials have been replaced, until a Dial has
+// had the certificate replaced, too. Driver packages call it to learn whom to log in
+// as.
+//
+// With IAM login the first call gets the certificate, as [Dialer.Warmup] does. A
+// Dial through SQL Data has none: it logs in as the account of the access token,
+// which is that of [Dialer.IAMPrincipal].
+func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (email string, err error) {
+	if d.credentials == nil && d.ctx.Err() == nil {
+		return "", nil
+	}
+	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
+		var tell func(context.Context) (string, error)
+		switch {
+		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.UnservedUntil().IsZero()):
+			tell = d.credentials.Email
+		default:
+			info, err := c.cache.Get(ctx)
+			if err != nil {
+				return err
+			}
+			tell = info.Login.Email
+		}
+		if email, err = tell(ctx); err != nil {
+			return &admin.TokenError{Err: err}
+		}
+		return nil
+	})
+	return email, err
+}
+
+// CheckDialOptions returns the error of a Dial with opts that nothing can be done
+// about but to write them differently: ErrConfig. Driver packages call it, so that
+// their constructors fail, and not the first query.
+func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
+	dc, err := d.cfg.dial.with(opts)
+	if err == nil {
+		err = asConfigError(d.cfg.credentialFaults(dc.iam && dc.sqlData != SQLDataOnly))
+	}
+	return err
+}
+
+// IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
+// identity. Driver packages call it to put the user's name into the right form.
+func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
+	dc, err := d.cfg.dial.with(opts)
+	return err == nil && dc.iam
+}
+
+// RepeatLogin has an IAM login repeated that has gone well over the connection: see
+// [WithLoginAfterRefresh]. Driver packages call it. as tells logins apart, such as by
+// user and database; opts are those of the Dial. do logs in over another connection,
+// which it need not close, and returns soon after that has been closed. It says
+// whether the login is to be repeated in future.
+func (c *conn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
+	to := c.connector
+	dc, err := to.dialer.cfg.dial.with(opts)
+	if err != nil || !to.key.iam || !dc.relogin {
+		return
+	}
+	again := &loginAgain{connector: to, to: target{name: c.Instance(), dialled: c.dialled, own: c.own}, dial: dc, do: do}
+	switch {
+	case !reach.Has(c.info, c.host): // only the DNS name leads there
+		again.to.only = c.host
+	case len(c.info.Nodes) > 0: // each has a pooler of its own
+		again.node, again.to.only = c.host, c.host
+	}
+	l := to.logins.Add(as, again.node, c.info.Expiry, again.login)
+	if l == nil {
+		return
+	}
+	if before := c.login.Swap(l); before != nil {
+		before.Closed()
+	}
+	if c.closed.Load() && c.login.Swap(nil) == l {
+		l.Closed()
+	}
+}
+
+// RepeatLogin has an IAM login repeated, unless the connection is a stream.
+func (c eitherConn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
+	if by, ok := c.Current().(interface {
+		RepeatLogin(string, []DialOption, func(net.Conn) (bool, error))
+	}); ok {
+		by.RepeatLogin(as, opts, do)
+	}
+}
+
+// loginAgain is how a login is repeated.
+type loginAgain struct {
+	connector *connector
+	to        target // where the program's own led
+	node      string // the host of a read pool's node; "": any of the instance
+	dial      dialConfig
+	do        func(net.Conn) (again bool, err error)
+}
+
+var (
+	errNodeGone  = errors.New("the node of the read pool is gone")
+	errElsewhere = errors.New("the DNS name leads to another instance now")
+)
+
+// login is a [relogin.Again].
+func (l *loginAgain) login(ctx context.Context) (expiry time.Time, again bool, err error) {
+	c := l.connector
+	to, err := l.target(ctx)
+	if err != nil {
+		return expiry, false, err
+	}
+	conn, err := c.dialAgain(ctx, to, &l.dial)
+	if err != nil {
+		return expiry, true, err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if again, err = l.do(conn); err != nil {
+		return expiry, again, c.dialer.newError(OpLogin, c.String(), failure.Ended(ctx, err))
+	}
+	return conn.(interface{ expiry() time.Time }).expiry(), again, nil
+}
+
+// target returns where to log in: where the DNS name leads now, or where it led if that
+// cannot be found out. Its errors are final.
+func (l *loginAgain) target(ctx context.Context) (target, error) {
+	c := l.connector
+	if info, err := c.cache.Get(ctx); err == nil && l.node != "" && !reach.Has(info, l.node) {
+		return target{}, errNodeGone
+	}
+	if l.to.name.domain == "" {
+		return l.to, nil
+	}
+	if now, err := c.dialer.target(ctx, l.to.name.domain, nil); err == nil {
+		name := now.name
+		name.domain = ""
+		if name != c.key.name {
+			return target{}, errElsewhere
+		}
+		if l.node == "" {
+			return now, nil
+		}
+	}
+	return l.to, nil
+}
+
+// dialAgain is a Dial of the Dialer's own.
+func (c *connector) dialAgain(ctx context.Context, to target, dc *dialConfig) (net.Conn, error) {
+	g := c.dialer.dials.Begin(ctx, dc.timeout)
+	defer g.End()
+	return c.dial(g, to, dc)
+}
+
+// loginExpiry is when the login token expires in the certificate for the next
+// connection. It also has that kept fresh.
+func (c *connector) loginExpiry(ctx context.Context) (time.Time, error) {
+	info, err := c.cache.Get(ctx)
+	if err != nil {
+		return time.Time{}, c.dialer.newError(OpRefresh, c.String(), err)
+	}
+	return info.Expiry, nil
+}
+
+// expiry is when the login token in the connection's certificate expires.
+func (c *conn) expiry() time.Time { return c.info.Expiry }
+
+// FormatIAMUser returns the database user name of an IAM principal, given as an
+// e-mail address, for the engine that [Dialer.EngineVersion] names:
+//
+//   - PostgreSQL: the address, for service accounts without
+//     ".gserviceaccount.com"
+//   - MySQL: the part before "@"
+//
+// Addresses are lowercased, as Cloud SQL stores them. Names that are already in this
+// form, and those for other engines, are returned unchanged. Sources: the
+// README of Google's Python connector; Cloud SQL's documentation of IAM users,
+// which are in lower case.
+func FormatIAMUser(engineVersion, principal string) string {
+	if !strings.Contains(principal, "@") {
+		return principal
+	}
+	switch {
+	case strings.HasPrefix(engineVersion, "POSTGRES"):
+		return strings.TrimSuffix(strings.ToLower(principal), ".gserviceaccount.com")
+	case strings.HasPrefix(engineVersion, "MYSQL"):
+		user, _, _ := strings.Cut(strings.ToLower(principal), "@")
+		return user
+	}
+	return principal
+}
