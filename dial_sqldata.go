@@ -179,30 +179,6 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 	})}
 }
 
-func (c eitherConn) location() *location {
-	return c.Current().(interface{ location() *location }).location()
-}
-
-// Instance returns the instance that the connection is to.
-func (c eitherConn) Instance() Name {
-	return c.Current().(interface{ Instance() Name }).Instance()
-}
-
-// LoginPrincipal returns the account that the connection logs in as.
-func (c eitherConn) LoginPrincipal(ctx context.Context) (string, error) {
-	return c.Current().(interface {
-		LoginPrincipal(context.Context) (string, error)
-	}).LoginPrincipal(ctx)
-}
-
-// EngineVersion returns the engine and its version, and "" while the connection
-// is a stream.
-func (c eitherConn) EngineVersion() string {
-	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
-}
-
-func (c eitherConn) stream() {}
-
 // send writes b, or closes conn.
 func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })

@@ -45,6 +45,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -164,7 +165,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // has the methods CloseWrite, ConnectionState and NetConn, as a [tls.Conn] has, and
 // SyscallConn if it is over a socket: a Read of that tells whether the server has
 // sent anything, such as the end of the connection, without waiting and without
-// consuming it.
+// consuming it. [InfoOf] tells what is known about it.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	start := time.Now()
 	ctx, span := d.telemetry.Dial(ctx)
@@ -180,11 +181,8 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 
 // viaOf is how a Dial has reached the instance, or has tried to.
 func viaOf(conn net.Conn, err error) telemetry.Via {
-	switch c := conn.(type) {
-	case interface{ stream() }:
-		return telemetry.Via{Stream: true}
-	case interface{ addressType() string }:
-		return telemetry.Via{Address: c.addressType()}
+	if info, ok := InfoOf(conn); ok {
+		return telemetry.Via{Stream: info.SQLData, Address: cmp.Or(string(info.IPType), telemetry.ByDNSName)}
 	}
 	e, ok := errors.AsType[*Error](err)
 	return telemetry.Via{Stream: ok && e.Op == OpStream}

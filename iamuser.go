@@ -14,7 +14,7 @@ import (
 //
 // The first call may read a file or ask the metadata server; ctx bounds the
 // wait for that. The address is kept until the credentials are looked up again.
-// See [Dialer.LoginPrincipal] about certificates made before that.
+// See [ConnInfo.LoginPrincipal] about certificates made before that.
 func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	if d.ctx.Err() != nil {
 		return "", &Error{Op: OpRefresh, Err: ErrDialerClosed}
@@ -27,40 +27,6 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 		return "", d.reason("", d.newError(OpRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
-}
-
-// LoginPrincipal returns the e-mail address of the account that a Dial of name with
-// the same options logs in as, which is the one in the client certificate, or "" if
-// that is not for IAM login. [Dialer.IAMPrincipal] returns whose the credentials are
-// now. The two differ after the credentials have been replaced, until a Dial has
-// had the certificate replaced, too. Driver packages call it to learn whom to log in
-// as.
-//
-// With IAM login the first call gets the certificate, as [Dialer.Warmup] does. A
-// Dial through SQL Data has none: it logs in as the account of the access token,
-// which is that of [Dialer.IAMPrincipal].
-func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (email string, err error) {
-	if d.credentials == nil && d.ctx.Err() == nil {
-		return "", nil
-	}
-	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
-		var tell func(context.Context) (string, error)
-		switch {
-		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.UnservedUntil().IsZero()):
-			tell = d.credentials.Email
-		default:
-			info, err := c.cache.Get(ctx)
-			if err != nil {
-				return err
-			}
-			tell = info.Login.Email
-		}
-		if email, err = tell(ctx); err != nil {
-			return &admin.TokenError{Err: err}
-		}
-		return nil
-	})
-	return email, err
 }
 
 // IAMAuthN reports whether a Dial with opts logs in with the caller's IAM

@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"context"
-	"crypto/tls"
 	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
@@ -73,18 +72,6 @@ func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOpt
 		return "", err
 	}
 	return info.DatabaseVersion, nil
-}
-
-// InnerTLS returns the configuration of a TLS session that the database itself
-// speaks inside the tunnel, as SQL Server can be set to. It verifies the server as
-// the tunnel's does, against the server CA that the metadata names now, so ask for
-// it for every connection.
-func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) (*tls.Config, error) {
-	info, err := d.info(ctx, name, opts)
-	if err != nil {
-		return nil, err
-	}
-	return info.InnerTLS(), nil
 }
 
 // about calls f with what knows the instance, for no longer than a Dial with opts

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
@@ -79,6 +81,46 @@ func (d *dialConfig) faults() []error {
 	}
 	return errs
 }
+
+// IPType is a kind of address that an instance can have.
+type IPType string
+
+// The types of address.
+const (
+	PublicIP  IPType = admin.Public  // reachable from the internet
+	PrivateIP IPType = admin.Private // reachable inside a VPC network, by private services access
+	PSC       IPType = admin.PSC     // a Private Service Connect endpoint, reached by its DNS name
+)
+
+var allIPTypes = []IPType{PublicIP, PrivateIP, PSC}
+
+// ParseIPType parses PUBLIC, PRIVATE or PSC in any letter case.
+func ParseIPType(s string) (IPType, error) {
+	if t := IPType(strings.ToUpper(s)); t.valid() {
+		return t, nil
+	}
+	return "", failure.Mark(ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", failure.Quote(s), allIPTypes))
+}
+
+// ParseIPTypes parses a list for [WithIPTypes], in order of preference: types
+// separated by commas, such as "PRIVATE,PUBLIC", each as for [ParseIPType].
+// An empty list, spaces, and a type that appears twice are an [ErrConfig].
+func ParseIPTypes(s string) ([]IPType, error) {
+	var types []IPType
+	for word := range strings.SplitSeq(s, ",") {
+		t := IPType(strings.ToUpper(word))
+		if !t.valid() || slices.Contains(types, t) {
+			return nil, failure.Mark(ErrConfig, fmt.Errorf("IP types %s; want some of %v, each once, separated by commas without spaces", failure.Quote(s), allIPTypes))
+		}
+		types = append(types, t)
+	}
+	return types, nil
+}
+
+// String returns PUBLIC, PRIVATE or PSC.
+func (t IPType) String() string { return string(t) }
+
+func (t IPType) valid() bool { return slices.Contains(allIPTypes, t) }
 
 // WithDialIAMAuthN says whether to log in with the caller's IAM identity.
 // Default: false, the database asks for a password.
@@ -211,8 +253,8 @@ func WithDialTimeout(d time.Duration) DialOption {
 	return dialOption(func(c *dialConfig) { c.timeout = d })
 }
 
-// WithSameHost dials the host that conn, a connection of the same Dialer, is on: in
-// a read pool, the same node. It is for whatever has to reach the same server
+// WithSameHost dials the host that conn is on, a connection of the same Dialer or one
+// around it, as for [InfoOf]: in a read pool, the same node. It is for whatever has to reach the same server
 // process, such as PostgreSQL's request to cancel a query.
 //
 // The name passed to Dial has to be the one that conn was dialled with, or that
@@ -222,7 +264,7 @@ func WithDialTimeout(d time.Duration) DialOption {
 // host, and the option has no effect.
 func WithSameHost(conn net.Conn) DialOption {
 	return dialOption(func(d *dialConfig) {
-		c, ok := conn.(interface{ location() *location })
+		c, ok := unwrap(conn)
 		if !ok {
 			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
 			return

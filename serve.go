@@ -146,11 +146,8 @@ func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
 // queryHost is the host of a connection whose queries can be cancelled by a request
 // over another one; nil if there is none.
 func queryHost(conn net.Conn) any {
-	c, ok := conn.(interface {
-		EngineVersion() string
-		location() *location
-	})
-	if !ok || !strings.HasPrefix(c.EngineVersion(), "POSTGRES") {
+	c, ok := unwrap(conn)
+	if !ok || !strings.HasPrefix(c.describe().EngineVersion, "POSTGRES") {
 		return nil
 	}
 	at := c.location()
@@ -164,8 +161,7 @@ func queryHost(conn net.Conn) any {
 // it said anything. Of PostgreSQL that is nothing to tell: it ends the connection
 // of every request to cancel a query like this.
 func (s *served) silent(ctx context.Context, client, server net.Conn, err error) {
-	v, ok := server.(interface{ EngineVersion() string })
-	if !ok || !strings.HasPrefix(v.EngineVersion(), "MYSQL") {
+	if info, _ := InfoOf(server); !strings.HasPrefix(info.EngineVersion, "MYSQL") {
 		return
 	}
 	if err == nil {

@@ -281,7 +281,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 }
 
 // wantConn connects, and checks the token in the certificate.
-func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, opts ...cloudsqlconn.DialOption) {
+func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, opts ...cloudsqlconn.DialOption) net.Conn {
 	t.Helper()
 	c, err := d.Dial(t.Context(), testInstance, opts...)
 	if err != nil {
@@ -294,6 +294,7 @@ func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, op
 	if got := <-g.loginTokens; got != token {
 		t.Errorf("the certificate carries the token %q, want %q", got, token)
 	}
+	return c
 }
 
 // F35

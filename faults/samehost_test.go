@@ -94,8 +94,8 @@ func TestTheSameHostIsThatOfTheOldInstanceThoughTheNameHasMoved(t *testing.T) {
 		moved.Store(true)
 		for _, name := range []string{"db.example.com", testInstance} {
 			again := w.open(name, cloudsqlconn.WithSameHost(c))
-			if n := again.(interface{ Instance() cloudsqlconn.Name }).Instance(); n.String() != testInstance {
-				t.Errorf("%s led to %v", name, n)
+			if info, ok := cloudsqlconn.InfoOf(again); !ok || info.Instance.String() != testInstance {
+				t.Errorf("%s led to %+v", name, info)
 			}
 		}
 		if second.Accepted() != 0 {

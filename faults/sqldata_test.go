@@ -132,16 +132,19 @@ func TestIAMLoginIsAskedForInTheSession(t *testing.T) {
 }
 
 func TestTheLoginIsThatOfTheAccessToken(t *testing.T) {
-	withKey(t, func(t *testing.T, w *world, _ *authtest.Server) {
-		opts := []cloudsqlconn.DialOption{cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithDialIAMAuthN(true)}
-		who, err := w.dialer.LoginPrincipal(t.Context(), testInstance, opts...)
-		if err != nil || who != authtest.Account {
-			t.Errorf("got %q, %v", who, err)
+	s := authtest.NewServer("admin", "login")
+	t.Cleanup(s.Close)
+	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, svc *sqlDataService) {
+		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsJSON(s.ServiceAccount()))
+		for iam, want := range map[bool]string{true: authtest.Account, false: ""} {
+			c := w.mustDial(cloudsqlconn.WithDialIAMAuthN(iam))
+			defer c.Close()
+			info, _ := cloudsqlconn.InfoOf(c)
+			if who, err := info.LoginPrincipal(t.Context()); err != nil || who != want {
+				t.Errorf("IAM login %v: %q, %v", iam, who, err)
+			}
 		}
 		w.wantCalls(0)
-		if who, err := w.dialer.LoginPrincipal(t.Context(), testInstance, opts[0]); err != nil || who != "" {
-			t.Errorf("without IAM login: %q, %v", who, err)
-		}
 	})
 }
 

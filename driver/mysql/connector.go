@@ -155,13 +155,14 @@ func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, _ := cloudsqlconn.InfoOf(c)
 	if nobody {
-		if a.cfg.User, err = sqldriver.IAMUser(ctx, c, sqldriver.MySQL); err != nil {
+		if a.cfg.User, err = sqldriver.IAMUser(ctx, info, sqldriver.MySQL); err != nil {
 			_ = c.Close()
 			return nil, err
 		}
 	}
-	if c, ok := c.(interface{ ExchangeMetadata() bool }); ok && c.ExchangeMetadata() {
+	if info.ExchangeMetadata() {
 		// The server holds the connection for secure, as it is, and does not
 		// hand out an RSA key to encrypt a password with. This is how
 		// go-sql-driver knows; the network's name means nothing else to it.

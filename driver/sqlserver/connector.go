@@ -94,22 +94,15 @@ func (a *attempt) abort() {
 	}
 }
 
-// verifyInner verifies the server of TLS inside TDS.
+// verifyInner verifies the server of TLS inside TDS, by the metadata that the tunnel
+// was made with: what the name means now can be something else.
 func (a *attempt) verifyInner(s tls.ConnectionState) error {
-	inner, err := a.innerTLS()
+	info, _ := cloudsqlconn.InfoOf(a.conn.Conn)
+	inner, err := info.InnerTLS(a.ctx)
 	if err == nil {
 		s.ServerName = inner.ServerName // not the host of the data source name
 		err = inner.VerifyConnection(s)
 	}
 	a.unverified = err
 	return err
-}
-
-// innerTLS is what the Dialer knows of the server: by the metadata that the tunnel
-// was made with, which is older than the name's next answer.
-func (a *attempt) innerTLS() (*tls.Config, error) {
-	if c, ok := a.conn.Conn.(interface{ InnerTLS() *tls.Config }); ok {
-		return c.InnerTLS(), nil
-	}
-	return a.dialer.InnerTLS(a.ctx, a.instance, a.opts...) // SQL Data
 }

@@ -105,7 +105,6 @@ func (r *Requests) sendTo(ctx context.Context, request []byte, same net.Conn) {
 type serverConn interface {
 	net.Conn
 	CloseWrite() error
-	EngineVersion() string
 }
 
 // conn is a connection that may turn out to be for a request.
@@ -151,6 +150,9 @@ func (c *conn) look(b []byte) {
 		c.said = nil
 	}
 }
+
+// NetConn returns the connection to the instance.
+func (c *conn) NetConn() net.Conn { return c.serverConn }
 
 // Close closes the connection.
 func (c *conn) Close() error {
