@@ -31,12 +31,13 @@ type conn struct {
 	tells bool        // the exchange is in use
 }
 
-// location is where a connection by an address leads.
+// location is where a connection by an address leads. It is comparable.
 type location struct {
-	dialled string // the name that was passed to Dial
-	name    Name
-	host    string // an address of the instance, or of a node of a read pool
-	own     bool   // the name is a DNS name of Cloud SQL's own, or an alias of one
+	dialled  string // the name that was passed to Dial
+	instance Name
+	domain   string // as in Resolution
+	own      bool   // as in Resolution
+	host     string // an address of the instance, or of a node of a read pool
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -56,7 +57,7 @@ func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}
-	conn.track(c, cutConn{conn}, at.name)
+	conn.track(c, cutConn{conn}, at.domain)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
@@ -202,12 +203,12 @@ type tracked struct {
 	reason    atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
 }
 
-// track counts the connection c, which leads to n.
-func (t *tracked) track(to *connector, c failover.Conn, n Name) {
+// track counts the connection c, which domain has led to if it is not "".
+func (t *tracked) track(to *connector, c failover.Conn, domain string) {
 	t.connector, t.opened = to, time.Now()
 	to.open.Add(1)
-	if n.domain != "" {
-		t.onClose = to.dialer.failover.Opened(c, n.followed())
+	if domain != "" {
+		t.onClose = to.dialer.failover.Opened(c, failover.Instance{Domain: domain, Name: to.String()})
 	}
 }
 

@@ -100,7 +100,7 @@ var errNoConn = asConfigError([]error{errors.New("this ConnInfo is not one of In
 func (c *conn) describe() ConnInfo {
 	return ConnInfo{
 		Instance:      c.connector.key.name,
-		Domain:        c.at.name.domain,
+		Domain:        c.at.domain,
 		EngineVersion: c.info.DatabaseVersion,
 		IPType:        IPType(reach.TypeOf(c.at.host, c.info)),
 		conn:          c,

@@ -24,9 +24,9 @@ type streamConn struct {
 	heard   atomic.Bool // something has come
 }
 
-func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, n Name, began time.Time) *streamConn {
-	s := &streamConn{Conn: conn, service: service, domain: n.domain, began: began}
-	s.track(c, cutStream{s}, n)
+func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, domain string, began time.Time) *streamConn {
+	s := &streamConn{Conn: conn, service: service, domain: domain, began: began}
+	s.track(c, cutStream{s}, domain)
 	return s
 }
 

@@ -83,11 +83,11 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	t, err := d.resolve(ctx, name)
+	r, err := d.resolve(ctx, name)
 	if err != nil {
 		return err
 	}
-	c, err := d.connector(t.name, dc.iam)
+	c, err := d.connector(r.Instance, dc.iam)
 	if err != nil {
 		return err
 	}

@@ -70,8 +70,16 @@ func named(name string) func(w *world) error {
 // nobody is a Resolver that knows no instance.
 type nobody struct{}
 
-func (nobody) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
-	return cloudsqlconn.Name{}, nil
+func (nobody) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
+	return cloudsqlconn.Resolution{}, nil
+}
+
+// withPort is a Resolver that has read no documentation.
+type withPort struct{}
+
+func (withPort) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
+	n, err := cloudsqlconn.ParseName(testInstance)
+	return cloudsqlconn.Resolution{Instance: n, Hosts: []string{"127.1.0.1:3307"}}, err
 }
 
 // withDNS lets the Dialer take DNS names.
@@ -89,6 +97,7 @@ var resolveFailures = []failure{
 	{name: "a DNS name without WithDNSResolver", fail: named("db.example.com")},
 	{name: "a data source name with a password", fail: named("postgres://me:hunter2@my-db/app")},
 	{name: "a custom resolver that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
+	{name: "a custom resolver that finds a host with a port", opts: options{cloudsqlconn.WithResolver(withPort{})}, fail: named("db.example.com")},
 	{name: "a name that is not a DNS name", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("my_db")},
 	{name: "a DNS name that does not exist", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("db.example.com")},
 	{name: "a TXT record without a connection name", before: withDNS(func(dns *cloudsqltest.DNS) { dns.SetTXT("db.example.com", "v=spf1 -all") }), fail: named("db.example.com")},

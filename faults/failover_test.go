@@ -27,14 +27,14 @@ type names struct {
 	lookups int
 }
 
-func (n *names) Resolve(_ context.Context, domain string) (cloudsqlconn.Name, error) {
+func (n *names) Resolve(_ context.Context, domain string) (cloudsqlconn.Resolution, error) {
 	if direct, err := cloudsqlconn.ParseName(domain); err == nil {
-		return direct, nil
+		return cloudsqlconn.Resolution{Instance: direct}, nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lookups++
-	return n.leadsTo.WithDomain(domain), n.err
+	return cloudsqlconn.Resolution{Instance: n.leadsTo, Domain: domain}, n.err
 }
 
 // set makes the name lead to an instance, or its look-up fail.
@@ -185,11 +185,11 @@ func TestCloseEndsALookUpInProgress(t *testing.T) {
 		}
 		var asked atomic.Int64
 		_ = w.dialer.Close()
-		w.dialer = w.newDialer(cloudsqlconn.WithResolver(ctxResolver(func(ctx context.Context, domain string) (cloudsqlconn.Name, error) {
+		w.dialer = w.newDialer(cloudsqlconn.WithResolver(ctxResolver(func(ctx context.Context, domain string) (cloudsqlconn.Resolution, error) {
 			if asked.Add(1) > 1 {
 				<-ctx.Done()
 			}
-			return name.WithDomain(domain), ctx.Err()
+			return cloudsqlconn.Resolution{Instance: name, Domain: domain}, ctx.Err()
 		})))
 		c := w.wantConn(testDomain)
 		time.Sleep(31 * time.Second)
@@ -205,9 +205,9 @@ func TestCloseEndsALookUpInProgress(t *testing.T) {
 	})
 }
 
-type ctxResolver func(context.Context, string) (cloudsqlconn.Name, error)
+type ctxResolver func(context.Context, string) (cloudsqlconn.Resolution, error)
 
-func (f ctxResolver) Resolve(ctx context.Context, name string) (cloudsqlconn.Name, error) {
+func (f ctxResolver) Resolve(ctx context.Context, name string) (cloudsqlconn.Resolution, error) {
 	return f(ctx, name)
 }
 

@@ -85,9 +85,9 @@ var errResolved = errors.New("resolved")
 
 type resolver func(name string)
 
-func (r resolver) Resolve(_ context.Context, name string) (cloudsqlconn.Name, error) {
+func (r resolver) Resolve(_ context.Context, name string) (cloudsqlconn.Resolution, error) {
 	r(name)
-	return cloudsqlconn.Name{}, errResolved
+	return cloudsqlconn.Resolution{}, errResolved
 }
 
 func TestDialOptionsInTheDataSourceName(t *testing.T) {
