@@ -22,13 +22,16 @@ import (
 type conn struct {
 	tracked
 	tls      *tlsconn.Conn
-	info     *admin.Info // what it was made with
-	at       location
+	info     *admin.Info   // what it was made with
+	dialled  string        // the name that was passed to Dial
+	domain   string        // as in Resolution
+	host     string        // the address
 	exchange *mdx.Exchange // of metadata, if tells; nil: none
 
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
 	tells bool        // the exchange is in use
+	own   bool        // as in Resolution
 }
 
 // location is where a connection by an address leads. It is comparable.
@@ -52,7 +55,7 @@ type socketConn struct{ *conn }
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, at: at}
+	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.domain, host: at.host, own: at.own}
 	if dc.exchange != exchangeNever && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways

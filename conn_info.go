@@ -100,14 +100,16 @@ var errNoConn = asConfigError([]error{errors.New("this ConnInfo is not one of In
 func (c *conn) describe() ConnInfo {
 	return ConnInfo{
 		Instance:      c.connector.key.name,
-		Domain:        c.at.domain,
+		Domain:        c.domain,
 		EngineVersion: c.info.DatabaseVersion,
-		IPType:        IPType(reach.TypeOf(c.at.host, c.info)),
+		IPType:        IPType(reach.TypeOf(c.host, c.info)),
 		conn:          c,
 	}
 }
 
-func (c *conn) location() *location { return &c.at }
+func (c *conn) location() *location {
+	return &location{c.dialled, c.connector.key.name, c.domain, c.own, c.host}
+}
 
 func (c *conn) innerTLS(context.Context) (*tls.Config, error) { return c.info.InnerTLS(), nil }
 

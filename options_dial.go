@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,8 +74,8 @@ func (d *dialConfig) faults() []error {
 	if d.tcp.Dial == nil {
 		errs = append(errs, errors.New("WithDialFunc: the function is nil"))
 	}
-	if d.timeout <= 0 {
-		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
+	if d.timeout < 0 {
+		errs = append(errs, fmt.Errorf("WithDialTimeout: want 0 or more, got %v", d.timeout))
 	}
 	if !d.sqlData.valid() {
 		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData))))
@@ -122,9 +123,9 @@ func (t IPType) String() string { return string(t) }
 
 func (t IPType) valid() bool { return slices.Contains(allIPTypes, t) }
 
-// WithDialIAMAuthN says whether to log in with the caller's IAM identity.
-// Default: false, the database asks for a password.
-func WithDialIAMAuthN(on bool) DialOption {
+// WithIAMAuthN says whether to log in to the database with the caller's IAM
+// identity. Default: false, the database asks for a password.
+func WithIAMAuthN(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.iam = on })
 }
 
@@ -215,12 +216,7 @@ func WithProxyFromEnvironment() DialOption {
 // about 9 hours. It applies to connections that are *net.TCPConn, or have its
 // methods SetKeepAliveConfig and SyscallConn.
 func WithTCPKeepAlive(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) {
-		c.tcp.KeepAlive = d
-		if d == 0 {
-			c.tcp.KeepAlive = defaultKeepAlive
-		}
-	})
+	return dialOption(func(c *dialConfig) { c.tcp.KeepAlive = cmp.Or(d, defaultKeepAlive) })
 }
 
 // WithMetadataExchange says whether to tell a MySQL instance that supports the
@@ -248,9 +244,9 @@ const (
 )
 
 // WithDialTimeout bounds a whole Dial, all hops together. An earlier deadline of
-// the caller's context takes precedence. Default: 30 s.
+// the caller's context takes precedence. Default, and with 0: 30 s.
 func WithDialTimeout(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) { c.timeout = d })
+	return dialOption(func(c *dialConfig) { c.timeout = cmp.Or(d, defaultDialTimeout) })
 }
 
 // WithSameHost dials the host that conn is on, a connection of the same Dialer or one
@@ -273,11 +269,7 @@ func WithSameHost(conn net.Conn) DialOption {
 	})
 }
 
-// WithDefaultDialOptions sets the default for all Dials. It is the same as
-// passing opts to NewDialer.
-func WithDefaultDialOptions(opts ...DialOption) Option { return DialOptions(opts...) }
-
-// DialOptions groups options of a Dial.
+// DialOptions makes one option of several, which are applied in their order.
 func DialOptions(opts ...DialOption) DialOption {
 	opts = slices.Clone(opts)
 	return dialOption(func(d *dialConfig) {

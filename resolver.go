@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ const defaultFailoverPeriod = 30 * time.Second
 type nameConfig struct {
 	resolver       Resolver // nil: instance connection names only
 	dns            DNS      // nil: none
-	failoverPeriod time.Duration
+	failoverPeriod time.Duration // 0: no look-ups but those of Dials
 	unlisted       bool    // domains need not be in certificates
 	errs           []error // about options that cannot even be stored
 }
@@ -158,9 +159,6 @@ func (c *nameConfig) faults() []error {
 	errs := c.errs
 	if c.resolver != nil && c.dns != nil {
 		errs = append(errs, errors.New("WithResolver and WithDNSResolver: want one of them"))
-	}
-	if c.failoverPeriod < 0 {
-		errs = append(errs, fmt.Errorf("WithFailoverPeriod: want a positive duration, or 0 for no look-ups but those of Dials, got %v", c.failoverPeriod))
 	}
 	return errs
 }
@@ -215,8 +213,8 @@ func WithUnlistedDomain(on bool) Option {
 
 // WithFailoverPeriod sets how often a DNS name with open connections is looked
 // up again. When it names another instance, the connections to the old one are
-// closed; a failed look-up changes nothing. Default: 30 s. 0: the name is looked up
-// by Dials only.
+// closed; a failed look-up changes nothing. Default, and with 0: 30 s. Negative: the
+// name is looked up by Dials only.
 func WithFailoverPeriod(d time.Duration) Option {
-	return option(func(c *config) { c.names.failoverPeriod = d })
+	return option(func(c *config) { c.names.failoverPeriod = max(0, cmp.Or(d, defaultFailoverPeriod)) })
 }

@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,26 +39,21 @@ func (o dialOption) applyServe(c *serveConfig) { c.dial = append(c.dial, o) }
 const defaultDrainTimeout = 30 * time.Second
 
 // WithMaxConnections limits how many connections Serve has open at once; more are
-// refused. Default: no limit but the instance's.
+// refused. Default, and with 0: no limit but the instance's.
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
-		if n < 1 {
-			c.errs = append(c.errs, fmt.Errorf("WithMaxConnections: want 1 or more, got %d", n))
+		if n < 0 {
+			c.errs = append(c.errs, fmt.Errorf("WithMaxConnections: want 0 or more, got %d", n))
 		}
 	})
 }
 
 // WithDrainTimeout sets how long Serve, when it is to return, waits for its
-// connections to end; those left after that are cut. Default: 30 s. 0: they are cut
-// at once.
+// connections to end; those left after that are cut. Default, and with 0: 30 s.
+// Negative: they are cut at once.
 func WithDrainTimeout(d time.Duration) ServeOption {
-	return serveOption(func(c *serveConfig) {
-		c.drain = d
-		if d < 0 {
-			c.errs = append(c.errs, fmt.Errorf("WithDrainTimeout: want 0 or more, got %v", d))
-		}
-	})
+	return serveOption(func(c *serveConfig) { c.drain = max(0, cmp.Or(d, defaultDrainTimeout)) })
 }
 
 // Serve makes l a local port for an instance, for programs that cannot use a

@@ -78,7 +78,7 @@ func loginAs(t *testing.T, w *world, instance string, seen chan string) string {
 func logsInAs(t *testing.T, w *world, instance string, seen chan string) (token, principal string) {
 	t.Helper()
 	began := time.Now()
-	c, err := w.dialer.Dial(t.Context(), instance, cloudsqlconn.WithDialIAMAuthN(true))
+	c, err := w.dialer.Dial(t.Context(), instance, cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
 	}
@@ -150,7 +150,7 @@ func TestACertificateThatIsAlwaysRefusedBringsNoFloodOfTokens(t *testing.T) {
 		}
 		before := len(s.Calls())
 		for range 300 { // in half a minute
-			if c, err := w.dialer.Dial(t.Context(), secondInstance, cloudsqlconn.WithDialIAMAuthN(true)); err == nil {
+			if c, err := w.dialer.Dial(t.Context(), secondInstance, cloudsqlconn.WithIAMAuthN(true)); err == nil {
 				_ = c.Close()
 				t.Fatal("Dial succeeded")
 			}

@@ -117,7 +117,7 @@ func TestTheAddressIsAskedForOncePerLookUp(t *testing.T) {
 		if i == 3 {
 			gone.Store(true)
 		}
-		c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
+		c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
 		info, _ := cloudsqlconn.InfoOf(c)
 		for _, ask := range []func(context.Context) (string, error){d.IAMPrincipal, info.LoginPrincipal} {
 			if got, err := ask(t.Context()); got != authtest.Account || err != nil {
@@ -147,7 +147,7 @@ func TestASilentAddressIsInNobodysWay(t *testing.T) {
 	}
 	d := g.dialer(t)
 	g.wantConn(t, d, "")
-	c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
+	c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
 	if n := len(asked); n != 0 {
 		t.Errorf("the address was asked for %d times", n)
 	}

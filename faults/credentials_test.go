@@ -264,7 +264,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 			}
 			if tt.noIAM {
 				requests := len(g.Requests())
-				if err := dialError(t, d, cloudsqlconn.WithDialIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+				if err := dialError(t, d, cloudsqlconn.WithIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
 					t.Errorf("IAM login: got %v, want ErrConfig", err)
 				}
 				if n := len(g.Requests()) - requests; n != 0 {
@@ -272,7 +272,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 				}
 				return
 			}
-			g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
+			g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
 			if got := g.auth.Calls()[len(tt.password):]; !slices.Equal(got, tt.login) {
 				t.Errorf("tokens for an IAM login: %v, want %v", got, tt.login)
 			}

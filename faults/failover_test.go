@@ -153,7 +153,7 @@ func TestNamesWithoutOpenConnectionsAreNotLookedUp(t *testing.T) {
 }
 
 // F30
-func TestFailoverPeriodZeroMeansOnlyAtDial(t *testing.T) {
+func TestANegativeFailoverPeriodMeansOnlyAtDial(t *testing.T) {
 	inFailoverWorld(t, func(t *testing.T, w *world, n *names) {
 		old := w.wantConn(testDomain)
 		n.set(otherInstance, nil)
@@ -166,7 +166,7 @@ func TestFailoverPeriodZeroMeansOnlyAtDial(t *testing.T) {
 		if _, err := io.ReadAll(old); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read of the old connection after a Dial: %v", err)
 		}
-	}, cloudsqlconn.WithFailoverPeriod(0))
+	}, cloudsqlconn.WithFailoverPeriod(-1))
 }
 
 func TestTheFailoverPeriodCanBeSet(t *testing.T) {
@@ -248,7 +248,7 @@ func TestCuttingConnectionsHoldsNobodyUp(t *testing.T) {
 		if d != pause { // all at once
 			t.Errorf("it took %v until the old connections were closed", d)
 		}
-	}, cloudsqlconn.WithFailoverPeriod(0))
+	}, cloudsqlconn.WithFailoverPeriod(-1))
 }
 
 type slowToClose struct {

@@ -113,12 +113,12 @@ func TestASQLDataModeIsChecked(t *testing.T) {
 	}
 }
 
-// Google's connector ignores WithDialIAMAuthN in this way up to 1.26.0, without
+// Google's connector ignores WithIAMAuthN in this way up to 1.26.0, without
 // a word.
 func TestIAMLoginIsAskedForInTheSession(t *testing.T) {
 	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, s *sqlDataService) {
 		// A token source that makes no login tokens will do.
-		only(w, nil, s.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithTokenSource(tokens("some")), cloudsqlconn.WithIAMAuthN())
+		only(w, nil, s.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithTokenSource(tokens("some")), cloudsqlconn.WithIAMAuthN(true))
 		c := w.mustDial()
 		defer c.Close()
 		if got := s.begun()[0].session.AuthenticationType; got != wire.AutoIAM {
@@ -137,7 +137,7 @@ func TestTheLoginIsThatOfTheAccessToken(t *testing.T) {
 	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, svc *sqlDataService) {
 		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsJSON(s.ServiceAccount()))
 		for iam, want := range map[bool]string{true: authtest.Account, false: ""} {
-			c := w.mustDial(cloudsqlconn.WithDialIAMAuthN(iam))
+			c := w.mustDial(cloudsqlconn.WithIAMAuthN(iam))
 			defer c.Close()
 			info, _ := cloudsqlconn.InfoOf(c)
 			if who, err := info.LoginPrincipal(t.Context()); err != nil || who != want {

@@ -76,7 +76,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
 		return nil, sqldriver.SilentError(c.login.instance, err)
 	}
-	return nil, err
+	return nil, sqldriver.ConnectError(c.login.instance, err)
 }
 
 const longPasswordHint = "MySQL has asked for the password encrypted with its RSA key, which can take 213 bytes: put tls=preferred into the data source name, so that it goes as it is through TLS to the server, or choose one that is shorter."

@@ -20,7 +20,7 @@
 //
 // Three parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
-// cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
+// cloudsql_iam_authn=true means [cloudsqlconn.WithIAMAuthN], and
 // cloudsql_sql_data=prefer (or never, or only) means [cloudsqlconn.WithSQLData].
 //
 // # Settings for a direct connection

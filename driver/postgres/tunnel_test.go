@@ -174,13 +174,16 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			t.Run(name+" "+tt.code, func(t *testing.T) {
 				t.Parallel()
 				s, p := kit(t, cloudsqltest.Instance{Handler: refuse(tt.code)})
-				err := connect(newDialer(t, s.Options()...), cloudsqlconn.WithDialIAMAuthN(tt.iam))
+				err := connect(newDialer(t, s.Options()...), cloudsqlconn.WithIAMAuthN(tt.iam))
 				refused, ok := errors.AsType[*pgconn.PgError](err)
 				if !ok || refused.Code != tt.code || !strings.Contains(err.Error(), "no login for you") {
 					t.Fatalf("got %v, want the server's answer", err)
 				}
 				e, ok := errors.AsType[*cloudsqlconn.Error](err)
-				if ok != tt.hinted || ok && (e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, "IAM")) {
+				switch {
+				case tt.hinted && (!ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, "IAM")),
+					!tt.hinted && cloudsqlconn.Hint(err) != "",
+					name == "NewConnector" && !ok: // all of its errors are
 					t.Errorf("got %#v", e)
 				}
 				s.Close() // waits for all that has come

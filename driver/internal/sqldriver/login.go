@@ -2,6 +2,7 @@ package sqldriver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,6 +44,15 @@ func loginHint(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, us
 		project, id = n.Project(), n.Instance()
 	}
 	return fmt.Sprintf("Look whether `gcloud sql users list --instance=%s --project=%s` has the user, with a type that begins with CLOUD_IAM, whether the account has the role Cloud SQL Instance User (roles/cloudsql.instanceUser), and whether the instance has the flag %s.", id, project, flag)
+}
+
+// ConnectError returns err, with which a connection to an instance could not be made
+// ready, as a [*cloudsqlconn.Error], unless there is one in it.
+func ConnectError(instance string, err error) error {
+	if _, ok := errors.AsType[*cloudsqlconn.Error](err); ok || err == nil {
+		return err
+	}
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: instance, Err: err}
 }
 
 // SilentError returns err, with which the connection to an instance has ended
