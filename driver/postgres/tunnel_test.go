@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -136,6 +137,21 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 		},
 		"NewPool": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
 			pool, err := postgres.NewPool(t.Context(), d, dsn, o)
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			return pool.Ping(t.Context())
+		},
+		"ConfigurePool": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+			cfg, err := pgxpool.ParseConfig(dsn)
+			if err != nil {
+				return err
+			}
+			if err := postgres.ConfigurePool(d, cfg, o); err != nil {
+				return err
+			}
+			pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 			if err != nil {
 				return err
 			}

@@ -84,6 +84,7 @@ var here = map[string]any{
 	"mysql.NewConnector":       mysql.NewConnector,
 	"mysql.RegisterDriver":     mysql.RegisterDriver,
 	"postgres.Configure":       postgres.Configure,
+	"postgres.ConfigurePool":   postgres.ConfigurePool,
 	"postgres.NewConnector":    postgres.NewConnector,
 	"postgres.NewPool":         postgres.NewPool,
 	"postgres.RegisterDriver":  postgres.RegisterDriver,
