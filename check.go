@@ -84,8 +84,8 @@ func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 			r = newDNSResolver(d.cfg.names.dns, d.admin, d.cfg.refreshTimeout)
 			defer r.close()
 		}
-		t, err := r.resolve(ctx, name)
-		return doctor.Target{Instance: t.name.admin(), Domain: t.name.domain, Hosts: t.hosts, AnyName: t.own || d.cfg.names.unlisted}, err
+		to, err := r.resolve(ctx, name)
+		return doctor.Target{Instance: to.Instance.admin(), Domain: to.Domain, Hosts: to.Hosts, AnyName: to.own || d.cfg.names.unlisted}, err
 	}
 	return p
 }

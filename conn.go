@@ -1,7 +1,6 @@
 package cloudsqlconn
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/relogin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
@@ -27,7 +25,7 @@ type conn struct {
 	tls      *tlsconn.Conn
 	info     *admin.Info   // what it was made with
 	dialled  string        // the name that was passed to Dial
-	domain   string        // the DNS name that it was resolved by, or ""
+	domain   string        // as in Resolution
 	host     string        // the address
 	exchange *mdx.Exchange // of metadata, if tells; nil: none
 
@@ -36,15 +34,16 @@ type conn struct {
 	heard atomic.Bool // the first Read is over
 	ended atomic.Bool // CloseWrite was called
 	tells bool        // the exchange is in use
-	own   bool        // domain is a DNS name of Cloud SQL's own, or an alias of one
+	own   bool        // as in Resolution
 }
 
-// location is where a connection by an address leads.
+// location is where a connection by an address leads. It is comparable.
 type location struct {
-	dialled string // the name that was passed to Dial
-	name    Name
-	host    string // an address of the instance, or of a node of a read pool
-	own     bool   // the name is a DNS name of Cloud SQL's own, or an alias of one
+	dialled  string // the name that was passed to Dial
+	instance Name
+	domain   string // as in Resolution
+	own      bool   // as in Resolution
+	host     string // an address of the instance, or of a node of a read pool
 }
 
 // socketConn is a conn over a socket. A type of its own, since drivers take a
@@ -59,22 +58,17 @@ type socketConn struct{ *conn }
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.name.domain, host: at.host, own: at.own}
+	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.domain, host: at.host, own: at.own}
 	if dc.exchange != exchangeNever && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}
-	conn.track(c, cutConn{conn}, at.name)
+	conn.track(c, cutConn{conn}, at.domain)
 	if tc.HasSocket() {
 		return &socketConn{conn}
 	}
 	return conn
 }
-
-func (c *conn) location() *location { return &location{c.dialled, c.Instance(), c.host, c.own} }
-
-// addressType is the type of the address that it leads to, for metrics.
-func (c *conn) addressType() string { return reach.AddressType(c.host, c.info) }
 
 // Read reads from the server. Its first error can be that the server refuses
 // the client certificate.
@@ -178,41 +172,6 @@ func (c cutConn) Cut(reason error) bool {
 	return first
 }
 
-// ExchangeMetadata makes the first Write tell the server that the client's
-// protocol type is TLS, if the server supports that and WithMetadataExchange
-// does not forbid it. It reports whether that is so: MySQL then considers the
-// connection secure, and driver/mysql, which calls this before the first Read, must
-// send passwords as over MySQL's own TLS.
-func (c *conn) ExchangeMetadata() bool {
-	if !c.tells && c.exchange != nil {
-		c.tells = true
-	}
-	return c.tells
-}
-
-// EngineVersion returns the instance's database engine and version, as
-// [Dialer.EngineVersion] does. Driver packages look at it before they send
-// anything.
-func (c *conn) EngineVersion() string { return c.info.DatabaseVersion }
-
-// Instance returns the instance that the connection is to.
-func (c *conn) Instance() Name {
-	n := c.connector.key.name
-	n.domain = c.domain
-	return n
-}
-
-// InnerTLS is like [Dialer.InnerTLS], with the metadata that the connection was
-// made with.
-func (c *conn) InnerTLS() *tls.Config { return c.info.InnerTLS() }
-
-// LoginPrincipal returns the account that the connection logs in as, as
-// [Dialer.LoginPrincipal] does: the one in its client certificate.
-func (c *conn) LoginPrincipal(ctx context.Context) (string, error) {
-	email, err := c.info.Login.Email(ctx)
-	return email, c.connector.unknown(err)
-}
-
 // CloseWrite tells the server that nothing more will be written. It fails during
 // a Write, and when the system takes no more data for 5 s.
 func (c *conn) CloseWrite() error {
@@ -253,12 +212,12 @@ type tracked struct {
 	reason    atomic.Pointer[error] // why it is of no use: the server has refused it, or the Dialer has cut it
 }
 
-// track counts the connection c, which leads to n.
-func (t *tracked) track(to *connector, c failover.Conn, n Name) {
+// track counts the connection c, which domain has led to if it is not "".
+func (t *tracked) track(to *connector, c failover.Conn, domain string) {
 	t.connector, t.opened = to, time.Now()
 	to.open.Add(1)
-	if n.domain != "" {
-		t.onClose = to.dialer.failover.Opened(c, n.followed())
+	if domain != "" {
+		t.onClose = to.dialer.failover.Opened(c, failover.Instance{Domain: domain, Name: to.String()})
 	}
 }
 

@@ -19,13 +19,14 @@ type streamConn struct {
 	tracked
 	*sqldata.Conn
 	service *streams.Service
+	domain  string      // the DNS name that the instance was found by, or ""
 	began   time.Time   // the Dial's try
 	heard   atomic.Bool // something has come
 }
 
-func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, n Name, began time.Time) *streamConn {
-	s := &streamConn{Conn: conn, service: service, began: began}
-	s.track(c, cutStream{s}, n)
+func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, domain string, began time.Time) *streamConn {
+	s := &streamConn{Conn: conn, service: service, domain: domain, began: began}
+	s.track(c, cutStream{s}, domain)
 	return s
 }
 
@@ -96,25 +97,4 @@ func (c cutStream) Cut(reason error) bool {
 		_ = c.Conn.Close()
 	}
 	return first
-}
-
-// EngineVersion returns "": a stream does not tell.
-func (c *streamConn) EngineVersion() string { return "" }
-
-func (c *streamConn) stream() {}
-
-func (c *streamConn) location() *location { return nil }
-
-// Instance returns the instance that the connection is to.
-func (c *streamConn) Instance() Name { return c.connector.key.name }
-
-// LoginPrincipal returns the account that the connection logs in as: the one of
-// the access token.
-func (c *streamConn) LoginPrincipal(ctx context.Context) (string, error) {
-	d := c.connector.dialer
-	if !c.connector.key.iam || d.credentials == nil {
-		return "", nil
-	}
-	email, err := d.credentials.Email(ctx)
-	return email, c.connector.unknown(err)
 }

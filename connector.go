@@ -37,7 +37,7 @@ const idleAfter = 15 * time.Minute
 
 // key tells connectors apart: a certificate for IAM login is another one.
 type key struct {
-	name Name // without domain: two names of one instance share a connector
+	name Name
 	iam  bool
 }
 
@@ -66,8 +66,6 @@ type connector struct {
 // connector returns what knows the instance n, made at the first use.
 func (d *Dialer) connector(n Name, iam bool) (*connector, error) {
 	k := key{name: n, iam: iam}
-	k.name.domain = ""
-
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.connectors == nil {
@@ -244,7 +242,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 
 // connect opens a connection by the first address that leads to the instance.
 func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc *dialConfig) (net.Conn, *Error) {
-	to := reach.Target{Types: dc.types, Hosts: t.hosts, Only: t.only, Domain: t.name.domain, AnyName: t.own || c.dialer.cfg.names.unlisted, Way: &dc.tcp}
+	to := reach.Target{Types: dc.types, Hosts: t.Hosts, Only: t.only, Domain: t.Domain, AnyName: t.own || c.dialer.cfg.names.unlisted, Way: &dc.tcp}
 	conn, host, err := c.reach.Connect(ctx, info, &to)
 	if err != nil {
 		op := OpDial
@@ -257,7 +255,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
-	return newConn(conn, c, info, location{t.dialled, t.name, host, t.own}, dc), nil
+	return newConn(conn, c, info, location{t.dialled, t.Instance, t.Domain, t.own, host}, dc), nil
 }
 
 // accepted is told when the server has sent something over a connection made

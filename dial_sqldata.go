@@ -33,7 +33,7 @@ func (sqlDataWay) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) 
 	if dc.sqlData == SQLDataPrefer && !c.streams.UnservedUntil().IsZero() {
 		return c.dial(g, t, dc)
 	}
-	stream, err := c.openStream(g.Context, t.name, dc)
+	stream, err := c.openStream(g.Context, t.Domain, dc)
 	switch {
 	case err == nil && dc.sqlData == SQLDataPrefer:
 		return c.newEitherConn(stream, t, dc), nil
@@ -102,14 +102,14 @@ func (dc *dialConfig) call(to admin.Instance, iam bool) *streams.Call {
 
 // openStream opens a stream. It waits for the end of a pause, and through what
 // passes.
-func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*streamConn, error) {
+func (c *connector) openStream(ctx context.Context, domain string, dc *dialConfig) (*streamConn, error) {
 	service, err := c.dialer.streamService()
 	if err != nil {
 		return nil, c.dialer.newError(OpStream, c.String(), err)
 	}
 	opening := streams.Opening{
 		Service:  service,
-		Call:     dc.call(n.admin(), c.key.iam),
+		Call:     dc.call(c.key.name.admin(), c.key.iam),
 		Instance: &c.streams,
 		Seen:     c.seen.Instance,
 		Again: func(ctx context.Context, err error) {
@@ -121,7 +121,7 @@ func (c *connector) openStream(ctx context.Context, n Name, dc *dialConfig) (*st
 	if err != nil {
 		return nil, c.dialer.newError(OpStream, c.String(), err)
 	}
-	return c.newStreamConn(conn, service, n, began), nil
+	return c.newStreamConn(conn, service, domain, began), nil
 }
 
 // fallBack connects by an address, since SQL Data does not serve the instance.
@@ -178,30 +178,6 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 		Go: c.dialer.spawn,
 	})}
 }
-
-func (c eitherConn) location() *location {
-	return c.Current().(interface{ location() *location }).location()
-}
-
-// Instance returns the instance that the connection is to.
-func (c eitherConn) Instance() Name {
-	return c.Current().(interface{ Instance() Name }).Instance()
-}
-
-// LoginPrincipal returns the account that the connection logs in as.
-func (c eitherConn) LoginPrincipal(ctx context.Context) (string, error) {
-	return c.Current().(interface {
-		LoginPrincipal(context.Context) (string, error)
-	}).LoginPrincipal(ctx)
-}
-
-// EngineVersion returns the engine and its version, and "" while the connection
-// is a stream.
-func (c eitherConn) EngineVersion() string {
-	return c.Current().(interface{ EngineVersion() string }).EngineVersion()
-}
-
-func (c eitherConn) stream() {}
 
 // send writes b, or closes conn.
 func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {

@@ -45,6 +45,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -164,7 +165,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 // has the methods CloseWrite, ConnectionState and NetConn, as a [tls.Conn] has, and
 // SyscallConn if it is over a socket: a Read of that tells whether the server has
 // sent anything, such as the end of the connection, without waiting and without
-// consuming it.
+// consuming it. [InfoOf] tells what is known about it.
 func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	start := time.Now()
 	ctx, span := d.telemetry.Dial(ctx)
@@ -180,11 +181,8 @@ func (d *Dialer) Dial(ctx context.Context, name string, opts ...DialOption) (net
 
 // viaOf is how a Dial has reached the instance, or has tried to.
 func viaOf(conn net.Conn, err error) telemetry.Via {
-	switch c := conn.(type) {
-	case interface{ stream() }:
-		return telemetry.Via{Stream: true}
-	case interface{ addressType() string }:
-		return telemetry.Via{Address: c.addressType()}
+	if info, ok := InfoOf(conn); ok {
+		return telemetry.Via{Stream: info.SQLData, Address: cmp.Or(string(info.IPType), telemetry.ByDNSName)}
 	}
 	e, ok := errors.AsType[*Error](err)
 	return telemetry.Via{Stream: ok && e.Op == OpStream}
@@ -203,7 +201,7 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 	if err != nil {
 		return nil, seen, err
 	}
-	c, err := d.connector(t.name, dc.iam)
+	c, err := d.connector(t.Instance, dc.iam)
 	if err != nil {
 		return nil, seen, err
 	}
@@ -223,38 +221,37 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 func (d *Dialer) target(ctx context.Context, name string, same *location) (target, error) {
 	switch {
 	case same == nil:
-		t, err := d.resolve(ctx, name)
-		t.dialled = name
-		return t, err
+		r, err := d.resolve(ctx, name)
+		return target{Resolution: r, dialled: name}, err
 	case d.ctx.Err() != nil:
 		return target{}, d.reason(name, ErrDialerClosed)
-	case name != same.dialled && name != same.name.String():
+	case name != same.dialled && name != same.instance.String():
 		return target{}, asConfigError([]error{errors.New("WithSameHost: the connection was dialled with another name")})
 	}
-	return target{name: same.name, dialled: same.dialled, only: same.host, own: same.own}, nil
+	return target{Resolution{Instance: same.instance, Domain: same.domain, own: same.own}, same.dialled, same.host}, nil
 }
 
 // resolve returns what name stands for.
-func (d *Dialer) resolve(ctx context.Context, name string) (target, error) {
+func (d *Dialer) resolve(ctx context.Context, name string) (Resolution, error) {
 	if d.ctx.Err() != nil {
-		return target{}, d.reason(name, ErrDialerClosed)
+		return Resolution{}, d.reason(name, ErrDialerClosed)
 	}
 	ctx, span := d.telemetry.Resolve(ctx)
-	t, err := d.resolver.resolve(ctx, name)
+	r, err := d.resolver.resolve(ctx, name)
 	span.End(err)
 	if err != nil {
-		return target{}, d.reason(name, d.newError(OpResolve, "", err))
+		return Resolution{}, d.reason(name, d.newError(OpResolve, "", err))
 	}
-	if d.cfg.names.failoverPeriod == 0 && t.name.domain != "" {
-		d.failover.Found(t.name.followed())
+	if d.cfg.names.failoverPeriod == 0 && r.Domain != "" {
+		d.failover.Found(r.followed())
 	}
-	return t, nil
+	return r, nil
 }
 
 // follow looks up a DNS name that has open connections.
 func (d *Dialer) follow(ctx context.Context, domain string) (failover.Instance, error) {
-	t, err := d.resolver.resolve(ctx, domain)
-	return t.name.followed(), err
+	r, err := d.resolver.resolve(ctx, domain)
+	return r.followed(), err
 }
 
 // bound returns ctx, ended also by the dial timeout and by Close.

@@ -55,7 +55,7 @@ func TestEmulatorOfTheEnvironment(t *testing.T) {
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file) // fails if it is read
 
-	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithDialFunc(kit.DialContext), cloudsqlconn.WithIAMAuthN())
+	d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithDialFunc(kit.DialContext), cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		t.Fatal(err)
 	}

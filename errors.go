@@ -3,15 +3,19 @@ package cloudsqlconn
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
 )
 
-// What errors.Is finds in the errors of a Dialer, besides context errors, net
-// errors and the [*APIError] of a refused API call.
+// What errors.Is finds in the errors of a Dialer. Besides these it finds the error of
+// the context that has ended, [net.ErrClosed] in those of a connection that is
+// closed, and driver.ErrBadConn in those of one of which database/sql can be sure
+// that nothing was done with it. Others can be in a chain too, of the operating
+// system, of package net, of gRPC, of Google's APIs: which they are can change at any
+// time. [Error.Code] and [Error.Reason] are what to branch on instead.
 var (
 	// ErrDialerClosed is returned by all methods of a closed Dialer.
 	ErrDialerClosed = failure.ErrDialerClosed
@@ -43,13 +47,6 @@ const (
 	OpLogin     = failure.OpLogin     // "login": the database; of the packages under driver/ alone
 )
 
-// APIError is in the error of a call that the Admin API, or the IAM Credentials
-// API, has refused: errors.As finds it. Code is the HTTP status, Message what the
-// API says, Errors and Details its reasons in the older and in the newer of the
-// forms that Google's APIs have, and Header and Body the answer as received. It
-// is not to be modified.
-type APIError = googleapi.Error
-
 // Error is the error of every failed step.
 type Error struct {
 	// Op is the step that failed, one of the constants OpConfig to OpLogin. Errors
@@ -74,6 +71,33 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Code is the kind of the error, one of few, which telemetry has as error.type. More
+// can be added. It is one of
+//
+//   - bad_name, not_found, permission, no_address, unverified, config and
+//     dialer_closed, named after the errors of this package
+//   - token: no access token could be obtained; quota: one is used up
+//   - http_409 and the like: the Admin API's answer, if none of the above fits;
+//     not_the_api: something else has answered in its place, whatever the status;
+//     rpc_unavailable and the like: the status of SQL Data
+//   - dns, connection_refused, connection_reset, tls, proxy: with the instance, or
+//     with a service
+//   - deadline_exceeded: there was no answer in time, and nothing else is known;
+//     canceled: the caller has given up
+//   - _OTHER, such as a login that the database has refused
+func (e *Error) Code() string { return kind.Type(e) }
+
+// Reason is Google's own reason in the answer of the Admin API, of the IAM Credentials
+// API or of SQL Data, such as SERVICE_DISABLED or notAuthorized; "" if there was no
+// answer, or no reason in it. Google documents those of google.api.ErrorReason, and can
+// add others.
+func (e *Error) Reason() string { return kind.Reason(e) }
+
+// RetryAfter is how long the service that has refused, one of Google's, has asked to
+// be left alone, counted from when the error was returned; 0 if it did not say. The
+// Dialer does so, whatever the caller does.
+func (e *Error) RetryAfter() time.Duration { return kind.RetryAfter(e, time.Now()) }
 
 // Hint returns what to do about err, a sentence of the [*Error] in it, or "".
 func Hint(err error) string {

@@ -34,7 +34,7 @@ func ExampleWithCredentialsFile() {
 // secret store.
 func ExampleWithCredentialsJSON() {
 	text := []byte(`{"type": "authorized_user", "client_id": "…", "client_secret": "…", "refresh_token": "…"}`)
-	dialer, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithCredentialsJSON(text), cloudsqlconn.WithIAMAuthN())
+	dialer, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithCredentialsJSON(text), cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func ExampleWithTokenSource() {
 	defer dialer.Close()
 
 	// Such a token must not travel in certificates.
-	_, err = dialer.Dial(context.Background(), "my-project:europe-west1:my-db", cloudsqlconn.WithDialIAMAuthN(true))
+	_, err = dialer.Dial(context.Background(), "my-project:europe-west1:my-db", cloudsqlconn.WithIAMAuthN(true))
 	fmt.Println(errors.Is(err, cloudsqlconn.ErrConfig))
 	// Output: true
 }
@@ -72,7 +72,7 @@ func ExampleWithIAMAuthNTokenSources() {
 	)
 	dialer, err := cloudsqlconn.NewDialer(context.Background(),
 		cloudsqlconn.WithIAMAuthNTokenSources(api, login),
-		cloudsqlconn.WithIAMAuthN())
+		cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func ExampleWithIAMAuthNTokenSources() {
 func ExampleWithImpersonation() {
 	dialer, err := cloudsqlconn.NewDialer(context.Background(),
 		cloudsqlconn.WithImpersonation("db@my-project.iam.gserviceaccount.com", "hop@my-project.iam.gserviceaccount.com"),
-		cloudsqlconn.WithIAMAuthN())
+		cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		log.Fatal(err)
 	}

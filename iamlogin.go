@@ -19,7 +19,7 @@ import (
 //
 // The first call may read a file or ask the metadata server; ctx bounds the
 // wait for that. The address is kept until the credentials are looked up again.
-// See [Dialer.LoginPrincipal] about certificates made before that.
+// See [ConnInfo.LoginPrincipal] about certificates made before that.
 func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	if d.ctx.Err() != nil {
 		return "", &Error{Op: OpRefresh, Err: ErrDialerClosed}
@@ -32,40 +32,6 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 		return "", d.reason("", d.newError(OpRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
-}
-
-// LoginPrincipal returns the e-mail address of the account that a Dial of name with
-// the same options logs in as, which is the one in the client certificate, or "" if
-// that is not for IAM login. [Dialer.IAMPrincipal] returns whose the credentials are
-// now. The two differ after the credentials have been replaced, until a Dial has
-// had the certificate replaced, too. Driver packages call it to learn whom to log in
-// as.
-//
-// With IAM login the first call gets the certificate, as [Dialer.Warmup] does. A
-// Dial through SQL Data has none: it logs in as the account of the access token,
-// which is that of [Dialer.IAMPrincipal].
-func (d *Dialer) LoginPrincipal(ctx context.Context, name string, opts ...DialOption) (email string, err error) {
-	if d.credentials == nil && d.ctx.Err() == nil {
-		return "", nil
-	}
-	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, dc *dialConfig) error {
-		var tell func(context.Context) (string, error)
-		switch {
-		case dc.iam && d.credentials != nil && dc.sqlData != SQLDataNever && (dc.sqlData == SQLDataOnly || c.streams.UnservedUntil().IsZero()):
-			tell = d.credentials.Email
-		default:
-			info, err := c.cache.Get(ctx)
-			if err != nil {
-				return err
-			}
-			tell = info.Login.Email
-		}
-		if email, err = tell(ctx); err != nil {
-			return &admin.TokenError{Err: err}
-		}
-		return nil
-	})
-	return email, err
 }
 
 // CheckDialOptions returns the error of a Dial with opts that nothing can be done
@@ -90,14 +56,22 @@ func (d *Dialer) IAMAuthN(opts ...DialOption) bool {
 // [WithLoginAfterRefresh]. Driver packages call it. as tells logins apart, such as by
 // user and database; opts are those of the Dial. do logs in over another connection,
 // which it need not close, and returns soon after that has been closed. It says
-// whether the login is to be repeated in future.
-func (c *conn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
+// whether the login is to be repeated in future. Over a stream of SQL Data, and
+// without IAM login, there is nothing to repeat.
+func (i ConnInfo) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
+	if i.conn != nil {
+		i.conn.repeatLogin(as, opts, do)
+	}
+}
+
+func (c *conn) repeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
 	to := c.connector
 	dc, err := to.dialer.cfg.dial.with(opts)
 	if err != nil || !to.key.iam || !dc.relogin {
 		return
 	}
-	again := &loginAgain{connector: to, to: target{name: c.Instance(), dialled: c.dialled, own: c.own}, dial: dc, do: do}
+	led := target{Resolution: Resolution{Instance: to.key.name, Domain: c.domain, own: c.own}, dialled: c.dialled}
+	again := &loginAgain{connector: to, to: led, dial: dc, do: do}
 	switch {
 	case !reach.Has(c.info, c.host): // only the DNS name leads there
 		again.to.only = c.host
@@ -113,15 +87,6 @@ func (c *conn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (agai
 	}
 	if c.closed.Load() && c.login.Swap(nil) == l {
 		l.Closed()
-	}
-}
-
-// RepeatLogin has an IAM login repeated, unless the connection is a stream.
-func (c eitherConn) RepeatLogin(as string, opts []DialOption, do func(net.Conn) (again bool, err error)) {
-	if by, ok := c.Current().(interface {
-		RepeatLogin(string, []DialOption, func(net.Conn) (bool, error))
-	}); ok {
-		by.RepeatLogin(as, opts, do)
 	}
 }
 
@@ -165,13 +130,11 @@ func (l *loginAgain) target(ctx context.Context) (target, error) {
 	if info, err := c.cache.Get(ctx); err == nil && l.node != "" && !reach.Has(info, l.node) {
 		return target{}, errNodeGone
 	}
-	if l.to.name.domain == "" {
+	if l.to.Domain == "" {
 		return l.to, nil
 	}
-	if now, err := c.dialer.target(ctx, l.to.name.domain, nil); err == nil {
-		name := now.name
-		name.domain = ""
-		if name != c.key.name {
+	if now, err := c.dialer.target(ctx, l.to.Domain, nil); err == nil {
+		if now.Instance != c.key.name {
 			return target{}, errElsewhere
 		}
 		if l.node == "" {

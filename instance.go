@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"context"
-	"crypto/tls"
 	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
@@ -75,18 +74,6 @@ func (d *Dialer) EngineVersion(ctx context.Context, name string, opts ...DialOpt
 	return info.DatabaseVersion, nil
 }
 
-// InnerTLS returns the configuration of a TLS session that the database itself
-// speaks inside the tunnel, as SQL Server can be set to. It verifies the server as
-// the tunnel's does, against the server CA that the metadata names now, so ask for
-// it for every connection.
-func (d *Dialer) InnerTLS(ctx context.Context, name string, opts ...DialOption) (*tls.Config, error) {
-	info, err := d.info(ctx, name, opts)
-	if err != nil {
-		return nil, err
-	}
-	return info.InnerTLS(), nil
-}
-
 // about calls f with what knows the instance, for no longer than a Dial with opts
 // may take.
 func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f func(context.Context, *connector, *dialConfig) error) error {
@@ -96,11 +83,11 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 	}
 	ctx, cancel := d.bound(ctx, dc.timeout)
 	defer cancel()
-	t, err := d.resolve(ctx, name)
+	r, err := d.resolve(ctx, name)
 	if err != nil {
 		return err
 	}
-	c, err := d.connector(t.name, dc.iam)
+	c, err := d.connector(r.Instance, dc.iam)
 	if err != nil {
 		return err
 	}

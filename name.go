@@ -3,19 +3,14 @@ package cloudsqlconn
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
 // Name is an instance connection name, project:region:instance. It is
-// comparable; its zero value names nothing.
-type Name struct {
-	project, region, instance string
-	domain                    string
-}
+// comparable: equal names are one instance. Its zero value names nothing.
+type Name struct{ project, region, instance string }
 
 // nameForm is one instance connection name. It is strict on characters and
 // lenient on lengths: some old project IDs are shorter than today's rules.
@@ -46,16 +41,6 @@ func (n Name) Region() string { return n.region }
 // Instance returns the instance ID, without project and region.
 func (n Name) Instance() string { return n.instance }
 
-// Domain returns the DNS name by which the instance was asked for, or "".
-func (n Name) Domain() string { return n.domain }
-
-// WithDomain returns n as the answer for a DNS name. A [Resolver] uses it, so
-// that a server certificate for that DNS name is accepted as well.
-func (n Name) WithDomain(domain string) Name {
-	n.domain = strings.ToLower(strings.TrimSuffix(domain, "."))
-	return n
-}
-
 // IsZero reports whether n names nothing.
 func (n Name) IsZero() bool { return n == Name{} }
 
@@ -70,9 +55,4 @@ func (n Name) String() string {
 // admin is the name as the Admin API has it.
 func (n Name) admin() admin.Instance {
 	return admin.Instance{Project: n.project, Region: n.region, ID: n.instance}
-}
-
-// followed is the name as the failover of DNS names has it.
-func (n Name) followed() failover.Instance {
-	return failover.Instance{Domain: n.domain, Name: n.String()}
 }

@@ -12,7 +12,7 @@ func TestParseName(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"my-project:europe-west1:my-db", "example.com:my-project:us-central1:db-1", "p:r:i", "google.com:p1:asia-northeast1:i2"} {
 		n, err := cloudsqlconn.ParseName(s)
-		if err != nil || n.String() != s || n.Project()+":"+n.Region()+":"+n.Instance() != s || n.IsZero() || n.Domain() != "" {
+		if err != nil || n.String() != s || n.Project()+":"+n.Region()+":"+n.Instance() != s || n.IsZero() {
 			t.Errorf("ParseName(%q) = %v, %v", s, n, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -28,13 +29,17 @@ const (
 )
 
 // Option configures a [Dialer]. Options only store values; NewDialer checks all
-// of them together.
+// of them together. [Options] makes one of several.
+//
+// For all options, DialOptions and ServeOptions too: a duration or a count of 0 is
+// the default; a negative one turns off what can be turned off, and is an
+// [ErrConfig] elsewhere. Nil and the empty string are an [ErrConfig].
 type Option interface {
 	applyDialer(*config)
 }
 
 // DialOption configures one Dial. Given to NewDialer, it is the default for all
-// Dials.
+// Dials. [DialOptions] makes one of several.
 type DialOption interface {
 	Option
 	ServeOption
@@ -85,7 +90,7 @@ func newConfig(opts []Option) (config, error) {
 			relogin:  true,
 		},
 	}
-	WithOptions(opts...).applyDialer(&c)
+	Options(opts...).applyDialer(&c)
 	return c, c.validate()
 }
 
@@ -100,8 +105,8 @@ func (c *config) signs() reach.Signs {
 
 func (c *config) validate() error {
 	errs := append(c.errs, c.dial.faults()...)
-	if c.refreshTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want a positive duration, got %v", c.refreshTimeout))
+	if c.refreshTimeout < 0 {
+		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want 0 or more, got %v", c.refreshTimeout))
 	}
 	errs = append(errs, c.names.faults()...)
 	errs = append(errs, c.observe.errs...)
@@ -125,9 +130,9 @@ func asConfigError(errs []error) error {
 }
 
 // WithRefreshTimeout bounds one refresh of an instance's metadata and
-// certificate. Default: 60 s.
+// certificate. Default, and with 0: 60 s.
 func WithRefreshTimeout(d time.Duration) Option {
-	return option(func(c *config) { c.refreshTimeout = d })
+	return option(func(c *config) { c.refreshTimeout = cmp.Or(d, defaultRefreshTimeout) })
 }
 
 // WithLazyRefresh refreshes certificates when a Dial finds them due, and never
@@ -149,12 +154,8 @@ func WithPrivateKey(key crypto.Signer) Option {
 	})
 }
 
-// WithIAMAuthN logs in to the database with the caller's IAM identity, in all
-// Dials that do not say otherwise.
-func WithIAMAuthN() Option { return WithDialIAMAuthN(true) }
-
-// WithOptions groups options.
-func WithOptions(opts ...Option) Option {
+// Options makes one option of several, which are applied in their order.
+func Options(opts ...Option) Option {
 	opts = slices.Clone(opts)
 	return option(func(c *config) {
 		for i, o := range opts {

@@ -128,7 +128,12 @@ func WithImpersonation(target string, delegates ...string) Option {
 // file: no real credentials get to an emulator. Options that set credentials
 // apply as always.
 func WithAdminAPIEndpoint(url string) Option {
-	return option(func(c *config) { c.endpoint = url })
+	return option(func(c *config) {
+		c.endpoint = url
+		if url == "" {
+			c.errs = append(c.errs, errors.New("WithAdminAPIEndpoint: the URL is empty"))
+		}
+	})
 }
 
 // WithHTTPClient sets the client that makes Admin API calls. Without an option
@@ -159,7 +164,12 @@ func WithHTTPClient(client *http.Client) Option {
 // (`gcloud auth application-default set-quota-project`); otherwise none is named,
 // and the calls count against the project that the credentials belong to.
 func WithQuotaProject(project string) Option {
-	return option(func(c *config) { c.quotaProject = project })
+	return option(func(c *config) {
+		c.quotaProject = project
+		if project == "" {
+			c.errs = append(c.errs, errors.New("WithQuotaProject: the project is empty"))
+		}
+	})
 }
 
 // WithUniverseDomain sets the domain of the cloud that the instances are in.
@@ -180,5 +190,10 @@ func WithUniverseDomain(domain string) Option {
 // WithUserAgent adds a word to the User-Agent of Admin API calls and of SQL Data
 // streams. If it is given more than once, all the words are sent.
 func WithUserAgent(ua string) Option {
-	return option(func(c *config) { c.userAgent += " " + ua })
+	return option(func(c *config) {
+		c.userAgent += " " + ua
+		if ua == "" {
+			c.errs = append(c.errs, errors.New("WithUserAgent: the word is empty"))
+		}
+	})
 }

@@ -1,13 +1,16 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
@@ -72,8 +75,8 @@ func (d *dialConfig) faults() []error {
 	if d.tcp.Dial == nil {
 		errs = append(errs, errors.New("WithDialFunc: the function is nil"))
 	}
-	if d.timeout <= 0 {
-		errs = append(errs, fmt.Errorf("WithDialTimeout: want a positive duration, got %v", d.timeout))
+	if d.timeout < 0 {
+		errs = append(errs, fmt.Errorf("WithDialTimeout: want 0 or more, got %v", d.timeout))
 	}
 	if !d.sqlData.valid() {
 		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData))))
@@ -81,9 +84,49 @@ func (d *dialConfig) faults() []error {
 	return errs
 }
 
-// WithDialIAMAuthN says whether to log in with the caller's IAM identity.
-// Default: false, the database asks for a password.
-func WithDialIAMAuthN(on bool) DialOption {
+// IPType is a kind of address that an instance can have.
+type IPType string
+
+// The types of address.
+const (
+	PublicIP  IPType = admin.Public  // reachable from the internet
+	PrivateIP IPType = admin.Private // reachable inside a VPC network, by private services access
+	PSC       IPType = admin.PSC     // a Private Service Connect endpoint, reached by its DNS name
+)
+
+var allIPTypes = []IPType{PublicIP, PrivateIP, PSC}
+
+// ParseIPType parses PUBLIC, PRIVATE or PSC in any letter case.
+func ParseIPType(s string) (IPType, error) {
+	if t := IPType(strings.ToUpper(s)); t.valid() {
+		return t, nil
+	}
+	return "", failure.Mark(ErrConfig, fmt.Errorf("unknown IP type %s; want one of %v", failure.Quote(s), allIPTypes))
+}
+
+// ParseIPTypes parses a list for [WithIPTypes], in order of preference: types
+// separated by commas, such as "PRIVATE,PUBLIC", each as for [ParseIPType].
+// An empty list, spaces, and a type that appears twice are an [ErrConfig].
+func ParseIPTypes(s string) ([]IPType, error) {
+	var types []IPType
+	for word := range strings.SplitSeq(s, ",") {
+		t := IPType(strings.ToUpper(word))
+		if !t.valid() || slices.Contains(types, t) {
+			return nil, failure.Mark(ErrConfig, fmt.Errorf("IP types %s; want some of %v, each once, separated by commas without spaces", failure.Quote(s), allIPTypes))
+		}
+		types = append(types, t)
+	}
+	return types, nil
+}
+
+// String returns PUBLIC, PRIVATE or PSC.
+func (t IPType) String() string { return string(t) }
+
+func (t IPType) valid() bool { return slices.Contains(allIPTypes, t) }
+
+// WithIAMAuthN says whether to log in to the database with the caller's IAM
+// identity. Default: false, the database asks for a password.
+func WithIAMAuthN(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.iam = on })
 }
 
@@ -174,12 +217,7 @@ func WithProxyFromEnvironment() DialOption {
 // about 9 hours. It applies to connections that are *net.TCPConn, or have its
 // methods SetKeepAliveConfig and SyscallConn.
 func WithTCPKeepAlive(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) {
-		c.tcp.KeepAlive = d
-		if d == 0 {
-			c.tcp.KeepAlive = defaultKeepAlive
-		}
-	})
+	return dialOption(func(c *dialConfig) { c.tcp.KeepAlive = cmp.Or(d, defaultKeepAlive) })
 }
 
 // WithMetadataExchange says whether to tell a MySQL instance that supports the
@@ -207,13 +245,13 @@ const (
 )
 
 // WithDialTimeout bounds a whole Dial, all hops together. An earlier deadline of
-// the caller's context takes precedence. Default: 30 s.
+// the caller's context takes precedence. Default, and with 0: 30 s.
 func WithDialTimeout(d time.Duration) DialOption {
-	return dialOption(func(c *dialConfig) { c.timeout = d })
+	return dialOption(func(c *dialConfig) { c.timeout = cmp.Or(d, defaultDialTimeout) })
 }
 
-// WithSameHost dials the host that conn, a connection of the same Dialer, is on: in
-// a read pool, the same node. It is for whatever has to reach the same server
+// WithSameHost dials the host that conn is on, a connection of the same Dialer or one
+// around it, as for [InfoOf]: in a read pool, the same node. It is for whatever has to reach the same server
 // process, such as PostgreSQL's request to cancel a query.
 //
 // The name passed to Dial has to be the one that conn was dialled with, or that
@@ -223,7 +261,7 @@ func WithDialTimeout(d time.Duration) DialOption {
 // host, and the option has no effect.
 func WithSameHost(conn net.Conn) DialOption {
 	return dialOption(func(d *dialConfig) {
-		c, ok := conn.(interface{ location() *location })
+		c, ok := unwrap(conn)
 		if !ok {
 			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
 			return
@@ -261,11 +299,7 @@ func WithLoginAfterRefresh(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.relogin = on })
 }
 
-// WithDefaultDialOptions sets the default for all Dials. It is the same as
-// passing opts to NewDialer.
-func WithDefaultDialOptions(opts ...DialOption) Option { return DialOptions(opts...) }
-
-// DialOptions groups options of a Dial.
+// DialOptions makes one option of several, which are applied in their order.
 func DialOptions(opts ...DialOption) DialOption {
 	opts = slices.Clone(opts)
 	return dialOption(func(d *dialConfig) {

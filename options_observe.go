@@ -50,25 +50,11 @@ func WithLogger(l *slog.Logger) Option {
 // to wait for metadata and certificate; a refresh itself belongs to no Dial, and has
 // no span. Attributes: cloudsqlconn.instance, cloudsqlconn.iam_authn,
 // db.system.name, server.address and server.port, network.peer.address and
-// network.peer.port (the instance's, or a proxy's), and error.type; with SQL Data,
+// network.peer.port (the instance's, or a proxy's), and error.type ([Error.Code]); with SQL Data,
 // cloudsqlconn.way, which is sql_data, and for a stream that failed
 // rpc.response.status_code; without SQL Data, for a Dial that has connected,
 // cloudsqlconn.address_type (PUBLIC, PRIVATE, PSC, or DNS_NAME for an address that
 // only the DNS name has).
-//
-// error.type is one of
-//
-//   - bad_name, not_found, permission, no_address, unverified, config and
-//     dialer_closed, named after the errors of this package
-//   - token: no access token could be obtained; quota: one is used up
-//   - http_409 and the like: the Admin API's answer, if none of the above fits;
-//     not_the_api: something else has answered in its place, whatever the status;
-//     rpc_unavailable and the like: the status of SQL Data
-//   - dns, connection_refused, connection_reset, tls, proxy: with the instance, or
-//     with a service
-//   - deadline_exceeded: there was no answer in time, and nothing else is known;
-//     canceled: the caller has given up
-//   - _OTHER
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return option(func(c *config) {
 		c.observe.tracers = p
@@ -87,8 +73,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 // known, and cloudsqlconn.iam_authn:
 //
 //   - cloudsqlconn.dial.duration, a histogram, in seconds, and
-//     cloudsqlconn.dial.count: by outcome (success, failure) and error.type,
-//     which is as in [WithTracerProvider]; if SQL Data was used, also by
+//     cloudsqlconn.dial.count: by outcome (success, failure) and error.type
+//     ([Error.Code]); if SQL Data was used, also by
 //     cloudsqlconn.way (sql_data), and otherwise, for those that have connected, by
 //     cloudsqlconn.address_type
 //   - cloudsqlconn.refresh.count: by outcome and error.type

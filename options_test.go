@@ -21,7 +21,7 @@ func TestNewDialerNamesEverythingThatIsWrong(t *testing.T) {
 	_, err := cloudsqlconn.NewDialer(context.Background(),
 		nil,
 		cloudsqlconn.WithRefreshTimeout(-time.Second),
-		cloudsqlconn.WithDialTimeout(0),
+		cloudsqlconn.WithDialTimeout(-1),
 		cloudsqlconn.WithIPTypes(),
 		cloudsqlconn.WithResolver(nil),
 		cloudsqlconn.WithDialFunc(nil),
@@ -30,16 +30,16 @@ func TestNewDialerNamesEverythingThatIsWrong(t *testing.T) {
 		cloudsqlconn.WithPrivateKey(nil),
 		cloudsqlconn.WithAdminAPIEndpoint("sqladmin.example.com"),
 		cloudsqlconn.WithUserAgent("two\nlines"),
-		cloudsqlconn.WithDefaultDialOptions(nil),
+		cloudsqlconn.DialOptions(nil),
 		cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(nil)),
 		cloudsqlconn.WithIAMAuthNTokenSources(oauth2.StaticTokenSource(nil), oauth2.StaticTokenSource(nil)),
-		cloudsqlconn.WithOptions(nil, cloudsqlconn.WithIAMAuthNTokenSources(nil, nil)),
+		cloudsqlconn.Options(nil, cloudsqlconn.WithIAMAuthNTokenSources(nil, nil)),
 	)
 	if !errors.Is(err, cloudsqlconn.ErrConfig) {
 		t.Fatalf("got %v, want ErrConfig", err)
 	}
 	for _, want := range []string{
-		"option 0 is nil", "WithRefreshTimeout: want a positive duration, got -1s", "WithDialTimeout", "WithIPTypes",
+		"option 0 is nil", "WithRefreshTimeout: want 0 or more, got -1s", "WithDialTimeout", "WithIPTypes",
 		"WithResolver", "WithDialFunc", "WithTokenSource", "WithHTTPClient", "WithPrivateKey", "WithAdminAPIEndpoint",
 		"WithUserAgent", "WithIAMAuthNTokenSources: a token source is nil", "WithTokenSource and WithIAMAuthNTokenSources",
 	} {

@@ -1,49 +1,89 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
 
-// Resolver turns what a caller passes to Dial into the name of an instance.
-// Resolve is called at every Dial, from many goroutines at once. It should return
-// soon after ctx ends; a Dial does not wait for one that does not. If the name it
-// returns has a domain ([Name.WithDomain]), that domain is resolved again every
-// failover period as long as it has open connections.
+// Resolver turns what a caller passes to Dial into an instance. Resolve is called
+// at every Dial, from many goroutines at once. It should return soon after ctx ends;
+// a Dial does not wait for one that does not.
 type Resolver interface {
-	Resolve(ctx context.Context, name string) (Name, error)
+	Resolve(ctx context.Context, name string) (Resolution, error)
 }
 
-// target is what a name passed to Dial stands for.
+// Resolution is what a name passed to Dial stands for.
+type Resolution struct {
+	// Instance is the instance. It is required: the zero Name is an [ErrBadName].
+	Instance Name
+
+	// Domain is the DNS name whose certificate is accepted from the server as well,
+	// in any letter case, with or without a final dot. It is resolved again every
+	// failover period as long as it has open connections, which are closed when it
+	// means another instance. "": there is none.
+	Domain string
+
+	// Hosts are tried before the instance's own addresses, in this order, on the
+	// same port: IP addresses, or host names, without a port ([ErrConfig] otherwise).
+	Hosts []string
+
+	own bool // Domain is a DNS name of Cloud SQL's own, or an alias of one
+}
+
+// checked returns r, in the form that everything else relies on, or what is wrong
+// with it.
+func (r Resolution) checked(name string) (Resolution, error) {
+	if r.Instance.IsZero() {
+		return Resolution{}, failure.Mark(ErrBadName, fmt.Errorf("the resolver returned no instance for %s", failure.Quote(name)))
+	}
+	for _, host := range r.Hosts {
+		if _, err := netip.ParseAddr(host); err != nil && (host == "" || strings.ContainsAny(host, ":/[] ")) {
+			return Resolution{}, failure.Mark(ErrConfig, fmt.Errorf("the resolver returned the host %s; want an IP address or a host name, without a port", failure.Quote(host)))
+		}
+	}
+	r.Domain = canonical(r.Domain)
+	return r, nil
+}
+
+// canonical is a DNS name as it is compared.
+func canonical(domain string) string { return strings.ToLower(strings.TrimSuffix(domain, ".")) }
+
+// followed is the answer as the failover of DNS names has it.
+func (r Resolution) followed() failover.Instance {
+	return failover.Instance{Domain: r.Domain, Name: r.Instance.String()}
+}
+
+// target is where a Dial leads.
 type target struct {
-	name    Name
-	dialled string   // that name
-	own     bool     // it is a DNS name of Cloud SQL's own, or an alias of one
-	hosts   []string // the addresses of the DNS name itself, if it has any
-	only    string   // the one host to dial; "": any that the instance has
+	Resolution
+	dialled string // the name that was passed to Dial
+	only    string // the one host to dial; "": any that the instance has
 }
 
-// resolver is a Resolver that can tell addresses too.
+// resolver is a Resolver that can be closed.
 type resolver interface {
-	resolve(ctx context.Context, name string) (target, error)
+	resolve(ctx context.Context, name string) (Resolution, error)
 	close() // ends what is in progress, and waits
 }
 
 // nameResolver is the default: it takes instance connection names only.
 type nameResolver struct{}
 
-func (nameResolver) resolve(_ context.Context, name string) (target, error) {
+func (nameResolver) resolve(_ context.Context, name string) (Resolution, error) {
 	n, err := ParseName(name)
-	return target{name: n}, err
+	return Resolution{Instance: n}, err
 }
 
 func (nameResolver) close() {}
@@ -51,12 +91,12 @@ func (nameResolver) close() {}
 // customResolver is what WithResolver was given.
 type customResolver struct{ Resolver }
 
-func (r customResolver) resolve(ctx context.Context, name string) (target, error) {
-	n, err := foreign.Call(ctx, func() (Name, error) { return r.Resolve(ctx, name) })
-	if err == nil && n.project == "" {
-		err = failure.Mark(ErrBadName, fmt.Errorf("the resolver returned no instance for %s", failure.Quote(name)))
+func (r customResolver) resolve(ctx context.Context, name string) (Resolution, error) {
+	answer, err := foreign.Call(ctx, func() (Resolution, error) { return r.Resolve(ctx, name) })
+	if err != nil {
+		return Resolution{}, err
 	}
-	return target{name: n}, err
+	return answer.checked(name)
 }
 
 func (customResolver) close() {}
@@ -87,16 +127,19 @@ func newDNSResolver(dns DNS, client *admin.Client, timeout time.Duration) dnsRes
 	})}
 }
 
-func (r dnsResolver) resolve(ctx context.Context, name string) (target, error) {
+func (r dnsResolver) resolve(ctx context.Context, name string) (Resolution, error) {
 	if strings.Contains(name, ":") {
 		return nameResolver{}.resolve(ctx, name)
 	}
 	answer, err := r.dns.Resolve(ctx, name)
 	if err != nil {
-		return target{}, err
+		return Resolution{}, err
 	}
 	n, err := ParseName(answer.Instance)
-	return target{name: n.WithDomain(name), hosts: answer.Hosts, own: answer.OfCloudSQL}, err
+	if err != nil {
+		return Resolution{}, err
+	}
+	return Resolution{Instance: n, Domain: canonical(name), Hosts: answer.Hosts, own: answer.OfCloudSQL}, nil
 }
 
 func (r dnsResolver) close() { r.dns.Close() }
@@ -105,20 +148,17 @@ const defaultFailoverPeriod = 30 * time.Second
 
 // nameConfig is how names are resolved.
 type nameConfig struct {
-	resolver       Resolver // nil: instance connection names only
-	dns            DNS      // nil: none
-	failoverPeriod time.Duration
-	unlisted       bool    // domains need not be in certificates
-	errs           []error // about options that cannot even be stored
+	resolver       Resolver      // nil: instance connection names only
+	dns            DNS           // nil: none
+	failoverPeriod time.Duration // 0: no look-ups but those of Dials
+	unlisted       bool          // domains need not be in certificates
+	errs           []error       // about options that cannot even be stored
 }
 
 func (c *nameConfig) faults() []error {
 	errs := c.errs
 	if c.resolver != nil && c.dns != nil {
 		errs = append(errs, errors.New("WithResolver and WithDNSResolver: want one of them"))
-	}
-	if c.failoverPeriod < 0 {
-		errs = append(errs, fmt.Errorf("WithFailoverPeriod: want a positive duration, or 0 for no look-ups but those of Dials, got %v", c.failoverPeriod))
 	}
 	return errs
 }
@@ -173,8 +213,8 @@ func WithUnlistedDomain(on bool) Option {
 
 // WithFailoverPeriod sets how often a DNS name with open connections is looked
 // up again. When it names another instance, the connections to the old one are
-// closed; a failed look-up changes nothing. Default: 30 s. 0: the name is looked up
-// by Dials only.
+// closed; a failed look-up changes nothing. Default, and with 0: 30 s. Negative: the
+// name is looked up by Dials only.
 func WithFailoverPeriod(d time.Duration) Option {
-	return option(func(c *config) { c.names.failoverPeriod = d })
+	return option(func(c *config) { c.names.failoverPeriod = max(0, cmp.Or(d, defaultFailoverPeriod)) })
 }

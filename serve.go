@@ -1,6 +1,7 @@
 package cloudsqlconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,26 +40,21 @@ func (o dialOption) applyServe(c *serveConfig) { c.dial = append(c.dial, o) }
 const defaultDrainTimeout = 30 * time.Second
 
 // WithMaxConnections limits how many connections Serve has open at once; more are
-// refused. Default: no limit but the instance's.
+// refused. Default, and with 0: no limit but the instance's.
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
-		if n < 1 {
-			c.errs = append(c.errs, fmt.Errorf("WithMaxConnections: want 1 or more, got %d", n))
+		if n < 0 {
+			c.errs = append(c.errs, fmt.Errorf("WithMaxConnections: want 0 or more, got %d", n))
 		}
 	})
 }
 
 // WithDrainTimeout sets how long Serve, when it is to return, waits for its
-// connections to end; those left after that are cut. Default: 30 s. 0: they are cut
-// at once.
+// connections to end; those left after that are cut. Default, and with 0: 30 s.
+// Negative: they are cut at once.
 func WithDrainTimeout(d time.Duration) ServeOption {
-	return serveOption(func(c *serveConfig) {
-		c.drain = d
-		if d < 0 {
-			c.errs = append(c.errs, fmt.Errorf("WithDrainTimeout: want 0 or more, got %v", d))
-		}
-	})
+	return serveOption(func(c *serveConfig) { c.drain = max(0, cmp.Or(d, defaultDrainTimeout)) })
 }
 
 // Serve makes l a local port for an instance, for programs that cannot use a
@@ -149,22 +145,17 @@ func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
 // login has a client's login repeated. Should it not go well, its first repetition will
 // not either, and the login is forgotten then.
 func (s *served) login(conn net.Conn, user, database string) {
-	if c, ok := conn.(interface {
-		RepeatLogin(string, []DialOption, func(net.Conn) (bool, error))
-	}); ok && pgstartup.ByIAM(user) {
+	if c, ok := unwrap(conn); ok && pgstartup.ByIAM(user) {
 		as, again := pgstartup.Again(user, database)
-		c.RepeatLogin(as, s.opts, again)
+		c.repeatLogin(as, s.opts, again)
 	}
 }
 
 // queryHost is the host of a connection whose queries can be cancelled by a request
 // over another one; nil if there is none.
 func queryHost(conn net.Conn) any {
-	c, ok := conn.(interface {
-		EngineVersion() string
-		location() *location
-	})
-	if !ok || !strings.HasPrefix(c.EngineVersion(), "POSTGRES") {
+	c, ok := unwrap(conn)
+	if !ok || !strings.HasPrefix(c.describe().EngineVersion, "POSTGRES") {
 		return nil
 	}
 	at := c.location()
@@ -178,8 +169,7 @@ func queryHost(conn net.Conn) any {
 // it said anything. Of PostgreSQL that is nothing to tell: it ends the connection
 // of every request to cancel a query like this.
 func (s *served) silent(ctx context.Context, client, server net.Conn, err error) {
-	v, ok := server.(interface{ EngineVersion() string })
-	if !ok || !strings.HasPrefix(v.EngineVersion(), "MYSQL") {
+	if info, _ := InfoOf(server); !strings.HasPrefix(info.EngineVersion, "MYSQL") {
 		return
 	}
 	if err == nil {

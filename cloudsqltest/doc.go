@@ -82,7 +82,7 @@
 //	server.ServeSQLData(cloudsqltest.SQLDataConfig{})
 //	server.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{SQLData: true})
 //	dialer, err := cloudsqlconn.NewDialer(ctx, append(server.Options(),
-//		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)))...)
+//		cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))...)
 //
 // It speaks cleartext HTTP/2, or TLS with a CA of its own ([SQLDataConfig].TLS,
 // [SQLData.CA]), as Google's clients require. It works in a bubble, too, where

@@ -45,7 +45,7 @@ func TestRealInstanceAnswers(t *testing.T) {
 			opts = append(opts, cloudsqlconn.WithIPTypes(ipType))
 		}
 		if who.password == "" {
-			opts = append(opts, cloudsqlconn.WithDialIAMAuthN(true))
+			opts = append(opts, cloudsqlconn.WithIAMAuthN(true))
 		}
 
 		d, err := cloudsqlconn.NewDialer(t.Context())

@@ -254,7 +254,7 @@ func TestAnInstrumentedDriverStaysInTheTunnel(t *testing.T) {
 func TestPoolsOfPgxTellWhatARefusedIAMLoginNeeds(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
 		i := e.newInstance(t)
-		err := i.openPool(t, login{user: "stranger"}, cloudsqlconn.WithDialIAMAuthN(true)).Ping(t.Context())
+		err := i.openPool(t, login{user: "stranger"}, cloudsqlconn.WithIAMAuthN(true)).Ping(t.Context())
 		hinted, ok := errors.AsType[*cloudsqlconn.Error](err)
 		if !ok || hinted.Op != cloudsqlconn.OpLogin || hinted.Hint == "" {
 			t.Errorf("got %v", err)

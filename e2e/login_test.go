@@ -15,7 +15,7 @@ func TestPasswordAndIAMLoginsOnOneDialer(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e *engine) {
 		i := e.newInstance(t)
 		withPassword := i.open(t, app)
-		withIAM := i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true))
+		withIAM := i.open(t, iam, cloudsqlconn.WithIAMAuthN(true))
 		for _, db := range []queryer{withPassword, withIAM} {
 			wantAnswer(t, db)
 		}
@@ -31,10 +31,10 @@ func TestPasswordAndIAMLoginsOnOneDialer(t *testing.T) {
 
 func TestIAMLoginAsTheDefaultOfADialer(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e *engine) {
-		i := e.newInstance(t, cloudsqlconn.WithIAMAuthN())
+		i := e.newInstance(t, cloudsqlconn.WithIAMAuthN(true))
 		wantUser(t, i, i.open(t, iam), i.iamUser)
 		wantUser(t, i, i.open(t, login{user: i.iamUser}), i.iamUser)
-		wantUser(t, i, i.open(t, app, cloudsqlconn.WithDialIAMAuthN(false)), app.user)
+		wantUser(t, i, i.open(t, app, cloudsqlconn.WithIAMAuthN(false)), app.user)
 	})
 }
 
@@ -48,7 +48,7 @@ func TestIAMLoginNeedsNoUser(t *testing.T) {
 			cloudsqlconn.WithAdminAPIEndpoint(i.kit.URL()), cloudsqlconn.WithDialFunc(i.network.DialContext),
 			cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: authtest.CloudToken})),
 			cloudsqlconn.WithImpersonation(iamEmail), cloudsqlconn.WithHTTPClient(tokens.Client()),
-			cloudsqlconn.WithIAMAuthN())
+			cloudsqlconn.WithIAMAuthN(true))
 		wantNil(t, err)
 		defer d.Close()
 		wantUser(t, i, i.openWith(t, d, login{}), i.iamUser)
@@ -87,7 +87,7 @@ func TestServerRefusesTheseLogins(t *testing.T) {
 func TestARefusedIAMLoginHasAHint(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e *engine) {
 		i := e.newInstance(t)
-		err := i.open(t, login{user: "stranger"}, cloudsqlconn.WithDialIAMAuthN(true)).PingContext(t.Context())
+		err := i.open(t, login{user: "stranger"}, cloudsqlconn.WithIAMAuthN(true)).PingContext(t.Context())
 		var hinted *cloudsqlconn.Error
 		if !errors.As(err, &hinted) || hinted.Op != "login" || !strings.Contains(hinted.Hint, "IAM") {
 			t.Errorf("got %v", err)

@@ -25,14 +25,14 @@ func TestEveryWayToReachAnInstance(t *testing.T) {
 				name   string
 				option cloudsqlconn.Option
 			}{
-				{"ahead", cloudsqlconn.WithOptions()},
+				{"ahead", cloudsqlconn.Options()},
 				{"lazy", cloudsqlconn.WithLazyRefresh()},
 			} {
 				for _, ca := range []cloudsqltest.CAMode{cloudsqltest.LegacyCA, cloudsqltest.GoogleCAS} {
 					t.Run(fmt.Sprint(address.ipType, "/", refresh.name, "/", ca), func(t *testing.T) {
 						i := e.newInstanceOf(t, e.sharedServer(t), cloudsqltest.Instance{CAMode: ca}, refresh.option)
 						wantAnswer(t, i.open(t, app, address.option))
-						wantAnswer(t, i.open(t, iam, address.option, cloudsqlconn.WithDialIAMAuthN(true)))
+						wantAnswer(t, i.open(t, iam, address.option, cloudsqlconn.WithIAMAuthN(true)))
 						wantDialled(t, i, i.emulated.Addrs()[address.ipType])
 						wantCertificateOf(t, i, ca)
 					})

@@ -357,6 +357,6 @@ func TestIAMLoginsMayHaveManyAttributes(t *testing.T) {
 		i := e.newInstance(t)
 		i.kit.Principals = map[string]string{i.kit.LoginToken(): iamEmail}
 		params := "connectionAttributes=program:" + strings.Repeat("x", 60_000)
-		wantUser(t, i, i.openWithParams(t, instanceName, iam, params, cloudsqlconn.WithDialIAMAuthN(true)), i.iamUser)
+		wantUser(t, i, i.openWithParams(t, instanceName, iam, params, cloudsqlconn.WithIAMAuthN(true)), i.iamUser)
 	})
 }

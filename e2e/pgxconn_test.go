@@ -16,7 +16,7 @@ func TestPgxConn(t *testing.T) {
 		cfg, err := pgx.ParseConfig(i.dsn(instanceName, iam, i.database))
 		wantNil(t, err)
 		cfg.RuntimeParams["application_name"] = "e2e"
-		wantNil(t, postgres.Configure(i.dialer, cfg, cloudsqlconn.WithDialIAMAuthN(true)))
+		wantNil(t, postgres.Configure(i.dialer, cfg, cloudsqlconn.WithIAMAuthN(true)))
 		c, err := pgx.ConnectConfig(t.Context(), cfg)
 		wantNil(t, err)
 		var user, application string

@@ -59,7 +59,7 @@ func TestPgxPoolListensForNotifications(t *testing.T) {
 
 func TestPgxPoolSendsABatch(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
-		pool := e.newInstance(t).openPool(t, iam, cloudsqlconn.WithDialIAMAuthN(true))
+		pool := e.newInstance(t).openPool(t, iam, cloudsqlconn.WithIAMAuthN(true))
 		var (
 			batch pgx.Batch
 			got   []int

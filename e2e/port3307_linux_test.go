@@ -24,7 +24,7 @@ func TestDialerFindsTheInstanceAtItsAddresses(t *testing.T) {
 
 		for _, address := range []cloudsqlconn.DialOption{cloudsqlconn.WithPublicIP(), cloudsqlconn.WithPrivateIP()} {
 			wantUser(t, i, i.openWith(t, d, app, address), app.user)
-			wantUser(t, i, i.openWith(t, d, iam, address, cloudsqlconn.WithDialIAMAuthN(true)), i.iamUser)
+			wantUser(t, i, i.openWith(t, d, iam, address, cloudsqlconn.WithIAMAuthN(true)), i.iamUser)
 		}
 		if addrs, _ := i.network.dialled(); len(addrs) > 0 {
 			t.Errorf("the kit's network was used: %v", addrs)

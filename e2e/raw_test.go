@@ -56,7 +56,7 @@ func TestTheOperatingSystemsUserLogsInIfItIsNamed(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
 		i := e.newInstanceOf(t, e.ownServer(t), cloudsqltest.Instance{})
 		wantNil(t, i.server.Exec(t.Context(), fmt.Sprintf("CREATE ROLE %q LOGIN", me.Username)))
-		wantUser(t, i, i.open(t, login{user: me.Username}, cloudsqlconn.WithDialIAMAuthN(true)), me.Username)
+		wantUser(t, i, i.open(t, login{user: me.Username}, cloudsqlconn.WithIAMAuthN(true)), me.Username)
 	})
 }
 

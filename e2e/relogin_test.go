@@ -24,7 +24,7 @@ func TestARepeatedLoginIsUnderstood(t *testing.T) {
 			"password":    {false, app.user, i.database, false, false},
 		} {
 			t.Run(name, func(t *testing.T) {
-				c, err := i.dialer.Dial(t.Context(), instanceName, cloudsqlconn.WithDialIAMAuthN(tt.iam))
+				c, err := i.dialer.Dial(t.Context(), instanceName, cloudsqlconn.WithIAMAuthN(tt.iam))
 				wantNil(t, err)
 				defer func() { _ = c.Close() }()
 				_, login := pgstartup.Again(tt.user, tt.database)

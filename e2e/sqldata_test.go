@@ -47,7 +47,7 @@ func TestSQLDataQueries(t *testing.T) {
 		if got := value[int](t, db, "select length($1::text)", strings.Repeat("y", 5_000_000)); got != 5_000_000 {
 			t.Errorf("%d bytes arrived", got)
 		}
-		if got := value[string](t, i.open(t, iam, cloudsqlconn.WithDialIAMAuthN(true)), e.currentUser); got != cloudsqlconn.FormatIAMUser("POSTGRES", iam.user) {
+		if got := value[string](t, i.open(t, iam, cloudsqlconn.WithIAMAuthN(true)), e.currentUser); got != cloudsqlconn.FormatIAMUser("POSTGRES", iam.user) {
 			t.Errorf("the IAM login is that of %s", got)
 		}
 		i.wantStreams(t)

@@ -102,7 +102,7 @@ var reports = []struct {
 	{name: "good MySQL with metadata exchange", cfg: cloudsqltest.Instance{DatabaseVersion: "MYSQL_8_0", Handler: mysql, MetadataExchange: cloudsqltest.AcceptMetadata}},
 	{name: "good SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Handler: sqlServer}},
 	{name: "good read pool", cfg: cloudsqltest.Instance{Handler: postgres, Nodes: make([]cloudsqltest.Node, 2)}},
-	{name: "good IAM login", cfg: cloudsqltest.Instance{Handler: postgres, Addrs: publicOnly}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)},
+	{name: "good IAM login", cfg: cloudsqltest.Instance{Handler: postgres, Addrs: publicOnly}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithIAMAuthN(true)},
 		arrange: func(w *world) {
 			_ = w.dialer.Close()
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(lasting(w.Token(), time.Hour), lasting(w.LoginToken(), 10*time.Minute)), cloudsqlconn.WithQuotaProject("billing"))
@@ -135,11 +135,11 @@ var reports = []struct {
 	{name: "clock behind and refused", failed: []cloudsqlconn.Hop{cloudsqlconn.HopMetadata, cloudsqlconn.HopClock}, arrange: func(w *world) {
 		w.fault.Store(&cloudsqltest.Fault{Status: 401, Header: http.Header{"Date": {time.Now().Add(61 * time.Second).UTC().Format(http.TimeFormat)}}})
 	}, happened: faulted},
-	{name: "no login token", cfg: cloudsqltest.Instance{Handler: postgres, Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopLoginToken}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)},
+	{name: "no login token", cfg: cloudsqltest.Instance{Handler: postgres, Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopLoginToken}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithIAMAuthN(true)},
 		arrange: func(w *world) {
 			w.withLogin(refusing)
 		}},
-	{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopCertificate}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}},
+	{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD", Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopCertificate}, opts: []cloudsqlconn.DialOption{cloudsqlconn.WithIAMAuthN(true)}},
 	{name: "no certificate", cfg: cloudsqltest.Instance{Addrs: publicOnly}, failed: []cloudsqlconn.Hop{cloudsqlconn.HopCertificate}, arrange: func(w *world) {
 		w.onCall(":generateEphemeralCert", &cloudsqltest.Fault{Body: "{}"})
 	}, happened: faulted},

@@ -96,15 +96,16 @@ func (p *patient) steps() []methodCall {
 		CloseWrite() error
 		ConnectionState() tls.ConnectionState
 		NetConn() net.Conn
-		EngineVersion() string
-		ExchangeMetadata() bool
 	})
+	info, _ := cloudsqlconn.InfoOf(c)
 	later := time.Now().Add(time.Hour)
 	steps := []methodCall{
 		{"LocalAddr", func() { c.LocalAddr() }},
 		{"RemoteAddr", func() { c.RemoteAddr() }},
-		{"EngineVersion", func() { c.EngineVersion() }},
-		{"ExchangeMetadata", func() { c.ExchangeMetadata() }},
+		{"InfoOf", func() { cloudsqlconn.InfoOf(c) }},
+		{"InnerTLS", func() { _, _ = info.InnerTLS(p.t.Context()) }},
+		{"LoginPrincipal", func() { _, _ = info.LoginPrincipal(p.t.Context()) }},
+		{"ExchangeMetadata", func() { info.ExchangeMetadata() }},
 		{"ConnectionState", func() { c.ConnectionState() }},
 		{"NetConn", func() { c.NetConn() }},
 		{"SetDeadline", func() { _ = c.SetDeadline(later) }},

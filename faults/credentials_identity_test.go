@@ -70,8 +70,15 @@ func tokensOf(admin, login string) map[string]string {
 // in the certificate.
 func loginAs(t *testing.T, w *world, instance string, seen chan string) string {
 	t.Helper()
+	token, _ := logsInAs(t, w, instance, seen)
+	return token
+}
+
+// logsInAs is loginAs. It returns the account, too, that the connection says it logs in as.
+func logsInAs(t *testing.T, w *world, instance string, seen chan string) (token, principal string) {
+	t.Helper()
 	began := time.Now()
-	c, err := w.dialer.Dial(t.Context(), instance, cloudsqlconn.WithDialIAMAuthN(true))
+	c, err := w.dialer.Dial(t.Context(), instance, cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		t.Fatalf("Dial: %v", err)
 	}
@@ -79,7 +86,12 @@ func loginAs(t *testing.T, w *world, instance string, seen chan string) string {
 	if took := time.Since(began); took > 0 {
 		t.Errorf("Dial took %v", took)
 	}
-	return <-seen
+	info, _ := cloudsqlconn.InfoOf(c)
+	principal, err = info.LoginPrincipal(t.Context())
+	if err != nil {
+		t.Errorf("LoginPrincipal: %v", err)
+	}
+	return <-seen, principal
 }
 
 // Both tokens of a service account were revoked while its key was still good.
@@ -138,7 +150,7 @@ func TestACertificateThatIsAlwaysRefusedBringsNoFloodOfTokens(t *testing.T) {
 		}
 		before := len(s.Calls())
 		for range 300 { // in half a minute
-			if c, err := w.dialer.Dial(t.Context(), secondInstance, cloudsqlconn.WithDialIAMAuthN(true)); err == nil {
+			if c, err := w.dialer.Dial(t.Context(), secondInstance, cloudsqlconn.WithIAMAuthN(true)); err == nil {
 				_ = c.Close()
 				t.Fatal("Dial succeeded")
 			}
@@ -168,19 +180,20 @@ func TestAfterAChangeOfCredentialsTheCertificateIsOfTheAccountThatIsNamed(t *tes
 	}
 	withFile(t, account(first), func(t *testing.T, w *world, s *authtest.Server, name string, seen chan string) {
 		w.Principals = map[string]string{secondAdmin: second, secondLogin: second}
-		wantPrincipals := func(dialer, test, other string) {
+		wantCredentials := func(want string) {
 			t.Helper()
-			if got, err := w.dialer.IAMPrincipal(t.Context()); got != dialer || err != nil {
-				t.Errorf("IAMPrincipal: %q, %v, want %q", got, err, dialer)
-			}
-			for instance, want := range map[string]string{testInstance: test, secondInstance: other} {
-				if got, err := w.dialer.LoginPrincipal(t.Context(), instance, cloudsqlconn.WithDialIAMAuthN(true)); got != want || err != nil {
-					t.Errorf("LoginPrincipal of %s: %q, %v, want %q", instance, got, err, want)
-				}
+			if got, err := w.dialer.IAMPrincipal(t.Context()); got != want || err != nil {
+				t.Errorf("IAMPrincipal: %q, %v, want %q", got, err, want)
 			}
 		}
-		loginAs(t, w, testInstance, seen)
-		wantPrincipals(first, first, first)
+		wantLogin := func(instance, token, principal string) {
+			t.Helper()
+			if got, who := logsInAs(t, w, instance, seen); got != token || who != principal {
+				t.Errorf("%s: the certificate logs in with %q, and the connection as %q, want %q and %q", instance, got, who, token, principal)
+			}
+		}
+		wantLogin(testInstance, w.LoginToken(), first)
+		wantCredentials(first)
 		time.Sleep(2 * time.Minute)
 		file(t, name, account(second)(s))
 		old := "Bearer " + w.Token()
@@ -194,19 +207,12 @@ func TestAfterAChangeOfCredentialsTheCertificateIsOfTheAccountThatIsNamed(t *tes
 		}
 		const third = "my-project:europe-west1:third-db"
 		w.AddInstance(third, cloudsqltest.Instance{Handler: tellToken(seen)})
-		if got := loginAs(t, w, third, seen); got != secondLogin {
-			t.Errorf("the certificate logs in with %q", got)
-		}
+		wantLogin(third, secondLogin, second)
 		w.wantFaults()
-		wantPrincipals(second, first, first) // what has been made before tells the truth about itself
-		if got := loginAs(t, w, testInstance, seen); got != w.LoginToken() {
-			t.Errorf("a certificate of the first account logs in with %q", got)
-		}
-		synctest.Wait() // now there is another
-		wantPrincipals(second, second, first)
-		if got := loginAs(t, w, testInstance, seen); got != secondLogin {
-			t.Errorf("the certificate logs in with %q", got)
-		}
+		wantCredentials(second)
+		wantLogin(testInstance, w.LoginToken(), first) // what has been made before tells the truth about itself
+		synctest.Wait()                                // now there is another
+		wantLogin(testInstance, secondLogin, second)
 	})
 }
 

@@ -21,7 +21,7 @@ func TestCredentialsThatContradictEachOther(t *testing.T) {
 		two    = cloudsqlconn.WithIAMAuthNTokenSources(tokens("t"), tokens("t"))
 		other  = cloudsqlconn.WithImpersonation(target)
 		client = cloudsqlconn.WithHTTPClient(http.DefaultClient)
-		iam    = cloudsqlconn.WithIAMAuthN()
+		iam    = cloudsqlconn.WithIAMAuthN(true)
 	)
 	for _, tt := range []struct {
 		opts []cloudsqlconn.Option

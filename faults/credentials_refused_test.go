@@ -98,7 +98,7 @@ func TestARefusedTokenIsToldAtOnce(t *testing.T) {
 			synctest.Wait() // the other half of the refresh
 			before := failed()
 			var e *cloudsqlconn.Error
-			took := took(func() { e = w.wantError(cloudsqlconn.ErrPermission, time.Minute, cloudsqlconn.WithDialIAMAuthN(iam)) })
+			took := took(func() { e = w.wantError(cloudsqlconn.ErrPermission, time.Minute, cloudsqlconn.WithIAMAuthN(iam)) })
 			if took > 0 || !strings.Contains(e.Hint, hint) {
 				t.Errorf("after %v: %v, hint %q", took, e, e.Hint)
 			}
@@ -121,7 +121,7 @@ func TestARefusedTokenIsToldAtOnce(t *testing.T) {
 func TestATokenServerThatFailsOnceIsAskedAgain(t *testing.T) {
 	throughTokenServers(t, 2, authtest.Failure{Code: http.StatusInternalServerError}, func(t *testing.T, w *world, _ string, failed func() int64) {
 		w.wantDial()
-		w.wantDial(cloudsqlconn.WithDialIAMAuthN(true))
+		w.wantDial(cloudsqlconn.WithIAMAuthN(true))
 		if failed() == 0 {
 			t.Error("the fault did not happen")
 		}

@@ -57,7 +57,7 @@ func TestARevokedTokenIsReplacedAtOnce(t *testing.T) {
 		w.wantDial()
 		time.Sleep(2 * time.Minute)
 		refuse(w, func() bool { return adminTokens(tokens) < 2 })
-		if took := took(func() { w.wantDial(cloudsqlconn.WithDialIAMAuthN(true)) }); took > 0 {
+		if took := took(func() { w.wantDial(cloudsqlconn.WithIAMAuthN(true)) }); took > 0 {
 			t.Errorf("it took %v", took)
 		}
 		w.wantFaults()
@@ -87,7 +87,7 @@ func TestATokenIsReplacedOnceIfTheNextIsRefusedToo(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		refuse(w, func() bool { return true })
 		for range 30 { // in half a minute
-			w.wantError(cloudsqlconn.ErrPermission, time.Minute, cloudsqlconn.WithDialIAMAuthN(true))
+			w.wantError(cloudsqlconn.ErrPermission, time.Minute, cloudsqlconn.WithIAMAuthN(true))
 			time.Sleep(time.Second)
 		}
 		w.wantFaults()

@@ -39,10 +39,6 @@ var lookups = map[string]func(ctx context.Context, d *cloudsqlconn.Dialer) error
 		_, err := d.IAMPrincipal(ctx)
 		return err
 	},
-	"LoginPrincipal": func(ctx context.Context, d *cloudsqlconn.Dialer) error {
-		_, err := d.LoginPrincipal(ctx, testInstance, cloudsqlconn.WithDialIAMAuthN(true))
-		return err
-	},
 	"Dial": func(ctx context.Context, d *cloudsqlconn.Dialer) error {
 		_, err := d.Dial(ctx, testInstance)
 		return err
@@ -121,17 +117,13 @@ func TestTheAddressIsAskedForOncePerLookUp(t *testing.T) {
 		if i == 3 {
 			gone.Store(true)
 		}
-		for _, ask := range []func() (string, error){
-			func() (string, error) { return d.IAMPrincipal(t.Context()) },
-			func() (string, error) {
-				return d.LoginPrincipal(t.Context(), testInstance, cloudsqlconn.WithDialIAMAuthN(true))
-			},
-		} {
-			if got, err := ask(); got != authtest.Account || err != nil {
+		c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
+		info, _ := cloudsqlconn.InfoOf(c)
+		for _, ask := range []func(context.Context) (string, error){d.IAMPrincipal, info.LoginPrincipal} {
+			if got, err := ask(t.Context()); got != authtest.Account || err != nil {
 				t.Fatalf("got %q, %v", got, err)
 			}
 		}
-		g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
 	}
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the address was asked for %d times", n)
@@ -139,23 +131,45 @@ func TestTheAddressIsAskedForOncePerLookUp(t *testing.T) {
 }
 
 // A metadata server that gives tokens but does not tell the address is in the
-// way of nobody who needs no address.
+// way of nobody who needs no address, and holds those who do need it no longer than
+// they want.
 func TestASilentAddressIsInNobodysWay(t *testing.T) {
 	g := newGoogle(t)
 	onMachine(t, g.auth.Listener.Addr())
-	var asked atomic.Int64
+	asked := make(chan struct{}, 100)
 	g.auth.Fail = func(r *http.Request) *authtest.Failure {
 		if !strings.HasSuffix(r.URL.Path, "/email") {
 			return nil
 		}
-		asked.Add(1)
+		asked <- struct{}{}
 		<-r.Context().Done()
 		return &authtest.Failure{Code: http.StatusForbidden}
 	}
 	d := g.dialer(t)
 	g.wantConn(t, d, "")
-	g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
-	if n := asked.Load(); n != 0 {
+	c := g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
+	if n := len(asked); n != 0 {
 		t.Errorf("the address was asked for %d times", n)
+	}
+	info, _ := cloudsqlconn.InfoOf(c)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	for _, tt := range []struct {
+		end  func()
+		want error
+	}{
+		{cancel, context.Canceled},
+		{func() { _ = d.Close() }, cloudsqlconn.ErrDialerClosed},
+	} {
+		go func() {
+			_, err := info.LoginPrincipal(ctx)
+			failed <- err
+		}()
+		<-asked
+		tt.end()
+		if err := <-failed; !errors.Is(err, tt.want) {
+			t.Errorf("LoginPrincipal: got %v, want %v", err, tt.want)
+		}
+		ctx = t.Context()
 	}
 }

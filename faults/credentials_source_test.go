@@ -53,7 +53,7 @@ func withSources(t *testing.T, tok func(right string) *oauth2.Token, test func(t
 				own := &ownSource{right: right, give: func(int64) (*oauth2.Token, error) { return tok(right), nil }}
 				only(w, s.InProcess().Transport, tt.opts(w, own)...)
 				test(t, w, own, func(ctx context.Context, instance string) error {
-					c, err := w.dialer.Dial(ctx, instance, cloudsqlconn.WithDialIAMAuthN(tt.iam))
+					c, err := w.dialer.Dial(ctx, instance, cloudsqlconn.WithIAMAuthN(tt.iam))
 					if err == nil {
 						_ = c.Close()
 					}

@@ -264,7 +264,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 			}
 			if tt.noIAM {
 				requests := len(g.Requests())
-				if err := dialError(t, d, cloudsqlconn.WithDialIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+				if err := dialError(t, d, cloudsqlconn.WithIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
 					t.Errorf("IAM login: got %v, want ErrConfig", err)
 				}
 				if n := len(g.Requests()) - requests; n != 0 {
@@ -272,7 +272,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 				}
 				return
 			}
-			g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithDialIAMAuthN(true))
+			g.wantConn(t, d, g.LoginToken(), cloudsqlconn.WithIAMAuthN(true))
 			if got := g.auth.Calls()[len(tt.password):]; !slices.Equal(got, tt.login) {
 				t.Errorf("tokens for an IAM login: %v, want %v", got, tt.login)
 			}
@@ -281,7 +281,7 @@ func TestEverySourceOfCredentials(t *testing.T) {
 }
 
 // wantConn connects, and checks the token in the certificate.
-func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, opts ...cloudsqlconn.DialOption) {
+func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, opts ...cloudsqlconn.DialOption) net.Conn {
 	t.Helper()
 	c, err := d.Dial(t.Context(), testInstance, opts...)
 	if err != nil {
@@ -294,6 +294,7 @@ func (g *google) wantConn(t *testing.T, d *cloudsqlconn.Dialer, token string, op
 	if got := <-g.loginTokens; got != token {
 		t.Errorf("the certificate carries the token %q, want %q", got, token)
 	}
+	return c
 }
 
 // F35

@@ -59,9 +59,9 @@ func TestAResolverThatIgnoresItsContextHoldsNobodyUp(t *testing.T) {
 // deafResolver answers when it is closed.
 type deafResolver chan struct{}
 
-func (r deafResolver) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
+func (r deafResolver) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
 	<-r
-	return cloudsqlconn.Name{}, errors.New("at last")
+	return cloudsqlconn.Resolution{}, errors.New("at last")
 }
 
 // The same for a DNS of the program's: neither a Dial nor Close waits for it.

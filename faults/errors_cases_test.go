@@ -48,7 +48,7 @@ var configureFailures = []failure{
 		return err
 	}},
 	{name: "IAM login with a token source that makes no login tokens", fail: func(*world) error {
-		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithTokenSource(tokens("x")), cloudsqlconn.WithIAMAuthN())
+		_, err := cloudsqlconn.NewDialer(context.Background(), cloudsqlconn.WithTokenSource(tokens("x")), cloudsqlconn.WithIAMAuthN(true))
 		return err
 	}},
 	{name: "a wrong option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
@@ -70,8 +70,16 @@ func named(name string) func(w *world) error {
 // nobody is a Resolver that knows no instance.
 type nobody struct{}
 
-func (nobody) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
-	return cloudsqlconn.Name{}, nil
+func (nobody) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
+	return cloudsqlconn.Resolution{}, nil
+}
+
+// withPort is a Resolver that has read no documentation.
+type withPort struct{}
+
+func (withPort) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
+	n, err := cloudsqlconn.ParseName(testInstance)
+	return cloudsqlconn.Resolution{Instance: n, Hosts: []string{"127.1.0.1:3307"}}, err
 }
 
 // withDNS lets the Dialer take DNS names.
@@ -89,6 +97,7 @@ var resolveFailures = []failure{
 	{name: "a DNS name without WithDNSResolver", fail: named("db.example.com")},
 	{name: "a data source name with a password", fail: named("postgres://me:hunter2@my-db/app")},
 	{name: "a custom resolver that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
+	{name: "a custom resolver that finds a host with a port", opts: options{cloudsqlconn.WithResolver(withPort{})}, fail: named("db.example.com")},
 	{name: "a name that is not a DNS name", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("my_db")},
 	{name: "a DNS name that does not exist", before: withDNS(func(*cloudsqltest.DNS) {}), fail: named("db.example.com")},
 	{name: "a TXT record without a connection name", before: withDNS(func(dns *cloudsqltest.DNS) { dns.SetTXT("db.example.com", "v=spf1 -all") }), fail: named("db.example.com")},
@@ -199,7 +208,7 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "an instance that is being created", before: settingsAlone(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"POSTGRES_18","backendType":"SECOND_GEN"}`})},
 		{name: "a name that the API does not accept", before: settings(refusal(400, "Invalid request: Invalid instance name (my-db).", ""))},
 		{name: "a request that the API does not accept", before: settings(refusal(400, "Request contains an invalid argument.", "badRequest"))},
-		{name: "a login token that the API does not accept", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+		{name: "a login token that the API does not accept", dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}, before: func(w *world) {
 			certificate(refusal(400, "Invalid value for: access_token.", "invalid"))(w)
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), tokens(w.LoginToken())))
 		}},
@@ -229,12 +238,12 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "wrong region", before: settingsAlone(replace(`"region":"europe-west1"`, `"region":"us-east1"`))},
 		{name: "instance outside Cloud SQL", before: settings(&cloudsqltest.Fault{Body: `{"kind":"sql#connectSettings","region":"europe-west1","databaseVersion":"MYSQL_8_0","backendType":"EXTERNAL"}`})},
 		{name: "first-generation instance", before: settingsAlone(replace(`"SECOND_GEN"`, `"FIRST_GEN"`))},
-		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
+		{name: "IAM login to SQL Server", cfg: cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}},
 		{name: "a new certificate that has expired", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, fail: atOnce},
 		{name: "a new certificate that has expired, and a clock that is ahead", cfg: cloudsqltest.Instance{CertTTL: -time.Hour}, before: clock(-2 * time.Hour), fail: atOnce},
 		{name: "a login token that is about to expire", before: func(w *world) {
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), shortToken(w.LoginToken())))
-		}, dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}},
+		}, dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}},
 		{name: "the caller gives up", before: settings(&cloudsqltest.Fault{Hang: true}), fail: func(w *world) error {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(time.Second, cancel)

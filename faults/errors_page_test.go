@@ -64,9 +64,18 @@ func pageEntry(text string) string {
 	if is == "nothing else" {
 		found = "no more than the `*Error`"
 	}
+	code, more, _ := strings.Cut(strings.TrimPrefix(lines[4], "code:  "), ", ")
+	told := "its Code is `" + code + "`"
+	if reason, ok := strings.CutPrefix(more, "reason "); ok {
+		reason, more, _ = strings.Cut(reason, ", ")
+		told += ", its Reason `" + reason + "`"
+	}
+	if wait, ok := strings.CutPrefix(more, "again after "); ok {
+		told += ", its RetryAfter " + wait
+	}
 	name := []rune(lines[0])
 	name[0] = unicode.ToUpper(name[0])
-	return fmt.Sprintf("\n### %s\n\n```text\n%s\n```\n\n%s\n\n`errors.Is` and `errors.As` find %s.\n", string(name), message, remedy, found)
+	return fmt.Sprintf("\n### %s\n\n```text\n%s\n```\n\n%s\n\n`errors.Is` and `errors.As` find %s; %s.\n", string(name), message, remedy, found, told)
 }
 
 // wantPage checks that the page is the golden file's. -update writes it anew.

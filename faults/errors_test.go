@@ -20,7 +20,6 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
@@ -137,7 +136,14 @@ func tell(t *testing.T, name string, err error) string {
 			}
 		}
 	}
-	return fmt.Sprintf("## %s\nerror: %s\nhint:  %s\nis:    %s\n", name, random.ReplaceAllString(e.Error(), someAttempts), e.Hint, strings.Join(kinds(err), ", "))
+	code := e.Code()
+	if reason := e.Reason(); reason != "" {
+		code += ", reason " + reason
+	}
+	if wait := e.RetryAfter(); wait > 0 {
+		code += ", again after " + wait.String()
+	}
+	return fmt.Sprintf("## %s\nerror: %s\nhint:  %s\nis:    %s\ncode:  %s\n", name, random.ReplaceAllString(e.Error(), someAttempts), e.Hint, strings.Join(kinds(err), ", "), code)
 }
 
 // kinds is what errors.Is and errors.As find.
@@ -155,9 +161,6 @@ func kinds(err error) []string {
 		if errors.Is(err, k.err) {
 			found = append(found, k.name)
 		}
-	}
-	if api, ok := errors.AsType[*googleapi.Error](err); ok {
-		found = append(found, fmt.Sprintf("*APIError %d", api.Code))
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		found = append(found, "*net.DNSError")

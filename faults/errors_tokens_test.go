@@ -99,7 +99,7 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		refused("no subject token", answers{code: 404, body: "no such path"}, workload(s, "http://localhost:8080/token")),
 		refused("a token server that is unavailable", answers{code: 503, body: "try again"}, login(s)),
 		{name: "a token server that is unavailable, and a caller with little time", before: func(w *world) { only(w, answers{code: 503, body: "try again"}, login(s)) }, fail: littleTime},
-		{name: "a login without the scope for IAM login", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+		{name: "a login without the scope for IAM login", dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}, before: func(w *world) {
 			only(w, answers{code: 400, body: `{"error":"invalid_scope","error_description":"Bad Request"}`}, login(s))
 		}},
 		refused("a filtering proxy in place of the token server", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, login(s)),
@@ -112,10 +112,10 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		refused("a token server's certificate, and a wrong clock", answers{err: clockTLS("oauth2.googleapis.com")}, login(s)),
 		refused("credentials of another universe", answers{}, login(s), cloudsqlconn.WithUniverseDomain("example.cloud"), cloudsqlconn.WithAdminAPIEndpoint("https://sqladmin.example.cloud")),
 		{name: "an empty token", opts: options{cloudsqlconn.WithIAMAuthNTokenSources(tokens(""), tokens("x"))}},
-		{name: "a login token that has expired", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+		{name: "a login token that has expired", dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}, before: func(w *world) {
 			w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(tokens(w.Token()), expiredToken{}))
 		}},
-		{name: "IAM login with a token source that makes no login tokens", dial: dialOptions{cloudsqlconn.WithDialIAMAuthN(true)}, before: func(w *world) {
+		{name: "IAM login with a token source that makes no login tokens", dial: dialOptions{cloudsqlconn.WithIAMAuthN(true)}, before: func(w *world) {
 			only(w, nil, cloudsqlconn.WithTokenSource(tokens(w.Token())))
 		}},
 	}

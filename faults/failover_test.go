@@ -27,14 +27,14 @@ type names struct {
 	lookups int
 }
 
-func (n *names) Resolve(_ context.Context, domain string) (cloudsqlconn.Name, error) {
+func (n *names) Resolve(_ context.Context, domain string) (cloudsqlconn.Resolution, error) {
 	if direct, err := cloudsqlconn.ParseName(domain); err == nil {
-		return direct, nil
+		return cloudsqlconn.Resolution{Instance: direct}, nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lookups++
-	return n.leadsTo.WithDomain(domain), n.err
+	return cloudsqlconn.Resolution{Instance: n.leadsTo, Domain: domain}, n.err
 }
 
 // set makes the name lead to an instance, or its look-up fail.
@@ -153,7 +153,7 @@ func TestNamesWithoutOpenConnectionsAreNotLookedUp(t *testing.T) {
 }
 
 // F30
-func TestFailoverPeriodZeroMeansOnlyAtDial(t *testing.T) {
+func TestANegativeFailoverPeriodMeansOnlyAtDial(t *testing.T) {
 	inFailoverWorld(t, func(t *testing.T, w *world, n *names) {
 		old := w.wantConn(testDomain)
 		n.set(otherInstance, nil)
@@ -166,7 +166,7 @@ func TestFailoverPeriodZeroMeansOnlyAtDial(t *testing.T) {
 		if _, err := io.ReadAll(old); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read of the old connection after a Dial: %v", err)
 		}
-	}, cloudsqlconn.WithFailoverPeriod(0))
+	}, cloudsqlconn.WithFailoverPeriod(-1))
 }
 
 func TestTheFailoverPeriodCanBeSet(t *testing.T) {
@@ -185,11 +185,11 @@ func TestCloseEndsALookUpInProgress(t *testing.T) {
 		}
 		var asked atomic.Int64
 		_ = w.dialer.Close()
-		w.dialer = w.newDialer(cloudsqlconn.WithResolver(ctxResolver(func(ctx context.Context, domain string) (cloudsqlconn.Name, error) {
+		w.dialer = w.newDialer(cloudsqlconn.WithResolver(ctxResolver(func(ctx context.Context, domain string) (cloudsqlconn.Resolution, error) {
 			if asked.Add(1) > 1 {
 				<-ctx.Done()
 			}
-			return name.WithDomain(domain), ctx.Err()
+			return cloudsqlconn.Resolution{Instance: name, Domain: domain}, ctx.Err()
 		})))
 		c := w.wantConn(testDomain)
 		time.Sleep(31 * time.Second)
@@ -205,9 +205,9 @@ func TestCloseEndsALookUpInProgress(t *testing.T) {
 	})
 }
 
-type ctxResolver func(context.Context, string) (cloudsqlconn.Name, error)
+type ctxResolver func(context.Context, string) (cloudsqlconn.Resolution, error)
 
-func (f ctxResolver) Resolve(ctx context.Context, name string) (cloudsqlconn.Name, error) {
+func (f ctxResolver) Resolve(ctx context.Context, name string) (cloudsqlconn.Resolution, error) {
 	return f(ctx, name)
 }
 
@@ -248,7 +248,7 @@ func TestCuttingConnectionsHoldsNobodyUp(t *testing.T) {
 		if d != pause { // all at once
 			t.Errorf("it took %v until the old connections were closed", d)
 		}
-	}, cloudsqlconn.WithFailoverPeriod(0))
+	}, cloudsqlconn.WithFailoverPeriod(-1))
 }
 
 type slowToClose struct {

@@ -74,7 +74,7 @@ func TestOneHungCallFailsNoDial(t *testing.T) {
 				w.OnRequest = hangFirst(w, calls...)
 				d := took(func() {
 					parallel(10, func(int) {
-						if err := w.dial(5*time.Second, cloudsqlconn.WithDialIAMAuthN(tt.iam)); err != nil {
+						if err := w.dial(5*time.Second, cloudsqlconn.WithIAMAuthN(tt.iam)); err != nil {
 							t.Error(err)
 						}
 					})

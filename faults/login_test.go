@@ -36,7 +36,7 @@ func lasting(token string, life time.Duration) oauth2.TokenSource {
 func (w *world) withLogin(ts oauth2.TokenSource, opts ...cloudsqlconn.Option) {
 	w.t.Helper()
 	_ = w.dialer.Close()
-	w.dialer = w.newDialer(append(opts, cloudsqlconn.WithIAMAuthNTokenSources(lasting(w.Token(), 0), ts), cloudsqlconn.WithIAMAuthN())...)
+	w.dialer = w.newDialer(append(opts, cloudsqlconn.WithIAMAuthNTokenSources(lasting(w.Token(), 0), ts), cloudsqlconn.WithIAMAuthN(true))...)
 }
 
 // F25
@@ -106,7 +106,7 @@ func TestATokenSourceThatFailsOnceIsAskedAgain(t *testing.T) {
 						return &oauth2.Token{AccessToken: token}, nil
 					})
 				}
-				d := w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(once(w.Token()), once(w.LoginToken())), cloudsqlconn.WithIAMAuthN())
+				d := w.newDialer(cloudsqlconn.WithIAMAuthNTokenSources(once(w.Token()), once(w.LoginToken())), cloudsqlconn.WithIAMAuthN(true))
 				defer d.Close()
 				c, err := d.Dial(t.Context(), testInstance)
 				if err != nil {
@@ -139,7 +139,7 @@ func TestPasswordAndIAMDialsDoNotDisturbEachOther(t *testing.T) {
 	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		for range 50 {
 			w.wantDial()
-			w.wantDial(cloudsqlconn.WithDialIAMAuthN(true))
+			w.wantDial(cloudsqlconn.WithIAMAuthN(true))
 		}
 		w.wantCalls(4)
 		if n := len(w.dialer.Instances()); n != 2 {
@@ -155,7 +155,7 @@ func TestOnlyIAMDialsCarryALoginToken(t *testing.T) {
 	}
 	inWorld(t, cloudsqltest.Instance{Handler: handler}, func(t *testing.T, w *world) {
 		for _, iam := range []bool{false, true, false} {
-			c, err := w.dialer.Dial(t.Context(), testInstance, cloudsqlconn.WithDialIAMAuthN(iam))
+			c, err := w.dialer.Dial(t.Context(), testInstance, cloudsqlconn.WithIAMAuthN(iam))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +187,7 @@ func TestIAMWithoutALoginTokenSourceIsAnError(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		ts := lasting(w.Token(), 0)
 		// The kit's options set both sources: begin without them.
-		_, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithTokenSource(ts), cloudsqlconn.WithIAMAuthN())
+		_, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithTokenSource(ts), cloudsqlconn.WithIAMAuthN(true))
 		if !errors.Is(err, cloudsqlconn.ErrConfig) {
 			t.Errorf("NewDialer: got %v, want ErrConfig", err)
 		}
@@ -196,7 +196,7 @@ func TestIAMWithoutALoginTokenSourceIsAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		if _, err := d.Dial(t.Context(), testInstance, cloudsqlconn.WithDialIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
+		if _, err := d.Dial(t.Context(), testInstance, cloudsqlconn.WithIAMAuthN(true)); !errors.Is(err, cloudsqlconn.ErrConfig) {
 			t.Errorf("Dial: got %v, want ErrConfig", err)
 		}
 		w.wantCalls(0)
@@ -205,7 +205,7 @@ func TestIAMWithoutALoginTokenSourceIsAnError(t *testing.T) {
 
 func TestIAMLoginToSQLServerIsAnError(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{DatabaseVersion: "SQLSERVER_2022_STANDARD"}, func(t *testing.T, w *world) {
-		w.wantError(cloudsqlconn.ErrConfig, time.Second, cloudsqlconn.WithDialIAMAuthN(true))
+		w.wantError(cloudsqlconn.ErrConfig, time.Second, cloudsqlconn.WithIAMAuthN(true))
 		w.wantDial()
 	})
 }

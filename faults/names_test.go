@@ -42,9 +42,9 @@ func TestDialRefusesBadNames(t *testing.T) {
 }
 
 // resolverFunc is a Resolver.
-type resolverFunc func(name string) (cloudsqlconn.Name, error)
+type resolverFunc func(name string) (cloudsqlconn.Resolution, error)
 
-func (f resolverFunc) Resolve(_ context.Context, name string) (cloudsqlconn.Name, error) {
+func (f resolverFunc) Resolve(_ context.Context, name string) (cloudsqlconn.Resolution, error) {
 	return f(name)
 }
 
@@ -54,14 +54,14 @@ func TestAResolverMapsNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	unknown := errors.New("no such name")
-	resolver := resolverFunc(func(name string) (cloudsqlconn.Name, error) {
+	resolver := resolverFunc(func(name string) (cloudsqlconn.Resolution, error) {
 		switch name {
 		case "db.example.com", "replica.example.com":
-			return target.WithDomain(name + "."), nil
+			return cloudsqlconn.Resolution{Instance: target, Domain: strings.ToUpper(name) + "."}, nil
 		case "nothing.example.com":
-			return cloudsqlconn.Name{}, nil
+			return cloudsqlconn.Resolution{}, nil
 		}
-		return cloudsqlconn.Name{}, unknown
+		return cloudsqlconn.Resolution{}, unknown
 	})
 	cfg := cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, DNSNames: []string{"db.example.com", "replica.example.com"}}
 	inWorld(t, cfg, func(t *testing.T, w *world) {
@@ -69,6 +69,9 @@ func TestAResolverMapsNames(t *testing.T) {
 			c, err := w.dialer.Dial(t.Context(), name)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if info, _ := cloudsqlconn.InfoOf(c); info.Instance != target || info.Domain != name {
+				t.Errorf("%s led to %+v", name, info)
 			}
 			_ = c.Close()
 		}
@@ -95,11 +98,11 @@ func TestTheNextDialFollowsTheResolver(t *testing.T) {
 	}
 	failure := errors.New("SERVFAIL")
 	var current atomic.Int64 // an index into names; -1: the look-up fails
-	resolver := resolverFunc(func(string) (cloudsqlconn.Name, error) {
+	resolver := resolverFunc(func(string) (cloudsqlconn.Resolution, error) {
 		if i := current.Load(); i >= 0 {
-			return names[i], nil
+			return cloudsqlconn.Resolution{Instance: names[i]}, nil
 		}
-		return cloudsqlconn.Name{}, failure
+		return cloudsqlconn.Resolution{}, failure
 	})
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		second := w.AddInstance(other, cloudsqltest.Instance{})
@@ -125,6 +128,44 @@ func TestTheNextDialFollowsTheResolver(t *testing.T) {
 		defer c.Close()
 		if second.Accepted() != 1 {
 			t.Errorf("the other instance has %d connections, want 1", second.Accepted())
+		}
+	}, cloudsqlconn.WithResolver(resolver))
+}
+
+// A resolver's hosts come before the instance's own addresses, as names or as
+// addresses, and one that leads nowhere is in nobody's way.
+func TestAResolverCanGiveHosts(t *testing.T) {
+	target, err := cloudsqlconn.ParseName(testInstance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts []string
+	resolver := resolverFunc(func(string) (cloudsqlconn.Resolution, error) {
+		return cloudsqlconn.Resolution{Instance: target, Hosts: hosts}, nil
+	})
+	const private = "127.2.0.1"
+	cfg := cloudsqltest.Instance{Addrs: map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "127.1.0.1", cloudsqlconn.PrivateIP: private}}
+	inWorld(t, cfg, func(t *testing.T, w *world) {
+		for _, tt := range []struct {
+			hosts []string
+			want  cloudsqlconn.IPType
+		}{
+			{nil, cloudsqlconn.PublicIP},
+			{[]string{private}, cloudsqlconn.PrivateIP},
+			{[]string{"127.9.9.9", private}, cloudsqlconn.PrivateIP}, // nobody is at the first
+		} {
+			hosts = tt.hosts
+			c := w.wantConn("db.example.com")
+			if info, _ := cloudsqlconn.InfoOf(c); info.IPType != tt.want || info.Domain != "" {
+				t.Errorf("%q led to %+v", tt.hosts, info)
+			}
+		}
+		for _, host := range []string{"", "127.1.0.1:3307", "[::1]", "db.example.com:3307", "a b"} {
+			hosts = []string{host}
+			_, err := w.dialer.Dial(t.Context(), "db.example.com")
+			if e, ok := errors.AsType[*cloudsqlconn.Error](err); !errors.Is(err, cloudsqlconn.ErrConfig) || !ok || e.Op != cloudsqlconn.OpResolve {
+				t.Errorf("%q: got %v", host, err)
+			}
 		}
 	}, cloudsqlconn.WithResolver(resolver))
 }

@@ -207,7 +207,7 @@ func TestWrongProxiesAreRefused(t *testing.T) {
 		"WithProxy: port 0":                    {cloudsqlconn.WithProxy("http://me:hunter2@127.3.0.1:0")},
 		"percent-encoded":                      {cloudsqlconn.WithProxy("http://me:hunter2/@127.3.0.1")},
 		"want one of them":                     {cloudsqlconn.WithProxyFromEnvironment(), cloudsqlconn.WithProxy("http://127.3.0.1")},
-		"WithProxyFromEnvironment: want one o": {cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithProxy("http://127.3.0.1")), cloudsqlconn.WithProxyFromEnvironment()},
+		"WithProxyFromEnvironment: want one o": {cloudsqlconn.DialOptions(cloudsqlconn.WithProxy("http://127.3.0.1")), cloudsqlconn.WithProxyFromEnvironment()},
 	} {
 		_, err := cloudsqlconn.NewDialer(t.Context(), opts...)
 		if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), want) {

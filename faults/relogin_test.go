@@ -95,7 +95,7 @@ func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
 		"token":    {asksForToken, map[string]int64{"success": 1}, true, nil},
 		"password": {asksForAnswer, map[string]int64{"_OTHER failure": 1}, false, nil},
 		"off":      {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithLoginAfterRefresh(false)}},
-		"no IAM":   {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithDialIAMAuthN(false)}},
+		"no IAM":   {welcome, nil, false, []cloudsqlconn.ServeOption{cloudsqlconn.WithIAMAuthN(false)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := &loginServer{answer: tt.answer}
@@ -126,7 +126,7 @@ func TestLoginsOfServesClientsAreRepeated(t *testing.T) {
 					t.Errorf("later: %q", logins)
 				}
 				s.stop()
-			}, cloudsqlconn.WithIAMAuthN())
+			}, cloudsqlconn.WithIAMAuthN(true))
 		})
 	}
 }
@@ -147,7 +147,7 @@ func TestARepeatedLoginThatFailsIsCounted(t *testing.T) {
 			w.told.wantSum("cloudsqlconn.repeated_login.count", map[string]int64{"_OTHER failure": int64(len(logins)), "success": 1})
 		}
 		s.stop()
-	}, cloudsqlconn.WithIAMAuthN())
+	}, cloudsqlconn.WithIAMAuthN(true))
 }
 
 // Users who are none of IAM's have passwords, without which a login would be refused.
@@ -161,7 +161,7 @@ func TestLoginsOfBuiltInUsersAreNotRepeated(t *testing.T) {
 			t.Errorf("logins: %q, want the client's own", logins)
 		}
 		s.stop()
-	}, cloudsqlconn.WithIAMAuthN())
+	}, cloudsqlconn.WithIAMAuthN(true))
 }
 
 // A login by a DNS name ends when that leads to another instance, even if the connection
@@ -202,7 +202,7 @@ func TestLoginsEndWhenTheirDNSNameLeadsElsewhere(t *testing.T) {
 					t.Errorf("at the other instance: %q", logins)
 				}
 				s.stop()
-			}, cloudsqlconn.WithIAMAuthN(), cloudsqlconn.WithResolver(n), cloudsqlconn.WithFailoverPeriod(0))
+			}, cloudsqlconn.WithIAMAuthN(true), cloudsqlconn.WithResolver(n), cloudsqlconn.WithFailoverPeriod(-1))
 		})
 	}
 }
@@ -220,9 +220,8 @@ func TestADialerWithManyInstancesForgetsLogins(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			c.(interface {
-				RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
-			}).RepeatLogin("me", nil, func(c net.Conn) (bool, error) {
+			info, _ := cloudsqlconn.InfoOf(c)
+			info.RepeatLogin("me", nil, func(c net.Conn) (bool, error) {
 				logins.Add(1)
 				return true, echo(c)
 			})
@@ -247,7 +246,7 @@ func TestADialerWithManyInstancesForgetsLogins(t *testing.T) {
 		if n := int(logins.Load()); n < many || n > len(w.dialer.Instances()) {
 			t.Errorf("%d logins in an hour, of %d instances", n, len(w.dialer.Instances()))
 		}
-	}, cloudsqlconn.WithIAMAuthN())
+	}, cloudsqlconn.WithIAMAuthN(true))
 }
 
 // The DNS name of a read pool can have an address that no metadata has: logins are
@@ -262,7 +261,7 @@ func TestLoginsByTheAddressOfADNSNameAreRepeated(t *testing.T) {
 			inWorld(t, cloudsqltest.Instance{Handler: db.serve, Nodes: nodes, Addrs: map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "203.0.113.7"}}, func(t *testing.T, w *world) {
 				var mu sync.Mutex
 				dials := map[string]int{}
-				w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthN(), cloudsqlconn.WithDNSResolver(dns), cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+				w.dialer = w.newDialer(cloudsqlconn.WithIAMAuthN(true), cloudsqlconn.WithDNSResolver(dns), cloudsqlconn.WithDialFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
 					mu.Lock()
 					defer mu.Unlock()
 					dials[addr]++

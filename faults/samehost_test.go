@@ -82,11 +82,13 @@ func TestNoOtherHostIsDialledThanTheSame(t *testing.T) {
 func TestTheSameHostIsThatOfTheOldInstanceThoughTheNameHasMoved(t *testing.T) {
 	const other = "my-project:europe-west1:other-db"
 	var moved atomic.Bool
-	resolver := resolverFunc(func(string) (cloudsqlconn.Name, error) {
+	resolver := resolverFunc(func(string) (cloudsqlconn.Resolution, error) {
+		instance := testInstance
 		if moved.Load() {
-			return cloudsqlconn.ParseName(other)
+			instance = other
 		}
-		return cloudsqlconn.ParseName(testInstance)
+		n, err := cloudsqlconn.ParseName(instance)
+		return cloudsqlconn.Resolution{Instance: n}, err
 	})
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		second := w.AddInstance(other, cloudsqltest.Instance{})
@@ -94,8 +96,8 @@ func TestTheSameHostIsThatOfTheOldInstanceThoughTheNameHasMoved(t *testing.T) {
 		moved.Store(true)
 		for _, name := range []string{"db.example.com", testInstance} {
 			again := w.open(name, cloudsqlconn.WithSameHost(c))
-			if n := again.(interface{ Instance() cloudsqlconn.Name }).Instance(); n.String() != testInstance {
-				t.Errorf("%s led to %v", name, n)
+			if info, ok := cloudsqlconn.InfoOf(again); !ok || info.Instance.String() != testInstance {
+				t.Errorf("%s led to %+v", name, info)
 			}
 		}
 		if second.Accepted() != 0 {

@@ -163,7 +163,7 @@ func (s *sample) dial(t *testing.T, server *cloudsqltest.Server) (problems []str
 			mu.Unlock()
 			return server.DialContext(ctx, network, addr)
 		}),
-		cloudsqlconn.WithDefaultDialOptions(cloudsqlconn.WithAutoIP(), cloudsqlconn.WithDialIAMAuthN(s.IAM)),
+		cloudsqlconn.DialOptions(cloudsqlconn.WithAutoIP(), cloudsqlconn.WithIAMAuthN(s.IAM)),
 	}
 	if s.ADC == nil && s.ADCValue == "" && s.Metadata == nil {
 		opts = append(server.Options(), opts...)

@@ -106,7 +106,8 @@ func TestServeDrains(t *testing.T) {
 		want time.Duration
 	}{
 		"default": {want: 30 * time.Second},
-		"none":    {[]cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(0)}, 0},
+		"0":       {[]cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(5 * time.Second), cloudsqlconn.WithDrainTimeout(0)}, 30 * time.Second},
+		"none":    {[]cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(-1)}, 0},
 		"5 s":     {[]cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(5 * time.Second)}, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,11 +196,11 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 func TestServeNamesWrongOptions(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		l := memnet.Listen("door")
-		err := w.dialer.Serve(t.Context(), l, testInstance, nil, cloudsqlconn.WithMaxConnections(0), cloudsqlconn.WithDrainTimeout(-1), cloudsqlconn.WithDialTimeout(-1))
+		err := w.dialer.Serve(t.Context(), l, testInstance, nil, cloudsqlconn.WithMaxConnections(-1), cloudsqlconn.WithDialTimeout(-1))
 		if !errors.Is(err, cloudsqlconn.ErrConfig) {
 			t.Fatalf("got %v, want ErrConfig", err)
 		}
-		for _, want := range []string{"option 0 is nil", "WithMaxConnections", "WithDrainTimeout", "WithDialTimeout"} {
+		for _, want := range []string{"option 0 is nil", "WithMaxConnections", "WithDialTimeout"} {
 			if !bytes.Contains([]byte(err.Error()), []byte(want)) {
 				t.Errorf("%q is not told in %v", want, err)
 			}
@@ -219,7 +220,7 @@ func TestServeCutsAllConnectionsAtOnce(t *testing.T) {
 			c, err := w.DialContext(ctx, network, addr)
 			return slowToClose{c, pause}, err
 		})
-		s := w.serve(testInstance, slow, cloudsqlconn.WithDrainTimeout(0))
+		s := w.serve(testInstance, slow, cloudsqlconn.WithDrainTimeout(-1))
 		for range 10 {
 			c := s.connect()
 			defer c.Close()

@@ -143,8 +143,8 @@ func TestALateRefusalLeadsToAnAddressThoughTheDialIsOver(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.Close()
-				if !byStream(c) {
-					t.Fatal("the fault did not happen")
+				if info, _ := cloudsqlconn.InfoOf(c); !byStream(c) || !info.SQLData || info.EngineVersion != "" {
+					t.Fatalf("the fault did not happen: %+v", info)
 				}
 				_ = c.SetReadDeadline(time.Now().Add(time.Second))
 				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -157,8 +157,8 @@ func TestALateRefusalLeadsToAnAddressThoughTheDialIsOver(t *testing.T) {
 				if byStream(c) {
 					t.Error("the connection is a stream still")
 				}
-				if v, ok := c.(interface{ EngineVersion() string }); !ok || !strings.HasPrefix(v.EngineVersion(), "POSTGRES") {
-					t.Error("the engine's version is not told")
+				if info, ok := cloudsqlconn.InfoOf(c); !ok || info.SQLData || info.IPType == "" || !strings.HasPrefix(info.EngineVersion, "POSTGRES") {
+					t.Errorf("what is told of it is %+v", info)
 				}
 				if st := w.dialer.Instances()[0]; st.OpenConnections != 1 || st.SQLDataUnserved.IsZero() {
 					t.Errorf("the status is %+v", st)

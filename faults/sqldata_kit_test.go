@@ -39,7 +39,7 @@ func inKitWorld(t *testing.T, mode cloudsqlconn.SQLDataMode, cfg cloudsqltest.In
 func TestTheKitsSQLDataLeadsToTheDatabase(t *testing.T) {
 	inKitWorld(t, cloudsqlconn.SQLDataPrefer, cloudsqltest.Instance{SQLData: true}, cloudsqltest.SQLDataConfig{}, func(t *testing.T, w *world, d *cloudsqltest.SQLData) {
 		for _, iam := range []bool{false, true} {
-			c := w.mustDial(cloudsqlconn.WithDialIAMAuthN(iam))
+			c := w.mustDial(cloudsqlconn.WithIAMAuthN(iam))
 			if err := echo(c); err != nil || !byStream(c) {
 				t.Errorf("%v, %v", c.RemoteAddr(), err)
 			}

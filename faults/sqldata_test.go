@@ -113,12 +113,12 @@ func TestASQLDataModeIsChecked(t *testing.T) {
 	}
 }
 
-// Google's connector ignores WithDialIAMAuthN in this way up to 1.26.0, without
+// Google's connector ignores WithIAMAuthN in this way up to 1.26.0, without
 // a word.
 func TestIAMLoginIsAskedForInTheSession(t *testing.T) {
 	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, s *sqlDataService) {
 		// A token source that makes no login tokens will do.
-		only(w, nil, s.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithTokenSource(tokens("some")), cloudsqlconn.WithIAMAuthN())
+		only(w, nil, s.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithTokenSource(tokens("some")), cloudsqlconn.WithIAMAuthN(true))
 		c := w.mustDial()
 		defer c.Close()
 		if got := s.begun()[0].session.AuthenticationType; got != wire.AutoIAM {
@@ -132,16 +132,19 @@ func TestIAMLoginIsAskedForInTheSession(t *testing.T) {
 }
 
 func TestTheLoginIsThatOfTheAccessToken(t *testing.T) {
-	withKey(t, func(t *testing.T, w *world, _ *authtest.Server) {
-		opts := []cloudsqlconn.DialOption{cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithDialIAMAuthN(true)}
-		who, err := w.dialer.LoginPrincipal(t.Context(), testInstance, opts...)
-		if err != nil || who != authtest.Account {
-			t.Errorf("got %q, %v", who, err)
+	s := authtest.NewServer("admin", "login")
+	t.Cleanup(s.Close)
+	inSQLDataWorld(t, cloudsqlconn.SQLDataOnly, echoes, func(t *testing.T, w *world, svc *sqlDataService) {
+		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsJSON(s.ServiceAccount()))
+		for iam, want := range map[bool]string{true: authtest.Account, false: ""} {
+			c := w.mustDial(cloudsqlconn.WithIAMAuthN(iam))
+			defer c.Close()
+			info, _ := cloudsqlconn.InfoOf(c)
+			if who, err := info.LoginPrincipal(t.Context()); err != nil || who != want {
+				t.Errorf("IAM login %v: %q, %v", iam, who, err)
+			}
 		}
 		w.wantCalls(0)
-		if who, err := w.dialer.LoginPrincipal(t.Context(), testInstance, opts[0]); err != nil || who != "" {
-			t.Errorf("without IAM login: %q, %v", who, err)
-		}
 	})
 }
 

@@ -170,7 +170,7 @@ func (s *sqlDataService) dial(ctx context.Context, network, addr string) (net.Co
 
 // options lead a Dialer to the service.
 func (s *sqlDataService) options(mode cloudsqlconn.SQLDataMode) cloudsqlconn.Option {
-	return cloudsqlconn.WithOptions(cloudsqlconn.WithSQLData(mode), cloudsqlconn.WithSQLDataEndpoint("http://"+serviceAddr), cloudsqlconn.WithDialFunc(s.dial))
+	return cloudsqlconn.Options(cloudsqlconn.WithSQLData(mode), cloudsqlconn.WithSQLDataEndpoint("http://"+serviceAddr), cloudsqlconn.WithDialFunc(s.dial))
 }
 
 // withService gives a world the service, and a Dialer that uses it.

@@ -321,7 +321,7 @@ func TestPasswordAndIAMLoginAreMeasuredApart(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		w.withLogin(lasting(w.LoginToken(), 20*time.Minute))
 		w.wantDial()
-		w.wantDial(cloudsqlconn.WithDialIAMAuthN(false))
+		w.wantDial(cloudsqlconn.WithIAMAuthN(false))
 		points := w.told.metric("cloudsqlconn.refresh.expiry").(metricdata.Gauge[float64]).DataPoints
 		left := map[string]float64{}
 		for _, p := range points {

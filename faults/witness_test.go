@@ -39,7 +39,7 @@ func newWitness(t *testing.T) *witness {
 }
 
 func (w *witness) options() cloudsqlconn.Option {
-	return cloudsqlconn.WithOptions(
+	return cloudsqlconn.Options(
 		cloudsqlconn.WithLogger(slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		cloudsqlconn.WithTracerProvider(w.tracers),
 		cloudsqlconn.WithMeterProvider(w.meters),

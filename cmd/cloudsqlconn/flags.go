@@ -83,6 +83,8 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		switch {
 		case *unlisted && !*dns:
 			return nil, errors.New("-unlisted-domain: want -dns too")
+		case *timeout <= 0:
+			return nil, fmt.Errorf("-timeout: want a positive duration, got %v", *timeout)
 		case *login != "" && noIAM:
 			return nil, errors.New("-login-token and -iam=false: want one of them")
 		case *login != "" && *token == "":
@@ -95,7 +97,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		if *dns {
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
-		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithDialIAMAuthN(*iam)), nil
+		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithIAMAuthN(*iam)), nil
 	}
 }
 

@@ -169,6 +169,7 @@ func TestWrongUse(t *testing.T) {
 		{"check -no-such-flag x", "flag provided but not defined: -no-such-flag"},
 		{"check -ip-types PUBIC x", "IP types"},
 		{"check -timeout soon x", "-timeout"},
+		{"check -timeout 0s x", "-timeout: want a positive duration"},
 		{"check -timeout -1s x", "-timeout: want a positive duration"},
 		{"check -credentials= x", "-credentials"},
 		{"check -impersonate a/b x", "-impersonate"},

@@ -135,10 +135,11 @@ func (p *proxy) serve(ctx, accepting context.Context, t target) error {
 	if p.health.missing.Add(-1) == 0 {
 		p.tellManager("READY=1")
 	}
-	opts := []cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(p.flags.drain)}
-	if p.flags.most != 0 {
-		opts = append(opts, cloudsqlconn.WithMaxConnections(p.flags.most))
+	drain := p.flags.drain
+	if drain == 0 {
+		drain = -1 // at once
 	}
+	opts := []cloudsqlconn.ServeOption{cloudsqlconn.WithDrainTimeout(drain), cloudsqlconn.WithMaxConnections(p.flags.most)}
 	for _, o := range t.opts {
 		opts = append(opts, o)
 	}

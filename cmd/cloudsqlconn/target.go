@@ -124,7 +124,7 @@ func (t *target) set(key, value string) error {
 		if !on && value != "false" {
 			return fmt.Errorf("want true or false, got %q", value)
 		}
-		t.opts = append(t.opts, cloudsqlconn.WithDialIAMAuthN(on))
+		t.opts = append(t.opts, cloudsqlconn.WithIAMAuthN(on))
 	case "ip-types":
 		types, err := cloudsqlconn.ParseIPTypes(value)
 		t.opts = append(t.opts, cloudsqlconn.WithIPTypes(types...))

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 
-	opts := []cloudsqlconn.Option{cloudsqlconn.WithDialIAMAuthN(*iam)}
+	opts := []cloudsqlconn.Option{cloudsqlconn.WithIAMAuthN(*iam)}
 	if *instance == "" {
 		e, err := startEmulator(ctx, *engine, *user, *password, *database, *iam)
 		if err != nil {

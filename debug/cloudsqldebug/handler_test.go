@@ -52,7 +52,7 @@ func populate(t *testing.T, s *cloudsqltest.Server, opts ...cloudsqlconn.Option)
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	for i, iam := range []bool{false, true, false} {
-		c, err := d.Dial(t.Context(), readyName, cloudsqlconn.WithDialIAMAuthN(iam))
+		c, err := d.Dial(t.Context(), readyName, cloudsqlconn.WithIAMAuthN(iam))
 		if err != nil {
 			t.Fatal(err)
 		}

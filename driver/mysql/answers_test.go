@@ -44,13 +44,16 @@ func TestARefusalInPlaceOfAKeyIsTold(t *testing.T) {
 	t.Parallel()
 	for _, iam := range []bool{false, true} {
 		server := &mysqlserver.Server{Accounts: accounts, Secure: true}
-		err := connect(t, cloudsqltest.Instance{Handler: server.Serve}, secretDSN, cloudsqlconn.WithDialIAMAuthN(iam))
+		err := connect(t, cloudsqltest.Instance{Handler: server.Serve}, secretDSN, cloudsqlconn.WithIAMAuthN(iam))
 		if l := server.Logins(); len(l) != 1 || l[0].Path != mysqlserver.FullClear || l[0].OK {
 			t.Fatalf("the fault did not happen: %+v", l)
 		}
 		refused, ok := errors.AsType[*gomysql.MySQLError](err)
 		if !ok || refused.Number != 1045 || refused.SQLState != [5]byte{'2', '8', '0', '0', '0'} || !strings.Contains(refused.Message, "Access denied") {
 			t.Errorf("got %v, want error 1045", err)
+		}
+		if e, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance {
+			t.Errorf("got %#v", err)
 		}
 		if hint := cloudsqlconn.Hint(err); strings.Contains(hint, "IAM") != iam {
 			t.Errorf("IAM login %t: the hint is %q", iam, hint)

@@ -76,7 +76,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
 		return nil, sqldriver.SilentError(c.login.instance, err)
 	}
-	return nil, err
+	return nil, sqldriver.ConnectError(c.login.instance, err)
 }
 
 const longPasswordHint = "MySQL has asked for the password encrypted with its RSA key, which can take 213 bytes: put tls=preferred into the data source name, so that it goes as it is through TLS to the server, or choose one that is shorter."
@@ -155,13 +155,14 @@ func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, _ := cloudsqlconn.InfoOf(c)
 	if nobody {
-		if a.cfg.User, err = sqldriver.IAMUser(ctx, c, sqldriver.MySQL); err != nil {
+		if a.cfg.User, err = sqldriver.IAMUser(ctx, info, sqldriver.MySQL); err != nil {
 			_ = c.Close()
 			return nil, err
 		}
 	}
-	if c, ok := c.(interface{ ExchangeMetadata() bool }); ok && c.ExchangeMetadata() {
+	if info.ExchangeMetadata() {
 		// The server holds the connection for secure, as it is, and does not
 		// hand out an RSA key to encrypt a password with. This is how
 		// go-sql-driver knows; the network's name means nothing else to it.

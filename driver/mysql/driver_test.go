@@ -30,7 +30,7 @@ func register(t *testing.T, opts ...cloudsqlconn.Option) (name string, cleanup f
 
 // Not parallel: it measures the heap.
 func TestNothingIsKeptOfDataSourceNames(t *testing.T) {
-	name, _ := register(t, cloudsqlconn.WithIAMAuthN())
+	name, _ := register(t, cloudsqlconn.WithIAMAuthN(true))
 	quiet := runtime.NumGoroutine()
 	open := func(i int) {
 		dsn := fmt.Sprintf("app%d:secret%d@cloudsql-mysql(my-project:europe-west1:db-%d)/shop?a=%01000d", i, i, i, i)
@@ -116,7 +116,7 @@ func TestBadDataSourceNamesAreErrorsOfOpen(t *testing.T) {
 
 func TestRegisterDriver(t *testing.T) {
 	t.Parallel()
-	name, cleanup := register(t, cloudsqlconn.WithIAMAuthN())
+	name, cleanup := register(t, cloudsqlconn.WithIAMAuthN(true))
 	nothing, err := mysql.RegisterDriver(name)
 	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "choose another name") || cloudsqlconn.Hint(err) == "" || nothing() != nil {
 		t.Errorf("taken name: got %v", err)

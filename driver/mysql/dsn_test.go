@@ -85,9 +85,9 @@ var errResolved = errors.New("resolved")
 
 type resolver func(name string)
 
-func (r resolver) Resolve(_ context.Context, name string) (cloudsqlconn.Name, error) {
+func (r resolver) Resolve(_ context.Context, name string) (cloudsqlconn.Resolution, error) {
 	r(name)
-	return cloudsqlconn.Name{}, errResolved
+	return cloudsqlconn.Resolution{}, errResolved
 }
 
 func TestDialOptionsInTheDataSourceName(t *testing.T) {
@@ -113,7 +113,7 @@ func TestDialOptionsInTheDataSourceName(t *testing.T) {
 			{"?cloudsql_iam_authn=true", nil, public, "me"},
 			{"?cloudsql_iam_authn=1&cloudsql_ip_types=private", nil, private, "me"},
 			{"?cloudsql_ip_types=PUBLIC", []cloudsqlconn.DialOption{cloudsqlconn.WithPrivateIP()}, public, "me@example.com"},
-			{"?cloudsql_iam_authn=false", []cloudsqlconn.DialOption{cloudsqlconn.WithDialIAMAuthN(true)}, public, "me@example.com"},
+			{"?cloudsql_iam_authn=false", []cloudsqlconn.DialOption{cloudsqlconn.WithIAMAuthN(true)}, public, "me@example.com"},
 		} {
 			dialled = nil
 			before := len(w.mysql.Logins())

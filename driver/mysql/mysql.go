@@ -9,7 +9,7 @@
 // precedence over options given in code:
 //
 //	cloudsql_ip_types   a list for WithIPTypes, such as PRIVATE,PUBLIC
-//	cloudsql_iam_authn  true or false, for WithDialIAMAuthN
+//	cloudsql_iam_authn  true or false, for WithIAMAuthN
 //	cloudsql_sql_data   never, prefer or only, for WithSQLData; as far as is
 //	                    known, SQL Data serves no MySQL
 //

@@ -60,7 +60,7 @@ func TestTheDriverNamedMySQLLogsInByIAM(t *testing.T) {
 			server.Serve(c)
 		}})
 		defer w.close()
-		name, cleanup := register(t, append(w.kit.Options(), cloudsqlconn.WithIAMAuthN())...)
+		name, cleanup := register(t, append(w.kit.Options(), cloudsqlconn.WithIAMAuthN(true))...)
 		dsn := "me@" + name + "(" + instance + ")/shop"
 		for params, want := range map[string]error{"?allowCleartextPasswords=true": nil, "": native.ErrCleartextPassword} {
 			db, err := sql.Open("mysql", dsn+params)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -97,8 +99,40 @@ func (c *slowConn) waiting() int {
 // pgx reads in the background while a Write takes more than 15 ms, and may leave
 // a Read waiting when that is over. The look at the idle connection waited for
 // that Read, whatever the contexts said: a pool on a busy machine hung for ever.
+// A program's own rule when to ping does not take the look away.
 func TestAPoolDoesNotHangAfterASlowWrite(t *testing.T) {
 	t.Parallel()
+	const dsn = "user=app pool_max_conns=1 host=" + instance
+	t.Run("NewPool", func(t *testing.T) {
+		t.Parallel()
+		writeSlowly(t, func(d *cloudsqlconn.Dialer) *pgxpool.Pool {
+			pool, err := postgres.NewPool(t.Context(), d, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pool
+		})
+	})
+	t.Run("ConfigurePool", func(t *testing.T) {
+		t.Parallel()
+		var asked atomic.Bool
+		writeSlowly(t, func(d *cloudsqlconn.Dialer) *pgxpool.Pool {
+			return poolOf(t, d, dsn, func(cfg *pgxpool.Config) {
+				cfg.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool {
+					asked.Store(true)
+					return false
+				}
+			})
+		})
+		if !asked.Load() {
+			t.Error("the program's own function was not asked")
+		}
+	})
+}
+
+// writeSlowly has a pool's connection write slowly.
+func writeSlowly(t *testing.T, newPool func(*cloudsqlconn.Dialer) *pgxpool.Pool) {
+	t.Helper()
 	s := cloudsqltest.NewServer()
 	defer s.Close()
 	s.AddInstance(instance, cloudsqltest.Instance{Handler: answerSelects})
@@ -113,10 +147,7 @@ func TestAPoolDoesNotHangAfterASlowWrite(t *testing.T) {
 		return slow, nil
 	}
 	d := newDialer(t, append(s.Options(), cloudsqlconn.WithDialFunc(dial))...)
-	pool, err := postgres.NewPool(t.Context(), d, "user=app pool_max_conns=1 host="+instance)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool := newPool(d)
 	defer pool.Close()
 	exec := func() {
 		t.Helper()

@@ -99,7 +99,7 @@ func ExampleNewPool() {
 }
 
 // A pool with settings of its own: what is to happen to each new connection.
-func ExampleConfigure() {
+func ExampleConfigurePool() {
 	cloud := exampleCloud()
 	defer cloud.Close()
 	ctx := context.Background()
@@ -113,7 +113,7 @@ func ExampleConfigure() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := postgres.Configure(dialer, cfg.ConnConfig); err != nil {
+	if err := postgres.ConfigurePool(dialer, cfg); err != nil {
 		log.Fatal(err)
 	}
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
@@ -134,6 +134,38 @@ func ExampleConfigure() {
 	// Output:
 	// a connection to my-project:europe-west1:my-db
 	// Book One
+}
+
+// A connection of pgx without a pool.
+func ExampleConfigure() {
+	cloud := exampleCloud()
+	defer cloud.Close()
+	ctx := context.Background()
+
+	dialer, err := cloudsqlconn.NewDialer(ctx, cloud.Options()...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dialer.Close()
+	cfg, err := pgx.ParseConfig("host=my-project:europe-west1:my-db user=app password=secret dbname=shop default_query_exec_mode=simple_protocol")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := postgres.Configure(dialer, cfg); err != nil {
+		log.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
+
+	var title string
+	if err := conn.QueryRow(ctx, "SELECT title FROM books WHERE id = $1", 1).Scan(&title); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(title)
+	// Output: Book One
 }
 
 // A name for sql.Open, and for libraries that call it.

@@ -176,7 +176,7 @@ func (w *poolerWorld) programWith(reserve time.Duration, opts ...cloudsqlconn.Op
 	base := []cloudsqlconn.Option{
 		cloudsqlconn.WithAdminAPIEndpoint(w.URL()), cloudsqlconn.WithDialFunc(w.DialContext), cloudsqlconn.WithHTTPClient(w.Client()),
 		cloudsqlconn.WithIAMAuthNTokenSources(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: w.Token()}), &tokens{world: w, reserve: reserve}),
-		cloudsqlconn.WithIAMAuthN(),
+		cloudsqlconn.WithIAMAuthN(true),
 	}
 	return newDialer(w.t, slices.Concat(base, opts)...)
 }

@@ -1,6 +1,7 @@
 // Package postgres connects pgx to Cloud SQL for PostgreSQL: through
 // database/sql ([NewConnector], [RegisterDriver]), through a pgxpool.Pool
-// ([NewPool]), or through any pgx configuration ([Configure]).
+// ([NewPool], or [ConfigurePool] for a configuration of your own), or through any pgx
+// configuration ([Configure]).
 //
 // The host in a data source name is the instance:
 //
@@ -27,7 +28,7 @@
 //
 // Three parameters of a data source name are for the Dialer:
 // cloudsql_ip_types=PRIVATE,PUBLIC means [cloudsqlconn.WithIPTypes],
-// cloudsql_iam_authn=true means [cloudsqlconn.WithDialIAMAuthN], and
+// cloudsql_iam_authn=true means [cloudsqlconn.WithIAMAuthN], and
 // cloudsql_sql_data=prefer (or never, or only) means [cloudsqlconn.WithSQLData].
 //
 // # Settings for a direct connection
@@ -96,7 +97,7 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 	return stdlib.GetConnector(*cfg,
 		stdlib.OptionBeforeConnect(t.prepare),
 		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
-			return shouldPing(p.Conn, p.IdleDuration)
+			return p.IdleDuration > pingAfter || hasNews(p.Conn)
 		})), nil
 }
 
@@ -113,22 +114,47 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	t, err := configure(d, cfg.ConnConfig, opts)
-	if err != nil {
-		return nil, sqldriver.ConfigError(err, form)
-	}
-	cfg.BeforeConnect = t.prepare
-	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
-		return shouldPing(p.Conn, p.IdleDuration)
+	if err := ConfigurePool(d, cfg, opts...); err != nil {
+		return nil, err
 	}
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
-// Configure makes cfg connect through d to the instances that are its hosts. It
-// sets DialFunc, LookupFunc, AfterNetConnect and Port, clears TLSConfig, and keeps
-// each host only once, so that one attempt to connect is one Dial of each host that
-// is tried. An AfterNetConnect already in cfg is called before ours. Errors are like
-// those of [NewConnector].
+// ConfigurePool makes the pool of cfg connect through d, as one of [NewPool] does: it
+// is [Configure] for cfg.ConnConfig, and sets BeforeConnect and ShouldPing, so that the
+// user of an IAM login can be left out, load_balance_hosts=random works, and a
+// connection that the server has ended is found dead before it is used. Functions that
+// cfg has there already are called too: BeforeConnect before ours, and a ShouldPing in
+// place of our rule to ping after a second, but not of the look at what has come.
+// Errors are like those of [NewConnector].
+func ConfigurePool(d *cloudsqlconn.Dialer, cfg *pgxpool.Config, opts ...cloudsqlconn.DialOption) error {
+	t, err := configure(d, cfg.ConnConfig, opts)
+	if err != nil {
+		return sqldriver.ConfigError(err, form)
+	}
+	before, ping := cfg.BeforeConnect, cfg.ShouldPing
+	cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(ctx, c); err != nil {
+				return err
+			}
+		}
+		return t.prepare(ctx, c)
+	}
+	cfg.ShouldPing = func(ctx context.Context, p pgxpool.ShouldPingParams) bool {
+		if ping != nil && ping(ctx, p) {
+			return true
+		}
+		return ping == nil && p.IdleDuration > pingAfter || hasNews(p.Conn)
+	}
+	return nil
+}
+
+// Configure makes cfg connect through d to the instances that are its hosts. For a
+// pool there is [ConfigurePool], which does more. Configure sets DialFunc, LookupFunc,
+// AfterNetConnect and Port, clears TLSConfig, and keeps each host only once, so that
+// one attempt to connect is one Dial of each host that is tried. An AfterNetConnect
+// already in cfg is called before ours. Errors are like those of [NewConnector].
 //
 // pgx gives each connection a copy of cfg of its own, which is bound to it. pgconn
 // makes no copy: pass its ConnectConfig a copy for each connection. Without one,
@@ -138,7 +164,7 @@ func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cl
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	t, err := configure(d, cfg, opts)
 	if err == nil && t.random {
-		err = errors.New("load_balance_hosts=random is for NewConnector, NewPool and RegisterDriver; with Configure, have stdlib.RandomizeHostOrderFunc run before each connect")
+		err = errors.New("load_balance_hosts=random is for NewConnector, NewPool, ConfigurePool and RegisterDriver; with Configure, have stdlib.RandomizeHostOrderFunc run before each connect")
 	}
 	return sqldriver.ConfigError(err, form)
 }
@@ -172,14 +198,14 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 	return t, nil
 }
 
-// shouldPing reports whether an idle connection has to show that it lives:
-// after a second, as pgx has it, and at once if the server has said something,
-// which is mostly its end, or if only a ping can tell: pgx reads in the
-// background while a Write is slow, and leaves that Read waiting.
-func shouldPing(c *pgx.Conn, idle time.Duration) bool {
-	if idle > time.Second {
-		return true
-	}
+// pingAfter is how long a connection is idle at least before it has to show that it
+// lives, as pgx has it.
+const pingAfter = time.Second
+
+// hasNews reports whether the server has said something to an idle connection, which
+// is mostly its end, or whether only a ping can tell: pgx reads in the background
+// while a Write is slow, and leaves that Read waiting.
+func hasNews(c *pgx.Conn) bool {
 	state := heard.Look(c.PgConn().Conn())
 	return state == heard.Something || state == heard.Busy
 }

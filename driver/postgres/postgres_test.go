@@ -233,7 +233,7 @@ func TestConfigureLeavesOneHostAndNoTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := postgres.Configure(newDialer(t), cfg, cloudsqlconn.WithDialIAMAuthN(iam)); err != nil {
+			if err := postgres.Configure(newDialer(t), cfg, cloudsqlconn.WithIAMAuthN(iam)); err != nil {
 				t.Fatal(err)
 			}
 			if cfg.Host != instance || cfg.User != user || cfg.Database != "shop" || cfg.TLSConfig != nil || cfg.Fallbacks != nil {
@@ -299,7 +299,7 @@ func registered(t *testing.T, opts ...cloudsqlconn.Option) (name string) {
 func TestRegisterDriver(t *testing.T) {
 	t.Parallel()
 	name := "cloudsql-" + rand.Text() // the name stays taken: -count=2 needs another
-	cleanup, err := postgres.RegisterDriver(name, cloudsqlconn.WithIAMAuthN())
+	cleanup, err := postgres.RegisterDriver(name, cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 //	host=project:region:instance user=app password=secret dbname=shop sslmode=disable
 //
 // sslmode=disable is needed, since there is no TLS inside the tunnel. An IAM login,
-// with [cloudsqlconn.WithDialIAMAuthN], needs the user in PostgreSQL's form, and is
+// with [cloudsqlconn.WithIAMAuthN], needs the user in PostgreSQL's form, and is
 // not repeated: see [cloudsqlconn.WithLoginAfterRefresh]. lib/pq's requests to cancel a
 // query are Dials of the instance, and so reach any node of a read pool.
 type PQDialer struct {

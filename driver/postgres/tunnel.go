@@ -68,7 +68,8 @@ func (t *tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 // connected prepares the login of a connection that stands. cfg is the
 // connection's own.
 func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
-	c, ok := conn.(sqldriver.Conn)
+	c := conn // of Dial, as long as nothing is around it
+	info, ok := cloudsqlconn.InfoOf(c)
 	if t.netConnected != nil {
 		var err error
 		if conn, err = t.netConnected(ctx, cfg, conn); err != nil {
@@ -80,14 +81,14 @@ func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 		if !own {
 			return conn, sqldriver.NoUser(t.instances[0])
 		}
-		user, err := sqldriver.IAMUser(ctx, c, sqldriver.Postgres)
+		user, err := sqldriver.IAMUser(ctx, info, sqldriver.Postgres)
 		if err != nil {
 			return conn, told{err}
 		}
 		cfg.User = user
 	}
 	if own {
-		t.bind(ctx, cfg, c)
+		t.bind(ctx, cfg, c, info)
 	}
 	return conn, nil
 }
@@ -96,9 +97,9 @@ var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 
 // bind makes cfg the configuration of c: its requests to cancel a query go to
 // the host that c is on, and a refused IAM login has a hint.
-func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn) {
+func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
 	var (
-		instance, user = c.Instance().String(), cfg.User
+		instance, user = info.Instance.String(), cfg.User
 		loggedIn       atomic.Bool
 		refused        func(error) error
 	)

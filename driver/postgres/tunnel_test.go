@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -142,6 +143,21 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			defer pool.Close()
 			return pool.Ping(t.Context())
 		},
+		"ConfigurePool": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+			cfg, err := pgxpool.ParseConfig(dsn)
+			if err != nil {
+				return err
+			}
+			if err := postgres.ConfigurePool(d, cfg, o); err != nil {
+				return err
+			}
+			pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			return pool.Ping(t.Context())
+		},
 		"Configure": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
 			cfg, err := pgx.ParseConfig(dsn)
 			if err != nil {
@@ -176,13 +192,16 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 				s, p := kit(t, cloudsqltest.Instance{Handler: refuse(tt.code)})
 				// One address: a slow machine would try two in parallel.
 				d := newDialer(t, append(s.Options(), cloudsqlconn.WithPublicIP())...)
-				err := connect(d, cloudsqlconn.WithDialIAMAuthN(tt.iam))
+				err := connect(d, cloudsqlconn.WithIAMAuthN(tt.iam))
 				refused, ok := errors.AsType[*pgconn.PgError](err)
 				if !ok || refused.Code != tt.code || !strings.Contains(err.Error(), "no login for you") {
 					t.Fatalf("got %v, want the server's answer", err)
 				}
 				e, ok := errors.AsType[*cloudsqlconn.Error](err)
-				if ok != tt.hinted || ok && (e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, "IAM")) {
+				switch {
+				case tt.hinted && (!ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, "IAM")),
+					!tt.hinted && cloudsqlconn.Hint(err) != "",
+					name == "NewConnector" && !ok: // all of its errors are
 					t.Errorf("got %#v", e)
 				}
 				s.Close() // waits for all that has come

@@ -42,7 +42,7 @@ func as(t *testing.T, account string) (*cloudsqlconn.Dialer, users) {
 	tokens := authtest.NewServer(s.Token(), s.LoginToken())
 	t.Cleanup(tokens.Close)
 	return newDialer(t,
-		cloudsqlconn.WithAdminAPIEndpoint(s.URL()), cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithIAMAuthN(),
+		cloudsqlconn.WithAdminAPIEndpoint(s.URL()), cloudsqlconn.WithDialFunc(s.DialContext), cloudsqlconn.WithIAMAuthN(true),
 		cloudsqlconn.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: authtest.CloudToken})),
 		cloudsqlconn.WithImpersonation(account), cloudsqlconn.WithHTTPClient(tokens.Client())), came
 }
@@ -118,7 +118,7 @@ func TestConfigureCompletesTheUserOfAnIAMLogin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := postgres.Configure(d, cfg, cloudsqlconn.WithDialIAMAuthN(true)); err != nil {
+		if err := postgres.Configure(d, cfg, cloudsqlconn.WithIAMAuthN(true)); err != nil {
 			t.Fatal(err)
 		}
 		return cfg
@@ -159,7 +159,7 @@ func TestConfigureKeepsTheProgramsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.User = "Somebody@Example.com"
-	if err := postgres.Configure(newDialer(t), cfg, cloudsqlconn.WithDialIAMAuthN(true)); err != nil || cfg.User != "somebody@example.com" {
+	if err := postgres.Configure(newDialer(t), cfg, cloudsqlconn.WithIAMAuthN(true)); err != nil || cfg.User != "somebody@example.com" {
 		t.Errorf("the user is %q, %v", cfg.User, err)
 	}
 }

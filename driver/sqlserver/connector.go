@@ -41,13 +41,17 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	switch ended := !stop(); {
 	case ended && err == nil:
 		_ = conn.Close()
-		return nil, ctx.Err()
+		return nil, sqldriver.ConnectError(c.instance, ctx.Err())
 	case ended && !errors.Is(err, ctx.Err()):
-		return nil, fmt.Errorf("mssql: login: %w", ctx.Err())
+		return nil, sqldriver.ConnectError(c.instance, fmt.Errorf("mssql: login: %w", ctx.Err()))
 	case a.unverified != nil: // go-mssqldb drops the cause
-		return nil, fmt.Errorf("%w: TLS inside TDS: %w; trustservercertificate=true accepts any certificate inside the Dialer's TLS tunnel", cloudsqlconn.ErrUnverified, a.unverified)
+		return nil, &cloudsqlconn.Error{
+			Op: cloudsqlconn.OpLogin, Instance: c.instance,
+			Hint: "The database's own certificate, inside the Dialer's TLS, is not from the instance's server CA; trustservercertificate=true in the data source name accepts any there.",
+			Err:  fmt.Errorf("%w: TLS inside TDS: %w", cloudsqlconn.ErrUnverified, a.unverified),
+		}
 	case err != nil:
-		return nil, err
+		return nil, sqldriver.ConnectError(c.instance, err)
 	}
 	return &Conn{conn.(*mssql.Conn), a.conn}, nil
 }
@@ -94,22 +98,15 @@ func (a *attempt) abort() {
 	}
 }
 
-// verifyInner verifies the server of TLS inside TDS.
+// verifyInner verifies the server of TLS inside TDS, by the metadata that the tunnel
+// was made with: what the name means now can be something else.
 func (a *attempt) verifyInner(s tls.ConnectionState) error {
-	inner, err := a.innerTLS()
+	info, _ := cloudsqlconn.InfoOf(a.conn.Conn)
+	inner, err := info.InnerTLS(a.ctx)
 	if err == nil {
 		s.ServerName = inner.ServerName // not the host of the data source name
 		err = inner.VerifyConnection(s)
 	}
 	a.unverified = err
 	return err
-}
-
-// innerTLS is what the Dialer knows of the server: by the metadata that the tunnel
-// was made with, which is older than the name's next answer.
-func (a *attempt) innerTLS() (*tls.Config, error) {
-	if c, ok := a.conn.Conn.(interface{ InnerTLS() *tls.Config }); ok {
-		return c.InnerTLS(), nil
-	}
-	return a.dialer.InnerTLS(a.ctx, a.instance, a.opts...) // SQL Data
 }

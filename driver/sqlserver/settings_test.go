@@ -55,12 +55,12 @@ func TestSettingsOfADirectConnection(t *testing.T) {
 // question on.
 type moving struct{ names []cloudsqlconn.Name }
 
-func (m *moving) Resolve(context.Context, string) (cloudsqlconn.Name, error) {
+func (m *moving) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
 	n := m.names[0]
 	if len(m.names) > 1 {
 		m.names = m.names[1:]
 	}
-	return n, nil
+	return cloudsqlconn.Resolution{Instance: n}, nil
 }
 
 // The server inside the tunnel was compared with what the name leads to by then.

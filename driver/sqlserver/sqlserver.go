@@ -11,7 +11,7 @@
 // The host, which can be left out, is never looked up and never dialled; its
 // port and its SQL Server instance are ignored. cloudsql_ip_types,
 // cloudsql_iam_authn and cloudsql_sql_data are the options
-// [cloudsqlconn.WithIPTypes], [cloudsqlconn.WithDialIAMAuthN] and
+// [cloudsqlconn.WithIPTypes], [cloudsqlconn.WithIAMAuthN] and
 // [cloudsqlconn.WithSQLData]; Cloud SQL for SQL Server has no IAM login, and as far
 // as is known is not served by SQL Data.
 // Everything else is go-mssqldb's, except for settings for a direct connection.

@@ -89,6 +89,9 @@ func TestAnotherServerInsideTheTunnelIsRefused(t *testing.T) {
 					c.trustToo(cert)
 				}
 				err := open(t, c.dialer, plainDSN+tt.dsn).PingContext(t.Context())
+				if hinted := strings.Contains(cloudsqlconn.Hint(err), "trustservercertificate"); hinted != tt.refused {
+					t.Errorf("the hint is %q", cloudsqlconn.Hint(err))
+				}
 				if errors.Is(err, cloudsqlconn.ErrUnverified) != tt.refused || (err != nil) != tt.refused {
 					t.Fatalf("got %v", err)
 				}

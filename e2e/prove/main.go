@@ -83,7 +83,7 @@ type task struct {
 // Dialer.
 func prove(ctx context.Context, out io.Writer, tasks []task, a account, opts []cloudsqlconn.DialOption, dialerOpts ...cloudsqlconn.Option) (ok bool, err error) {
 	if a.password == "" {
-		opts = append(opts, cloudsqlconn.WithDialIAMAuthN(true))
+		opts = append(opts, cloudsqlconn.WithIAMAuthN(true))
 	}
 	d, err := cloudsqlconn.NewDialer(ctx, dialerOpts...)
 	if err != nil {

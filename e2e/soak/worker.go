@@ -10,14 +10,12 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 )
 
 // worker opens, uses and closes connections.
@@ -80,9 +78,9 @@ func (w *worker) dial(random *mathrand.Rand) net.Conn {
 // endsBeforeRetry reports whether err is a refused quota that ctx does not
 // outlast: that is told at once.
 func endsBeforeRetry(ctx context.Context, err error) bool {
-	var api *googleapi.Error
+	e, ok := errors.AsType[*cloudsqlconn.Error](err)
 	deadline, _ := ctx.Deadline()
-	return errors.As(err, &api) && api.Code == http.StatusTooManyRequests && time.Until(deadline) <= retryAfter
+	return ok && e.Code() == "quota" && time.Until(deadline) <= retryAfter
 }
 
 // use sends something and wants it back.

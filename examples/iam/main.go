@@ -59,7 +59,7 @@ func report(out io.Writer, err error) {
 }
 
 func run(ctx context.Context, dsn, impersonate string, out io.Writer, opts ...cloudsqlconn.Option) error {
-	opts = append(opts, cloudsqlconn.WithIAMAuthN())
+	opts = append(opts, cloudsqlconn.WithIAMAuthN(true))
 	if impersonate != "" {
 		opts = append(opts, cloudsqlconn.WithImpersonation(impersonate))
 	}

@@ -21,7 +21,7 @@ func pgxPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, tracer pgx
 	if err != nil {
 		return nil, err
 	}
-	if err := postgres.Configure(d, cfg.ConnConfig); err != nil {
+	if err := postgres.ConfigurePool(d, cfg); err != nil {
 		return nil, err
 	}
 	cfg.ConnConfig.Tracer = tracer

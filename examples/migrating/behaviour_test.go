@@ -32,7 +32,7 @@ var proofs = map[string][]string{
 	"the database user of an IAM login":                               {"e2e/login_test.go TestIAMLoginAsTheDefaultOfADialer", "e2e/login_test.go TestIAMLoginNeedsNoUser"},
 	"errors":                                                          {"faults/errors_test.go TestErrorsSayWhatHappenedAndWhatToDo"},
 	"proxies":                                                         {"faults/proxy_test.go TestTheProxyOfTheEnvironmentIsUsedWhenAskedFor"},
-	"`WithFailoverPeriod(0)`":                                         {"faults/failover_test.go TestFailoverPeriodZeroMeansOnlyAtDial"},
+	"`WithFailoverPeriod(0)`":                                         {"faults/failover_test.go TestANegativeFailoverPeriodMeansOnlyAtDial"},
 	"a DNS name that points to another instance":                      {"faults/dns_test.go TestAChangedRecordCountsAtTheNextDial", "faults/failover_test.go TestFailoverClosesTheConnectionsToTheOldInstance"},
 	"a DNS name that cannot be looked up":                             {"faults/dns_test.go TestDNSFailuresAreSurvived"},
 	"Cloud SQL's own DNS names":                                       {"faults/dns_test.go TestInstanceDNSNamesCostOneCallAnHour"},

@@ -12,7 +12,7 @@ import (
 func cloudRun(ctx context.Context) error {
 	dialer, err := cloudsqlconn.NewDialer(ctx,
 		cloudsqlconn.WithLazyRefresh(),
-		cloudsqlconn.WithIAMAuthN())
+		cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		return err
 	}

@@ -125,12 +125,17 @@ func Quota(err error) bool {
 	})
 }
 
-// RetryAfter is how long the API, or the token endpoint, asked to be left
-// alone: as seconds or as a date, but for ten minutes at most. A refused quota
-// without a header counts as 5 s.
-func RetryAfter(err error, now time.Time) time.Duration {
+// AskedFor is how long the API, or the token endpoint, asked to be left alone: as
+// seconds or as a date, but for ten minutes at most. It is 0 if it did not.
+func AskedFor(err error, now time.Time) time.Duration {
 	_, header := refusal(err)
-	if wait := auth.RetryAfter(header, now); wait > 0 {
+	return auth.RetryAfter(header, now)
+}
+
+// RetryAfter is how long the API, or the token endpoint, is left alone: for as long
+// as it has asked, and for 5 s if it has refused a quota and asked for nothing.
+func RetryAfter(err error, now time.Time) time.Duration {
+	if wait := AskedFor(err, now); wait > 0 {
 		return wait
 	}
 	if Quota(err) {

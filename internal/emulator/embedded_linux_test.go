@@ -39,7 +39,7 @@ func TestEmbeddedDatabaseServesByTheKindOfLogin(t *testing.T) {
 	p := startProgramWith(t, f.embedded(), "-engine", "mysql", "-backend", "embedded")
 	d := p.dialer()
 	for iam, want := range map[bool]string{false: "pappappapp", true: "iappappapp"} {
-		conn, err := d.Dial(t.Context(), defaultInstance, cloudsqlconn.WithDialIAMAuthN(iam))
+		conn, err := d.Dial(t.Context(), defaultInstance, cloudsqlconn.WithIAMAuthN(iam))
 		wantNil(t, err)
 		b := make([]byte, len(want))
 		if _, err := io.ReadFull(conn, b); err != nil || string(b) != want {

@@ -197,10 +197,10 @@ func TestPrivatePostgresServesPasswordAndIAMLogins(t *testing.T) {
 	if got, err := login("user=app password=app"); err != nil || got != "app" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := login("user=app@my-project.iam", cloudsqlconn.WithDialIAMAuthN(true)); err != nil || got != "app@my-project.iam" {
+	if got, err := login("user=app@my-project.iam", cloudsqlconn.WithIAMAuthN(true)); err != nil || got != "app@my-project.iam" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	_, err := login("user=app", cloudsqlconn.WithDialIAMAuthN(true))
+	_, err := login("user=app", cloudsqlconn.WithIAMAuthN(true))
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || refused.Code != "28000" {
 		t.Errorf("got %v, want 28000", err)
@@ -220,10 +220,10 @@ func TestPrivateMariaDBServesPasswordAndIAMLogins(t *testing.T) {
 	if got, err := login("app:app"); err != nil || got != "app@127.0.0.1" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := login("ann", cloudsqlconn.WithDialIAMAuthN(true)); err != nil || got != "ann@localhost" {
+	if got, err := login("ann", cloudsqlconn.WithIAMAuthN(true)); err != nil || got != "ann@localhost" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	_, err := login("app", cloudsqlconn.WithDialIAMAuthN(true))
+	_, err := login("app", cloudsqlconn.WithIAMAuthN(true))
 	var refused *gomysql.MySQLError
 	if !errors.As(err, &refused) || refused.Number != 1045 {
 		t.Errorf("got %v, want 1045", err)
@@ -251,7 +251,7 @@ func TestAutoTakesMySQLWhereThereIsNoMariaDB(t *testing.T) {
 	}
 	d := p.dialer()
 	for user, want := range map[string]string{"app:app": "app@127.0.0.1", "ann": "ann@localhost"} {
-		connector, err := mysql.NewConnector(d, user+"@cloudsql-mysql("+defaultInstance+")/app", cloudsqlconn.WithDialIAMAuthN(user == "ann"))
+		connector, err := mysql.NewConnector(d, user+"@cloudsql-mysql("+defaultInstance+")/app", cloudsqlconn.WithIAMAuthN(user == "ann"))
 		wantNil(t, err)
 		if got, err := ping(t, sql.OpenDB(connector), "SELECT CURRENT_USER()"); err != nil || got != want {
 			t.Errorf("%s: got %q, %v", user, got, err)

@@ -37,7 +37,7 @@ func TestProgramsRunOnTheEmulatorAsTheyAre(t *testing.T) {
 	wantNil(t, err)
 	defer d.Close()
 	for dsn, iam := range map[string]bool{"user=app password=app": false, "user=app@my-project.iam": true} {
-		connector, err := postgres.NewConnector(d, "host="+defaultInstance+" dbname=app "+dsn, cloudsqlconn.WithDialIAMAuthN(iam))
+		connector, err := postgres.NewConnector(d, "host="+defaultInstance+" dbname=app "+dsn, cloudsqlconn.WithIAMAuthN(iam))
 		wantNil(t, err)
 		user, _, _ := strings.Cut(strings.TrimPrefix(dsn, "user="), " ")
 		if got, err := ping(t, sql.OpenDB(connector), "SELECT current_user"); err != nil || got != user {

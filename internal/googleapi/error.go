@@ -51,6 +51,21 @@ func newError(code int, header http.Header, body []byte) *Error {
 	return e
 }
 
+// Reason is the first reason that the refusal gives, in the newer form if it has
+// one; "" if it has none.
+func (e *Error) Reason() string {
+	for _, detail := range e.Details {
+		info, _ := detail.(map[string]any) // google.rpc.ErrorInfo, among others
+		if reason, ok := info["reason"].(string); ok {
+			return reason
+		}
+	}
+	if len(e.Errors) > 0 {
+		return e.Errors[0].Reason
+	}
+	return ""
+}
+
 // Error tells status, message and reasons, and of an answer in another form
 // the body.
 func (e *Error) Error() string {

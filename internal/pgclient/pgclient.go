@@ -105,7 +105,6 @@ func (cs *Clients) sendTo(ctx context.Context, request []byte, same net.Conn) {
 type serverConn interface {
 	net.Conn
 	CloseWrite() error
-	EngineVersion() string
 }
 
 // conn is a connection of which it is not known yet what it is for.

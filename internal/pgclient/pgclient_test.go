@@ -43,7 +43,6 @@ func (s *server) Write(b []byte) (int, error) {
 func (s *server) Read([]byte) (int, error)    { return 0, io.EOF }
 func (s *server) Close() error                { return nil }
 func (s *server) CloseWrite() error           { return nil }
-func (s *server) EngineVersion() string       { return "POSTGRES_17" }
 func (s *server) SetDeadline(time.Time) error { return nil }
 
 func newHosts() *hosts { return &hosts{received: map[int]*bytes.Buffer{}} }

@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -72,15 +71,11 @@ func OtherTypes(info *admin.Info, types []string) (others []string) {
 	return others
 }
 
-// AddressType is the type of an address, for metrics: DNS_NAME if the instance has
-// no such address, and the DNS name that was dialled has.
-func AddressType(host string, info *admin.Info) string { return cmp.Or(typeOf(host, info), "DNS_NAME") }
-
 // Has reports whether host is one of the instance's addresses, or of its nodes'.
-func Has(info *admin.Info, host string) bool { return typeOf(host, info) != "" }
+func Has(info *admin.Info, host string) bool { return TypeOf(host, info) != "" }
 
-// typeOf is the type of an address of the instance's, or "".
-func typeOf(host string, info *admin.Info) string {
+// TypeOf is the type of an address of the instance's, or "".
+func TypeOf(host string, info *admin.Info) string {
 	if kind := typeAmong(host, info.Addrs); kind != "" || len(info.Nodes) == 0 {
 		return kind
 	}

@@ -35,7 +35,7 @@ type Attempt struct {
 // newAttempt is a try that failed at that step.
 func newAttempt(t race.Try, step string, info *admin.Info, domain string) *Attempt {
 	return &Attempt{
-		Kind: cmp.Or(typeOf(t.Host, info), domain), Addr: net.JoinHostPort(t.Host, Port), Step: step,
+		Kind: cmp.Or(TypeOf(t.Host, info), domain), Addr: net.JoinHostPort(t.Host, Port), Step: step,
 		ClockOffset: info.ClockOffset, Cut: t.Cut, Silent: t.Silent, Err: t.Err,
 		nth: t.Nth, took: t.Took,
 	}

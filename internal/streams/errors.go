@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	_ hint.Hinter = (*Error)(nil)
-	_ kind.Told   = (*Error)(nil)
+	_ hint.Hinter  = (*Error)(nil)
+	_ kind.Told    = (*Error)(nil)
+	_ kind.Cooling = (*CoolingError)(nil)
 )
 
 // Sentinel is what errors.Is is to find, nil for nothing.
@@ -69,3 +70,6 @@ func (e *CoolingError) Error() string {
 
 // Unwrap returns the refusal.
 func (e *CoolingError) Unwrap() error { return e.Err }
+
+// LeftAlone is how long the service is left alone.
+func (e *CoolingError) LeftAlone() time.Duration { return e.Left }

@@ -49,8 +49,11 @@ type Via struct {
 	Address string // otherwise one of AddressTypes; "": it has not, or that is not known
 }
 
-// AddressTypes are those of an instance, and that of a DNS name that leads to it.
-var AddressTypes = []string{"PUBLIC", "PRIVATE", "PSC", "DNS_NAME"}
+// ByDNSName is the type of an address that only the DNS name has that was dialled.
+const ByDNSName = "DNS_NAME"
+
+// AddressTypes are those of an instance, and ByDNSName.
+var AddressTypes = []string{"PUBLIC", "PRIVATE", "PSC", ByDNSName}
 
 // Config says where a [Telemetry] tells what it is told. Version, ErrorType and
 // Read are required.

@@ -32,7 +32,7 @@ const program = "testdata/shop"
 
 func TestAProgramMovesOverByTheTablesAlone(t *testing.T) {
 	t.Parallel()
-	imports, gone := tables(t)
+	imports, renamed, gone := tables(t)
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	files, err := filepath.Glob(program + "/*.go")
 	wantNil(t, err)
@@ -40,7 +40,7 @@ func TestAProgramMovesOverByTheTablesAlone(t *testing.T) {
 	for _, file := range files {
 		before, err := os.ReadFile(file)
 		wantNil(t, err)
-		after := move(string(before), imports, gone)
+		after := move(string(before), imports, renamed, gone)
 		if strings.Contains(after, "cloud.google.com/go/cloudsqlconn") {
 			t.Errorf("%s still imports Google's connector", file)
 		}
@@ -90,11 +90,14 @@ func goTest(t *testing.T, connector string, flags ...string) {
 	}
 }
 
-// move does what the tables say: it replaces imports, and drops options that have
-// no counterpart.
-func move(source string, imports map[string]string, gone []string) string {
+// move does what the tables say: it replaces imports, and options that have another
+// name, and drops those that have no counterpart.
+func move(source string, imports, renamed map[string]string, gone []string) string {
 	for there, here := range imports {
 		source = strings.ReplaceAll(source, "\t"+there+"\n", "\t"+here+"\n")
+	}
+	for there, here := range renamed {
+		source = strings.ReplaceAll(source, "cloudsqlconn."+there+"(", "cloudsqlconn."+here+"(")
 	}
 	for _, option := range gone {
 		source = regexp.MustCompile(`(?m)^\t*cloudsqlconn\.`+option+`\(.*\),\n`).ReplaceAllString(source, "")
@@ -102,13 +105,13 @@ func move(source string, imports map[string]string, gone []string) string {
 	return source
 }
 
-// tables returns what MIGRATING.md has for imports, and the options for which it
-// has nothing.
-func tables(t *testing.T) (imports map[string]string, gone []string) {
+// tables returns what MIGRATING.md has for imports and for options that have another
+// name, and the options for which it has nothing.
+func tables(t *testing.T) (imports, renamed map[string]string, gone []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../MIGRATING.md")
 	wantNil(t, err)
-	imports = map[string]string{}
+	imports, renamed = map[string]string{}, map[string]string{}
 	code := regexp.MustCompile("`([^`]+)`")
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(line, "|")
@@ -119,6 +122,8 @@ func tables(t *testing.T) (imports map[string]string, gone []string) {
 		switch {
 		case len(there) == 1 && here != nil && strings.Contains(here[1], `"github.com/`):
 			imports[there[0][1]] = here[1]
+		case len(there) == 1 && here != nil && strings.HasPrefix(there[0][1], "With") && strings.TrimSpace(cells[2]) == here[0]:
+			renamed[there[0][1]] = here[1]
 		case strings.HasPrefix(cells[2], " none"):
 			for _, name := range there {
 				if strings.HasPrefix(name[1], "With") {
@@ -127,10 +132,10 @@ func tables(t *testing.T) (imports map[string]string, gone []string) {
 			}
 		}
 	}
-	if len(imports) < 4 || len(gone) == 0 {
-		t.Fatalf("MIGRATING.md has the imports %q, and nothing for %q", imports, gone)
+	if len(imports) < 4 || len(renamed) < 3 || len(gone) == 0 {
+		t.Fatalf("MIGRATING.md has the imports %q, the names %q, and nothing for %q", imports, renamed, gone)
 	}
-	return imports, gone
+	return imports, renamed, gone
 }
 
 func wantNil(t *testing.T, err error) {

@@ -11,10 +11,8 @@ import (
 // dialled with opts: see [cloudsqlconn.WithLoginAfterRefresh]. Nothing is done for a user
 // that is none of IAM's, who can log in with a password then as well.
 func Repeat(c net.Conn, user, database string, opts []cloudsqlconn.DialOption) {
-	if c, ok := c.(interface {
-		RepeatLogin(string, []cloudsqlconn.DialOption, func(net.Conn) (bool, error))
-	}); ok && pgstartup.ByIAM(user) {
+	if info, ok := cloudsqlconn.InfoOf(c); ok && pgstartup.ByIAM(user) {
 		as, login := pgstartup.Again(user, database)
-		c.RepeatLogin(as, opts, login)
+		info.RepeatLogin(as, opts, login)
 	}
 }

@@ -33,6 +33,15 @@ type connector struct {
 
 func (c connector) Driver() driver.Driver { return c.driver }
 
+// Connect connects. Every error is a [*cloudsqlconn.Error].
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Opener.Connect(ctx)
+	if err != nil {
+		return nil, ConnectError("", err)
+	}
+	return conn, nil
+}
+
 // contextDriver hands the caller's context to the connector: that is what
 // driver.DriverContext is for.
 type contextDriver struct{ open OpenFunc }
@@ -57,7 +66,7 @@ func (d *contextDriver) Open(dsn string) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Connect(context.Background())
+	return connector{c, d}.Connect(context.Background())
 }
 
 type unopened struct{ err error }

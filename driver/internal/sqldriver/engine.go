@@ -19,28 +19,19 @@ const (
 // packages are the driver packages.
 var packages = map[string]string{Postgres: "driver/postgres", MySQL: "driver/mysql", SQLServer: "driver/sqlserver"}
 
-// Conn is a connection of a Dialer. The methods are those that all of them have
-// for driver packages.
-type Conn interface {
-	net.Conn
-	EngineVersion() string
-	Instance() cloudsqlconn.Name
-	LoginPrincipal(context.Context) (string, error)
-}
-
 // Dial connects to an instance that runs engine. Another engine is an error
 // before anything is sent to it; one that the Admin API does not name may be
 // the right one.
-func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (Conn, error) {
+func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (net.Conn, error) {
 	conn, err := d.Dial(ctx, instance, opts...)
 	if err != nil {
 		return nil, err
 	}
-	c := conn.(Conn)
-	version := c.EngineVersion()
+	info, _ := cloudsqlconn.InfoOf(conn)
+	version := info.EngineVersion
 	for other, pkg := range packages {
 		if other != engine && strings.HasPrefix(version, other) {
-			_ = c.Close()
+			_ = conn.Close()
 			return nil, &cloudsqlconn.Error{
 				Op:       cloudsqlconn.OpDial,
 				Instance: instance,
@@ -49,5 +40,5 @@ func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, 
 			}
 		}
 	}
-	return c, nil
+	return conn, nil
 }

@@ -3,6 +3,7 @@ package sqldriver
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -61,6 +62,15 @@ type again struct{ error }
 func (a again) Is(target error) bool { return target == driver.ErrBadConn }
 
 func (a again) Unwrap() error { return a.error }
+
+// ConnectError returns err, with which a connection to an instance could not be made
+// ready, as a [*cloudsqlconn.Error], unless there is one in it.
+func ConnectError(instance string, err error) error {
+	if _, ok := errors.AsType[*cloudsqlconn.Error](err); ok || err == nil {
+		return err
+	}
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: instance, Err: err}
+}
 
 // SilentError returns err, with which the connection to an instance has ended
 // before the database said anything, as a [*cloudsqlconn.Error] with a hint.

@@ -32,7 +32,7 @@ func Options(d *cloudsqlconn.Dialer, params map[string]string, opts []cloudsqlco
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s is %.40q; want true or false", cloudsqlconn.ErrConfig, iamAuthN, s)
 		}
-		opts = append(opts, cloudsqlconn.WithDialIAMAuthN(on))
+		opts = append(opts, cloudsqlconn.WithIAMAuthN(on))
 	}
 	if s, ok := take(params, sqlData); ok {
 		mode, err := cloudsqlconn.ParseSQLDataMode(s)

@@ -51,7 +51,7 @@ func TestWrongOptionsAreFoundBeforeADial(t *testing.T) {
 		"WithIPTypes":                       cloudsqlconn.WithIPTypes(),
 		"WithProxy":                         cloudsqlconn.WithProxy("ftp://proxy"),
 		"WithDialFunc":                      cloudsqlconn.WithDialFunc(nil),
-		"WithIAMAuthN with WithTokenSource": cloudsqlconn.WithDialIAMAuthN(true),
+		"WithIAMAuthN with WithTokenSource": cloudsqlconn.WithIAMAuthN(true),
 	} {
 		_, err := sqldriver.Options(d, map[string]string{}, []cloudsqlconn.DialOption{opt})
 		told, ok := errors.AsType[*cloudsqlconn.Error](err)

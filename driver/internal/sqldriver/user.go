@@ -7,15 +7,15 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-// IAMUser returns the database user that c logs in as, for a data source name
-// that has none.
-func IAMUser(ctx context.Context, c Conn, engine string) (string, error) {
-	principal, err := c.LoginPrincipal(ctx)
+// IAMUser returns the database user that a connection logs in as, for a data source
+// name that has none.
+func IAMUser(ctx context.Context, conn cloudsqlconn.ConnInfo, engine string) (string, error) {
+	principal, err := conn.LoginPrincipal(ctx)
 	if err != nil {
 		return "", err
 	}
 	if principal == "" {
-		return "", NoUser(c.Instance().String())
+		return "", NoUser(conn.Instance.String())
 	}
 	return cloudsqlconn.FormatIAMUser(engine, principal), nil
 }

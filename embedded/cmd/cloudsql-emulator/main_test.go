@@ -114,7 +114,7 @@ func TestPostgresServesPasswordAndIAMLogins(t *testing.T) {
 		err = db.QueryRowContext(t.Context(), "SELECT current_user").Scan(&user)
 		return user, err
 	}
-	iam := cloudsqlconn.WithDialIAMAuthN(true)
+	iam := cloudsqlconn.WithIAMAuthN(true)
 	if got, err := login("user=app password=app"); err != nil || got != "app" {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -141,7 +141,7 @@ func TestMySQLServesPasswordAndIAMLogins(t *testing.T) {
 		err = db.QueryRowContext(t.Context(), "SELECT CURRENT_USER()").Scan(&got)
 		return got, err
 	}
-	iam := cloudsqlconn.WithDialIAMAuthN(true)
+	iam := cloudsqlconn.WithIAMAuthN(true)
 	if got, err := login("app:app"); err != nil || got != "app@localhost" {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -60,7 +60,7 @@ func openOurs(ctx context.Context, w *world) (client, error) {
 	api, login := w.tokens()
 	opts := []ours.Option{ours.WithAdminAPIEndpoint(w.kit.URL())}
 	if w.settings.iam {
-		opts = append(opts, ours.WithIAMAuthN(), ours.WithIAMAuthNTokenSources(api, login))
+		opts = append(opts, ours.WithIAMAuthN(true), ours.WithIAMAuthNTokenSources(api, login))
 	} else {
 		opts = append(opts, ours.WithTokenSource(api))
 	}

@@ -1,0 +1,68 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
+)
+
+// poolOf returns a pool for a configuration of the program's own.
+func poolOf(t *testing.T, d *cloudsqlconn.Dialer, dsn string, own func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own(cfg)
+	if err := postgres.ConfigurePool(d, cfg); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func TestConfigurePoolCompletesTheUserAfterTheProgramsOwnFunction(t *testing.T) {
+	t.Parallel()
+	d, came := as(t, account)
+	named := ""
+	pool := poolOf(t, d, "dbname=shop pool_max_conns=1 host="+instance, func(cfg *pgxpool.Config) {
+		cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			c.User = named
+			return nil
+		}
+	})
+	for _, tt := range []struct{ named, want string }{{"", "app@my-project.iam"}, {"other@example.com", "other@example.com"}} {
+		named = tt.named
+		_ = pool.Ping(t.Context()) // the server says no more than that it lets them in
+		if got := <-came; got != tt.want {
+			t.Errorf("%s has come, want %s", got, tt.want)
+		}
+		pool.Reset()
+	}
+}
+
+func TestTheProgramsOwnFunctionCanKeepAPoolFromConnecting(t *testing.T) {
+	t.Parallel()
+	s, p := kit(t, cloudsqltest.Instance{Handler: answerSelects})
+	no := errors.New("not now")
+	pool := poolOf(t, newDialer(t, s.Options()...), "user=app host="+instance, func(cfg *pgxpool.Config) {
+		cfg.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return no }
+	})
+	if err := pool.Ping(t.Context()); !errors.Is(err, no) {
+		t.Errorf("got %v", err)
+	}
+	if n := p.Accepted(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
