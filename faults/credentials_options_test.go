@@ -85,7 +85,11 @@ func TestQuotaProject(t *testing.T) {
 	} {
 		t.Setenv("GOOGLE_CLOUD_QUOTA_PROJECT", tt.env)
 		user := authtest.With(g.auth.User(), map[string]any{"quota_project_id": tt.file})
-		d := g.dialer(t, cloudsqlconn.WithCredentialsJSON(user), cloudsqlconn.WithQuotaProject(tt.option))
+		opts := []cloudsqlconn.Option{cloudsqlconn.WithCredentialsJSON(user)}
+		if tt.option != "" {
+			opts = append(opts, cloudsqlconn.WithQuotaProject(tt.option))
+		}
+		d := g.dialer(t, opts...)
 		t.Setenv("GOOGLE_CLOUD_QUOTA_PROJECT", "too late")
 		before := len(g.Requests())
 		g.wantConn(t, d, "")

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
@@ -97,7 +96,7 @@ func newCallError(call string, err error, secrets ...string) error {
 		return text
 	}
 	text := hide(textOf(err, hide))
-	return &CallError{Call: call, Stranger: isStranger(err), text: oneLine(call + ": " + text), err: err}
+	return &CallError{Call: call, Stranger: isStranger(err), text: answer.OneLine(call+": "+text, maxText), err: err}
 }
 
 // pageError is a web page in place of a good reply.
@@ -164,15 +163,5 @@ func withCause(text string, err error) string {
 	if err != nil {
 		text += ": " + err.Error()
 	}
-	return oneLine(text)
-}
-
-// oneLine returns text without line breaks and other control characters, and
-// without what is too long.
-func oneLine(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if len(text) > maxText {
-		text = text[:maxText] + "…"
-	}
-	return strings.ToValidUTF8(text, "")
+	return answer.OneLine(text, maxText)
 }

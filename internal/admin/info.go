@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
@@ -123,7 +124,7 @@ func newInfo(inst Instance, s *sqladmin.ConnectSettings, cert tls.Certificate) (
 		return nil, err
 	}
 	if s.Region != "" && s.Region != inst.Region {
-		right := oneLine(inst.Project + ":" + s.Region + ":" + inst.ID)
+		right := answer.OneLine(inst.Project+":"+s.Region+":"+inst.ID, maxText)
 		return nil, &ConfigError{
 			Problem: fmt.Sprintf("the instance is in region %s, not in %s; use %s", s.Region, inst.Region, right),
 			Hint:    fmt.Sprintf("Dial %q: the middle part of the name is the instance's region.", right),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
@@ -49,7 +50,7 @@ func checkBackend(s *sqladmin.ConnectSettings) error {
 			Hint:    "Connect to that server itself, or to the Cloud SQL instance that replicates it.",
 		}
 	}
-	return &ConfigError{Problem: fmt.Sprintf("the instance's backend type is %s; only SECOND_GEN instances can be connected to", oneLine(s.BackendType))}
+	return &ConfigError{Problem: fmt.Sprintf("the instance's backend type is %s; only SECOND_GEN instances can be connected to", answer.OneLine(s.BackendType, maxText))}
 }
 
 // checkReady reports an instance that is still being created.

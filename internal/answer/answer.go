@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"unicode"
 )
 
 // IsRefusal reports whether body is how Google's servers refuse: an object with
@@ -42,7 +41,7 @@ func IsPage(body []byte) bool { return pageForm.Match(body) }
 // server.
 func Summary(code int, header http.Header, body []byte) string {
 	status := fmt.Sprintf("%d %s", code, http.StatusText(code))
-	if by := clean(header.Get("Server"), maxTag); by != "" {
+	if by := OneLine(header.Get("Server"), maxTag); by != "" {
 		status += " by " + by
 	}
 	return strings.TrimSpace(status) + Content(body)
@@ -62,19 +61,8 @@ func Content(body []byte) string {
 		}
 		text = html.UnescapeString(markups.ReplaceAllString(found[1], " "))
 	}
-	if text = clean(text, maxTitle); text == "" {
+	if text = OneLine(text, maxTitle); text == "" {
 		return ", without content"
 	}
 	return fmt.Sprintf(", with %s %q", kind, text)
-}
-
-// clean returns text in one line of so many bytes.
-func clean(text string, most int) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar
-	}), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
@@ -110,11 +110,5 @@ func (s *Step) problem() string {
 // tells comes from outside, and it is made for terminals.
 func printable(text string) string {
 	const most = 1500
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == unicode.ReplacementChar
-	}), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return text
+	return answer.OneLine(text, most)
 }

@@ -86,16 +86,3 @@ func IsAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" // how crypto/tls marks them
 }
-
-// Quote shows what was passed as a name or the like: none of it if it is long, or
-// can be a URL, a data source name or JSON, with a secret in it.
-func Quote(s string) string {
-	const most, telling = 120, "@=/{\r\n"
-	switch {
-	case strings.ContainsAny(s, telling):
-		return fmt.Sprintf("a text of %d bytes with %q in it", len(s), s[strings.IndexAny(s, telling)])
-	case len(s) > most:
-		return fmt.Sprintf("a text of %d bytes", len(s))
-	}
-	return fmt.Sprintf("%q", s)
-}

@@ -46,7 +46,7 @@ type Cache[T any] struct {
 	cur       *entry[T]     // nil if there is no value
 	flight    *flight       // nil if nothing is being fetched
 	landed    chan struct{} // closed when the next flight has ended
-	fail      *failure      // nil after a success
+	fail      *failures     // nil after a success
 	timer     *time.Timer
 	ticked    time.Time // when the timer last started a fetch
 	alarm     time.Time // when the timer is to start the next one, by the wall clock
@@ -150,7 +150,7 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[
 	case usable && c.flight == nil && c.fail == nil:
 		return step[T]{landed: c.landed, until: c.forcedAgainLocked()}
 	case ctx.Err() != nil:
-		return step[T]{err: c.reportLocked(now, contextError(ctx))}
+		return step[T]{err: c.reportLocked(now, ContextError(ctx))}
 	case c.flight != nil && !c.flight.suspended(now, c.policy.Timeout):
 		return step[T]{landed: c.landed}
 	case c.flight != nil, c.fail == nil, c.fail.slept:
@@ -273,7 +273,7 @@ func (c *Cache[T]) Close() {
 	c.wg.Wait()
 }
 
-func (c *Cache[T]) failedLocked(now time.Time, f failure) {
+func (c *Cache[T]) failedLocked(now time.Time, f failures) {
 	f.attempts, f.inARow, f.jitter = 1, 1, rand.Float64()
 	if c.fail != nil {
 		f.attempts += c.fail.attempts

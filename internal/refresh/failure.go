@@ -51,8 +51,8 @@ func (f *Failure) Unwrap() []error {
 	return errs
 }
 
-// failure remembers the failed fetches since the last success.
-type failure struct {
+// failures remembers the failed fetches since the last success.
+type failures struct {
 	err      error
 	verdict  Verdict
 	at       time.Time
@@ -64,7 +64,7 @@ type failure struct {
 
 // retryAt is when the next attempt may start. Those that nobody asks for have
 // longer pauses.
-func (f *failure) retryAt(asked bool) time.Time {
+func (f *failures) retryAt(asked bool) time.Time {
 	longest := maxGap
 	if asked && f.verdict.MaxPause > 0 {
 		longest = f.verdict.MaxPause
@@ -82,7 +82,7 @@ func (f *failure) retryAt(asked bool) time.Time {
 
 // report is what a caller is told. f is nil if nothing has failed, ctxErr if
 // the caller could wait for longer.
-func (f *failure) report(now time.Time, ctxErr error) error {
+func (f *failures) report(now time.Time, ctxErr error) error {
 	if f == nil {
 		return &Failure{Ctx: ctxErr}
 	}
@@ -103,9 +103,9 @@ func (c *Cache[T]) reportLocked(now time.Time, ctxErr error) error {
 	return r
 }
 
-// contextError says why ctx ended: the cause that somebody gave, and what
-// programs look for.
-func contextError(ctx context.Context) error {
+// ContextError says why ctx ended: the cause that somebody gave, and what programs
+// look for.
+func ContextError(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ctx.Err()) {
 		return cause

@@ -78,7 +78,7 @@ func (c *Cache[T]) land(f *flight, v *T, expiry time.Time, err error) {
 	switch {
 	case c.closed:
 	case err != nil:
-		c.failedLocked(now, failure{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
+		c.failedLocked(now, failures{err: err, verdict: verdict, at: now, slept: f.suspended(now, c.policy.Timeout)})
 		l.Attempts = c.fail.attempts
 	default:
 		l.Value, l.Expiry = v, expiry

@@ -123,23 +123,23 @@ func TestRetryAt(t *testing.T) {
 	terminal := Verdict{Terminal: true}
 	for _, tt := range []struct {
 		name  string
-		f     failure
+		f     failures
 		asked bool
 		want  time.Duration
 	}{
-		{"first transient failure", failure{inARow: 1}, true, time.Second},
-		{"with all the jitter", failure{inARow: 1, jitter: 1}, true, 1100 * time.Millisecond},
-		{"fourth", failure{inARow: 4}, true, 8 * time.Second},
-		{"hundredth", failure{inARow: 100}, true, 30 * time.Second},
-		{"hundredth, nobody asking", failure{inARow: 100}, false, 30 * time.Second},
-		{"first terminal failure", failure{inARow: 1, verdict: terminal}, true, 5 * time.Second},
-		{"hundredth terminal", failure{inARow: 100, verdict: terminal}, true, 30 * time.Second},
-		{"hundredth terminal, nobody asking", failure{inARow: 100, verdict: terminal}, false, 15 * time.Minute},
-		{"fourth that is known to pass", failure{inARow: 4, jitter: 1, verdict: Verdict{MaxPause: 4 * time.Second}}, true, 4400 * time.Millisecond},
-		{"fourth that is known to pass, nobody asking", failure{inARow: 4, verdict: Verdict{MaxPause: 4 * time.Second}}, false, 8 * time.Second},
-		{"Retry-After, and never earlier", failure{inARow: 1, jitter: 1, verdict: Verdict{RetryAfter: 30 * time.Second}}, true, 30 * time.Second},
-		{"Retry-After shorter than the pause", failure{inARow: 4, verdict: Verdict{RetryAfter: time.Second}}, true, 8 * time.Second},
-		{"Retry-After of a terminal failure", failure{inARow: 1, verdict: Verdict{Terminal: true, RetryAfter: time.Hour}}, true, time.Hour},
+		{"first transient failure", failures{inARow: 1}, true, time.Second},
+		{"with all the jitter", failures{inARow: 1, jitter: 1}, true, 1100 * time.Millisecond},
+		{"fourth", failures{inARow: 4}, true, 8 * time.Second},
+		{"hundredth", failures{inARow: 100}, true, 30 * time.Second},
+		{"hundredth, nobody asking", failures{inARow: 100}, false, 30 * time.Second},
+		{"first terminal failure", failures{inARow: 1, verdict: terminal}, true, 5 * time.Second},
+		{"hundredth terminal", failures{inARow: 100, verdict: terminal}, true, 30 * time.Second},
+		{"hundredth terminal, nobody asking", failures{inARow: 100, verdict: terminal}, false, 15 * time.Minute},
+		{"fourth that is known to pass", failures{inARow: 4, jitter: 1, verdict: Verdict{MaxPause: 4 * time.Second}}, true, 4400 * time.Millisecond},
+		{"fourth that is known to pass, nobody asking", failures{inARow: 4, verdict: Verdict{MaxPause: 4 * time.Second}}, false, 8 * time.Second},
+		{"Retry-After, and never earlier", failures{inARow: 1, jitter: 1, verdict: Verdict{RetryAfter: 30 * time.Second}}, true, 30 * time.Second},
+		{"Retry-After shorter than the pause", failures{inARow: 4, verdict: Verdict{RetryAfter: time.Second}}, true, 8 * time.Second},
+		{"Retry-After of a terminal failure", failures{inARow: 1, verdict: Verdict{Terminal: true, RetryAfter: time.Hour}}, true, time.Hour},
 	} {
 		tt.f.at = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		if got := tt.f.retryAt(tt.asked).Sub(tt.f.at); got != tt.want {

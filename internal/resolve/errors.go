@@ -7,8 +7,8 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"unicode"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 )
 
@@ -24,11 +24,7 @@ type LookupError struct {
 // Error tells what was tried, in order, in one line.
 func (e *LookupError) Error() string {
 	const most = 2000 // a long chain has a lot to tell
-	text := fmt.Sprintf("%s does not lead to an instance: %s", e.Domain, strings.Join(e.tried, "; "))
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return text
+	return answer.Cut(fmt.Sprintf("%s does not lead to an instance: %s", e.Domain, strings.Join(e.tried, "; ")), most)
 }
 
 // Unwrap returns the errors of DNS.
@@ -94,19 +90,5 @@ func temporary(err error) bool {
 // may come from a server.
 func shortError(err error) string {
 	const most = 300
-	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if len(text) > most {
-		text = text[:most] + "..."
-	}
-	return strings.ToValidUTF8(text, "")
-}
-
-// contextError says why ctx ended: the cause that somebody gave, and what
-// programs look for.
-func contextError(ctx context.Context) error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, ctx.Err()) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	return answer.OneLine(err.Error(), most)
 }

@@ -36,7 +36,7 @@ func (r *Resolver) instance(ctx context.Context, region, name string) (string, e
 		case before.Value == nil:
 			return "", err
 		case ctx.Err() != nil:
-			ended := fmt.Errorf("%w while waiting for the Admin API", contextError(ctx))
+			ended := fmt.Errorf("%w while waiting for the Admin API", refresh.ContextError(ctx))
 			if failure, ok := errors.AsType[*refresh.Failure](err); ok && failure.Err != nil {
 				ended = fmt.Errorf("%w; last error: %w", ended, failure.Err)
 			}

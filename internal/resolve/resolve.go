@@ -156,7 +156,7 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (Answer, error) {
 		return Answer{}, err
 	}
 	if ctx.Err() != nil {
-		return Answer{}, contextError(ctx)
+		return Answer{}, refresh.ContextError(ctx)
 	}
 	if region := instanceRegion(name); region != "" {
 		instance, err := r.instance(ctx, region, name)
@@ -173,7 +173,7 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (Answer, error) {
 	case known.Instance == "" || errors.Is(err, ErrClosed):
 		return Answer{}, err
 	case ctx.Err() != nil:
-		return Answer{}, fmt.Errorf("%w while waiting for DNS", contextError(ctx))
+		return Answer{}, fmt.Errorf("%w while waiting for DNS", refresh.ContextError(ctx))
 	default:
 		answer = known
 	}
@@ -237,9 +237,9 @@ func (r *Resolver) await(ctx context.Context, f *flight[route], last error) (rou
 			last = f.told
 		}
 		if last == nil {
-			return route{}, fmt.Errorf("%w while waiting for DNS", contextError(ctx))
+			return route{}, fmt.Errorf("%w while waiting for DNS", refresh.ContextError(ctx))
 		}
-		return route{}, fmt.Errorf("%w while waiting for DNS; last error: %w", contextError(ctx), last)
+		return route{}, fmt.Errorf("%w while waiting for DNS; last error: %w", refresh.ContextError(ctx), last)
 	case <-r.ctx.Done():
 		return route{}, ErrClosed
 	}
@@ -251,7 +251,7 @@ func (r *Resolver) ended(ctx context.Context, err error) error {
 	case r.ctx.Err() != nil:
 		return ErrClosed
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w; last error: %w", contextError(ctx), err)
+		return fmt.Errorf("%w; last error: %w", refresh.ContextError(ctx), err)
 	}
 	return err
 }

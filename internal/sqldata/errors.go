@@ -7,13 +7,13 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/answer"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata/wire"
 )
 
@@ -35,7 +35,7 @@ type StatusError struct {
 }
 
 func newStatusError(s *status.Status) *StatusError {
-	e := &StatusError{Code: s.Code(), Message: oneLine(s.Message()), status: s}
+	e := &StatusError{Code: s.Code(), Message: answer.OneLine(s.Message(), maxText), status: s}
 	for _, detail := range s.Details() {
 		switch d := detail.(type) {
 		case *errdetails.ErrorInfo:
@@ -53,16 +53,6 @@ func newStatusError(s *status.Status) *StatusError {
 
 // maxText bounds the length of a status's text, which comes from outside.
 const maxText = 1000
-
-// oneLine returns text without line breaks and other control characters, and
-// without what is too long.
-func oneLine(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if len(text) > maxText {
-		text = text[:maxText] + "…"
-	}
-	return strings.ToValidUTF8(text, "")
-}
 
 // streamError is what the error of a stream's method means: io.EOF after an end
 // of the database connection like any other.
