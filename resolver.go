@@ -148,11 +148,11 @@ const defaultFailoverPeriod = 30 * time.Second
 
 // nameConfig is how names are resolved.
 type nameConfig struct {
-	resolver       Resolver // nil: instance connection names only
-	dns            DNS      // nil: none
+	resolver       Resolver      // nil: instance connection names only
+	dns            DNS           // nil: none
 	failoverPeriod time.Duration // 0: no look-ups but those of Dials
-	unlisted       bool    // domains need not be in certificates
-	errs           []error // about options that cannot even be stored
+	unlisted       bool          // domains need not be in certificates
+	errs           []error       // about options that cannot even be stored
 }
 
 func (c *nameConfig) faults() []error {
