@@ -27,9 +27,9 @@ import (
 // DefaultEndpoint is the root of the API.
 const DefaultEndpoint = "https://sqladmin.googleapis.com/"
 
-// maxRefreshes bounds the refreshes of one Client under way at once, so that
+// MaxRefreshes bounds the refreshes of one Client under way at once, so that
 // a thousand instances do not open a thousand connections.
-const maxRefreshes = 16
+const MaxRefreshes = 16
 
 // lastWord is how long the metadata is waited for once a certificate has been
 // refused: if both are, it is always the metadata's refusal that is told.
@@ -96,7 +96,7 @@ func NewClient(cfg Config) (*Client, error) {
 		root:  rootURL(root),
 		api:   share(cfg.API, "an access token"),
 		login: share(cfg.Login, "a login token"),
-		slots: make(chan struct{}, maxRefreshes),
+		slots: make(chan struct{}, MaxRefreshes),
 	}
 	for i := range c.clients {
 		client := cfg.HTTPClient
@@ -215,7 +215,7 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 	case c.slots <- struct{}{}:
 		return func() { <-c.slots }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waited for other refreshes, of which %d were under way: %w", maxRefreshes, ctx.Err())
+		return nil, fmt.Errorf("waited for other refreshes, of which %d were under way: %w", MaxRefreshes, ctx.Err())
 	}
 }
 

@@ -11,9 +11,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
 
-// MaxRefreshes is how many calls for instances of one Client are under way at
-// once; others wait.
-const MaxRefreshes = maxRefreshes
+// Here is what Fetch does at once, in parts: for a Check, and for SQL Data, which needs tokens alone.
 
 // Metadata is an instance's metadata without a certificate.
 type Metadata struct {
