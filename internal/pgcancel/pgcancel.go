@@ -6,8 +6,10 @@ package pgcancel
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -147,6 +149,14 @@ func (c *conn) look(b []byte) {
 
 // NetConn returns the connection that it is around.
 func (c *conn) NetConn() net.Conn { return c.serverConn }
+
+// SyscallConn gives access to the socket, if the connection that it is around does.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.serverConn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
 
 // Close closes the connection.
 func (c *conn) Close() error {
