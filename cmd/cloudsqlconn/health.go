@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,18 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	s := h.server()
+	go func() { _ = s.Serve(l) }()
+	return l.Addr(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		_ = s.Close()
+	}, nil
+}
+
+// server returns what answers.
+func (h *health) server() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/startup", probe(h.startup))
 	mux.HandleFunc("/readiness", probe(h.readiness))
@@ -41,14 +54,7 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 		mux.HandleFunc("POST /quitquitquit", h.quitFromHere)
 	}
 	const patience = 10 * time.Second
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
-	go func() { _ = s.Serve(l) }()
-	return l.Addr(), func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
-		defer cancel()
-		_ = s.Shutdown(ctx)
-		_ = s.Close()
-	}, nil
+	return &http.Server{Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
 }
 
 // probe answers 200, or 503 with what is wrong.
@@ -62,11 +68,16 @@ func probe(look func() error) http.HandlerFunc {
 	}
 }
 
+// forwarded are headers of requests that something on this machine passes on, such
+// as a service mesh's sidecar.
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
+
 // quitFromHere stops the proxy for a client on this machine, or in this pod. A web
 // page can make a browser send a POST as well, but not without an Origin.
 func (h *health) quitFromHere(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("Origin") != "" {
+	fromElsewhere := func(name string) bool { return r.Header.Values(name) != nil }
+	if err != nil || !from.Addr().Unmap().IsLoopback() || fromElsewhere("Origin") || slices.ContainsFunc(forwarded, fromElsewhere) {
 		http.Error(w, "want a program on this machine", http.StatusForbidden)
 		return
 	}
