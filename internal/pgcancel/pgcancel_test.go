@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +105,31 @@ func TestARequestGoesToTheOtherHosts(t *testing.T) {
 	}
 	if len(h.received) != 2 {
 		t.Errorf("it went to %d hosts, want the two others", len(h.received))
+	}
+}
+
+// onSocket is a server's connection that gives access to its socket.
+type onSocket struct{ *server }
+
+var errAsked = errors.New("asked for the socket")
+
+func (onSocket) SyscallConn() (syscall.RawConn, error) { return nil, errAsked }
+
+// Whoever waits for the socket gets it, if there is one.
+func TestTheSocketIsReached(t *testing.T) {
+	t.Parallel()
+	for want, dialled := range map[error]net.Conn{errAsked: onSocket{&server{}}, errors.ErrUnsupported: &server{}} {
+		r := &pgcancel.Requests{
+			Dial: func(context.Context, net.Conn) (net.Conn, error) { return dialled, nil },
+			Host: func(net.Conn) any { return 1 },
+		}
+		c, err := r.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.(syscall.Conn).SyscallConn(); err != want {
+			t.Errorf("got %v, want %v", err, want)
+		}
 	}
 }
 
