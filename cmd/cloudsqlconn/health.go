@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := h.server()
+	s := h.server(address.remote)
 	go func() { _ = s.Serve(l) }()
 	return l.Addr(), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
@@ -42,8 +43,10 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	}, nil
 }
 
-// server returns what answers.
-func (h *health) server() *http.Server {
+// server returns what answers. Unless it is for other machines, it must be called by a
+// name or an address of this one: a web page can give its own name our address, and
+// would read the names of instances.
+func (h *health) server(remote bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/startup", probe(h.startup))
 	mux.HandleFunc("/readiness", probe(h.readiness))
@@ -53,8 +56,23 @@ func (h *health) server() *http.Server {
 	if h.quit != nil {
 		mux.HandleFunc("POST /quitquitquit", h.quitFromHere)
 	}
+	var handler http.Handler = mux
+	if !remote {
+		handler = fromHere(mux)
+	}
 	const patience = 10 * time.Second
-	return &http.Server{Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
+	return &http.Server{Handler: handler, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
+}
+
+// fromHere answers what is asked of a host of this machine.
+func fromHere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopback((&url.URL{Host: r.Host}).Hostname()) {
+			http.Error(w, "want a host such as 127.0.0.1, or -allow-remote", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // probe answers 200, or 503 with what is wrong.

@@ -225,12 +225,37 @@ func TestOthersMayNotStopItThroughAProxy(t *testing.T) {
 	}
 }
 
+// A web page whose name has become one of this machine's address cannot read what is
+// for programs on it, unless others may reach it anyway.
+func TestPagesMayNotReadIt(t *testing.T) {
+	t.Parallel()
+	h := &health{dialer: new(cloudsqlconn.Dialer), metrics: http.NotFoundHandler()}
+	for host, here := range map[string]bool{
+		"127.0.0.1:9090": true, "127.0.0.1": true, "[::1]:9090": true, "[::1]": true, "localhost:9090": true, "localhost": true,
+		"page.example.com:9090": false, "localhost.example.com": false, "10.0.0.1:9090": false, "": false,
+	} {
+		for _, remote := range []bool{false, true} {
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/liveness", nil)
+			req.Host = host
+			w := httptest.NewRecorder()
+			h.server(remote).Handler.ServeHTTP(w, req)
+			want := http.StatusForbidden
+			if here || remote {
+				want = http.StatusOK
+			}
+			if w.Code != want {
+				t.Errorf("%q, remote %v: %d, want %d", host, remote, w.Code, want)
+			}
+		}
+	}
+}
+
 // Who begins a request, and never sends the rest of it, is not waited for.
 func TestHalfARequestHoldsNoConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := memnet.Listen("health")
-		s := (&health{dialer: new(cloudsqlconn.Dialer), metrics: http.NotFoundHandler()}).server()
+		s := (&health{dialer: new(cloudsqlconn.Dialer), metrics: http.NotFoundHandler()}).server(false)
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
 		c, err := l.DialContext(t.Context(), "tcp", "health")
