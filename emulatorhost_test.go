@@ -84,8 +84,36 @@ func TestEmulatorOfTheEnvironmentWithoutMetadataServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Dial(t.Context(), "my-project:europe-west1:my-db"); err == nil || !strings.Contains(err.Error(), "there is no metadata server; see GCE_METADATA_HOST") {
+	if _, err := d.Dial(t.Context(), "my-project:europe-west1:my-db"); err == nil || !strings.Contains(err.Error(), "there is no metadata server on loopback; see GCE_METADATA_HOST") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A program on a machine of Google's, where the tokens would be real ones.
+func TestTheEmulatorGetsNoTokensOfARealMachine(t *testing.T) {
+	kit := cloudsqltest.NewServer()
+	defer kit.Close()
+	asked := metadataServer(t, kit)
+	_, port, err := net.SplitHostPort(os.Getenv("GCE_METADATA_HOST"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", strings.TrimPrefix(kit.URL(), "http://"))
+	// The first leads to the server all the same.
+	for _, host := range []string{"0.0.0.0:" + port, "169.254.169.254", "metadata.google.internal:80", "localhost.example.com", ""} {
+		t.Setenv("GCE_METADATA_HOST", host)
+		d, err := cloudsqlconn.NewDialer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Dial(t.Context(), "my-project:europe-west1:my-db")
+		_ = d.Close()
+		if err == nil || !strings.Contains(err.Error(), "see GCE_METADATA_HOST") {
+			t.Errorf("%s: got %v", host, err)
+		}
+	}
+	if asked.Load() != 0 || len(kit.Requests()) != 0 {
+		t.Errorf("%d tokens and %d calls, want none", asked.Load(), len(kit.Requests()))
 	}
 }
 

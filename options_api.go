@@ -124,9 +124,9 @@ func WithImpersonation(target string, delegates ...string) Option {
 // host and port of an emulator, such as that of cmd/cloudsql-emulator, to which
 // calls then go in clear text. As whoever answers them says which server is to
 // be trusted, it must be on loopback. Application Default Credentials are then
-// those of the metadata server that GCE_METADATA_HOST names, never those of a
-// file: no real credentials get to an emulator. Options that set credentials
-// apply as always.
+// those of the metadata server that GCE_METADATA_HOST names, on loopback too, never
+// those of a file or of a real machine: no real credentials get to an emulator.
+// Options that set credentials apply as always.
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) {
 		c.endpoint = url

@@ -74,7 +74,7 @@ var values = []struct {
 // noValue are the options that have none, or that take a bool.
 var noValue = []string{
 	"WithPublicIP", "WithPrivateIP", "WithPSC", "WithAutoIP", "WithProxyFromEnvironment", "WithLazyRefresh",
-	"WithIAMAuthN", "WithMetadataExchange", "WithUnlistedDomain",
+	"WithIAMAuthN", "WithMetadataExchange", "WithUnlistedDomain", "WithLoginAfterRefresh",
 }
 
 func TestZeroAndNegativeValuesOfOptions(t *testing.T) {

@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,20 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	s := h.server(address.remote)
+	go func() { _ = s.Serve(l) }()
+	return l.Addr(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
+		defer cancel()
+		_ = s.Shutdown(ctx)
+		_ = s.Close()
+	}, nil
+}
+
+// server returns what answers. Unless it is for other machines, it must be called by a
+// name or an address of this one: a web page can give its own name our address, and
+// would read the names of instances.
+func (h *health) server(remote bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/startup", probe(h.startup))
 	mux.HandleFunc("/readiness", probe(h.readiness))
@@ -40,15 +56,23 @@ func (h *health) serve(address place) (_ net.Addr, stop func(), _ error) {
 	if h.quit != nil {
 		mux.HandleFunc("POST /quitquitquit", h.quitFromHere)
 	}
+	var handler http.Handler = mux
+	if !remote {
+		handler = fromHere(mux)
+	}
 	const patience = 10 * time.Second
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
-	go func() { _ = s.Serve(l) }()
-	return l.Addr(), func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for who is being answered
-		defer cancel()
-		_ = s.Shutdown(ctx)
-		_ = s.Close()
-	}, nil
+	return &http.Server{Handler: handler, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute}
+}
+
+// fromHere answers what is asked of a host of this machine.
+func fromHere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopback((&url.URL{Host: r.Host}).Hostname()) {
+			http.Error(w, "want a host such as 127.0.0.1, or -allow-remote", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // probe answers 200, or 503 with what is wrong.
@@ -62,11 +86,16 @@ func probe(look func() error) http.HandlerFunc {
 	}
 }
 
+// forwarded are headers of requests that something on this machine passes on, such
+// as a service mesh's sidecar.
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
+
 // quitFromHere stops the proxy for a client on this machine, or in this pod. A web
 // page can make a browser send a POST as well, but not without an Origin.
 func (h *health) quitFromHere(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("Origin") != "" {
+	fromElsewhere := func(name string) bool { return r.Header.Values(name) != nil }
+	if err != nil || !from.Addr().Unmap().IsLoopback() || fromElsewhere("Origin") || slices.ContainsFunc(forwarded, fromElsewhere) {
 		http.Error(w, "want a program on this machine", http.StatusForbidden)
 		return
 	}

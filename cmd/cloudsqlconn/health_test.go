@@ -7,6 +7,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
 
 // freePort is an address that nobody listens on.
@@ -202,6 +207,71 @@ func TestOthersMayNotStopIt(t *testing.T) {
 			t.Errorf("%s: %d, stopped: %v", from, w.Code, stopped)
 		}
 	}
+}
+
+// A sidecar of a service mesh passes requests of others on, from this machine.
+func TestOthersMayNotStopItThroughAProxy(t *testing.T) {
+	t.Parallel()
+	h := &health{quit: func() { t.Error("stopped") }}
+	for _, header := range []string{"X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip", "X-Forwarded-Host"} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/quitquitquit", nil)
+		req.RemoteAddr = "127.0.0.6:4711"
+		req.Header.Set(header, "192.0.2.1")
+		w := httptest.NewRecorder()
+		h.quitFromHere(w, req)
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d", header, w.Code)
+		}
+	}
+}
+
+// A web page whose name has become one of this machine's address cannot read what is
+// for programs on it, unless others may reach it anyway.
+func TestPagesMayNotReadIt(t *testing.T) {
+	t.Parallel()
+	h := &health{dialer: new(cloudsqlconn.Dialer), metrics: http.NotFoundHandler()}
+	for host, here := range map[string]bool{
+		"127.0.0.1:9090": true, "127.0.0.1": true, "[::1]:9090": true, "[::1]": true, "localhost:9090": true, "localhost": true,
+		"page.example.com:9090": false, "localhost.example.com": false, "10.0.0.1:9090": false, "": false,
+	} {
+		for _, remote := range []bool{false, true} {
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/liveness", nil)
+			req.Host = host
+			w := httptest.NewRecorder()
+			h.server(remote).Handler.ServeHTTP(w, req)
+			want := http.StatusForbidden
+			if here || remote {
+				want = http.StatusOK
+			}
+			if w.Code != want {
+				t.Errorf("%q, remote %v: %d, want %d", host, remote, w.Code, want)
+			}
+		}
+	}
+}
+
+// Who begins a request, and never sends the rest of it, is not waited for.
+func TestHalfARequestHoldsNoConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen("health")
+		s := (&health{dialer: new(cloudsqlconn.Dialer), metrics: http.NotFoundHandler()}).server(false)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c, err := l.DialContext(t.Context(), "tcp", "health")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "POST /liveness HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if answer, _ := io.ReadAll(c); time.Since(start) > time.Minute {
+			t.Errorf("it ends after %v, with %q", time.Since(start), answer)
+		}
+		_ = s.Close()
+		<-served
+	})
 }
 
 func TestProbesStayOnThisMachine(t *testing.T) {

@@ -67,11 +67,14 @@ func (p *place) fault() error {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("want a port from 0 to 65535, got %q", port)
 	}
-	if ip := net.ParseIP(host); !p.remote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !p.remote && !isLoopback(host) {
 		return fmt.Errorf("other machines can reach %s; want an address such as 127.0.0.1:%s, or -allow-remote", p.address, port)
 	}
 	return nil
 }
+
+// isLoopback reports whether only this machine can reach host.
+func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // open listens there.
 func (p *place) open(engine string) (net.Listener, error) {

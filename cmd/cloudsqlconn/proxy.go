@@ -131,8 +131,9 @@ func (p *proxy) serve(ctx, accepting context.Context, t target) error {
 	if engine != "" {
 		attrs = append(attrs, "engine", engine)
 	}
+	all := p.health.missing.Add(-1) == 0
 	p.log.Info("listening on "+l.Addr().String(), attrs...)
-	if p.health.missing.Add(-1) == 0 {
+	if all {
 		p.tellManager("READY=1")
 	}
 	drain := p.flags.drain

@@ -31,7 +31,7 @@ func (f *proxyFlags) define(fs *flag.FlagSet) {
 	fs.IntVar(&f.exitStatus, "exit-status", exitOK, "exit `status` after a signal to stop")
 	fs.BoolVar(&f.lazy, "lazy", false, "refresh certificates when a connection needs one, not in the background; with an address, nothing is asked before the first client")
 	fs.StringVar(&f.health, "health", "", "`address` to answer probes on, at /startup, /readiness and /liveness, with Prometheus metrics at /metrics and a status page at / (default none)")
-	fs.BoolVar(&f.quit, "quitquitquit", false, "with -health, stop as after a signal when a program on this machine sends a POST to /quitquitquit there")
+	fs.BoolVar(&f.quit, "quitquitquit", false, "with -health, stop as after a signal when a program on this machine sends a POST to /quitquitquit there, by no proxy")
 	f.log.define(fs)
 }
 

@@ -13,12 +13,18 @@ import (
 )
 
 // IsRefusal reports whether body is how Google's servers refuse: an object with
-// "error" in it, which is a text at token endpoints, and an object at APIs.
+// "error" in it, which is a text at token endpoints, and an object at APIs. Some
+// front ends answer with a list of one.
 func IsRefusal(body []byte) bool {
-	var reply struct {
+	type refusal struct {
 		Error json.RawMessage `json:"error"`
 	}
-	return json.Unmarshal(body, &reply) == nil && len(reply.Error) > 0 && (reply.Error[0] == '"' || reply.Error[0] == '{')
+	list := make([]refusal, 1)
+	if json.Unmarshal(body, &list[0]) != nil && (json.Unmarshal(body, &list) != nil || len(list) == 0) {
+		return false
+	}
+	said := list[0].Error
+	return len(said) > 0 && (said[0] == '"' || said[0] == '{')
 }
 
 const (

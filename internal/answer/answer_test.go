@@ -18,6 +18,9 @@ func TestIsRefusal(t *testing.T) {
 		`{"message":"Forbidden"}`:               false,
 		`"error"`:                               false,
 		`[]`:                                    false,
+		`[{"error":{"code":403}}]`:              true,
+		`[{"error":null}]`:                      false,
+		`[null]`:                                false,
 		``:                                      false,
 		`<html></html>`:                         false,
 	} {

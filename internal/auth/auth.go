@@ -52,7 +52,8 @@ type Config struct {
 	Delegates []string // e-mails of the service accounts between the credentials and Target
 
 	// MachineOnly says that Application Default Credentials are those of the
-	// metadata server: no file is read.
+	// metadata server on loopback that GCE_METADATA_HOST names: no file is read, and
+	// the metadata server of a real machine is not asked.
 	MachineOnly bool
 
 	Universe   string       // domain; "": DefaultUniverse

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 
 	"golang.org/x/oauth2"
 )
@@ -57,13 +59,25 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 	return findDefault(ctx)
 }
 
-// findMachine asks the metadata server, and nothing else.
-func findMachine(ctx context.Context) (*identity, error) {
-	found, err := fromMetadata(ctx)
+// findMachine asks the metadata server that the environment names, on loopback, and
+// nothing else: that of the machine may be a real one.
+func findMachine(ctx context.Context) (found *identity, err error) {
+	if host := os.Getenv("GCE_METADATA_HOST"); isLoopback(host) {
+		found, err = fromMetadata(ctx)
+	}
 	if found == nil && err == nil {
-		err = &NotFoundError{Err: errors.New("there is no metadata server; see GCE_METADATA_HOST")}
+		err = &NotFoundError{Err: errors.New("there is no metadata server on loopback; see GCE_METADATA_HOST")}
 	}
 	return found, err
+}
+
+// isLoopback reports whether address, a host with or without a port, is on loopback.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = strings.Trim(address, "[]")
+	}
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // findDefault looks for Application Default Credentials where all of Google's

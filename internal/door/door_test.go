@@ -226,3 +226,64 @@ func TestAnEndIsPassedOn(t *testing.T) {
 		})
 	}
 }
+
+// brittle is a WebSocket over a socket: it is of no use after a deadline.
+type brittle struct {
+	*memnet.Conn
+	under  socket
+	broken error
+}
+
+func (b *brittle) NetConn() net.Conn { return b.under }
+
+func (b *brittle) Read(p []byte) (n int, err error) {
+	if b.broken == nil {
+		n, b.broken = b.Conn.Read(p)
+	}
+	return n, b.broken
+}
+
+// Connections of whoever wraps a socket can be ruined by a deadline.
+func TestStrangersGetNoDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var count counts
+		front, back := memnet.Listen("front"), memnet.Listen("back")
+		d := &door.Door{
+			Dial: func(ctx context.Context) (net.Conn, error) {
+				c, err := back.DialContext(ctx, "tcp", "back")
+				if err != nil {
+					return nil, err
+				}
+				return &brittle{Conn: c.(*memnet.Conn), under: newSocket(c, &count)}, nil
+			},
+			Silent: func(context.Context, net.Conn, net.Conn, error) {},
+			Log:    slog.New(slog.DiscardHandler),
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Serve(ctx, sockets{front, &count}) }()
+		client, err := front.DialContext(t.Context(), "tcp", "front")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := back.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(time.Hour)
+			_, _ = server.Write([]byte("hello"))
+			b := make([]byte, 5)
+			if _, err := io.ReadFull(client, b); err != nil || string(b) != "hello" {
+				t.Fatalf("after an idle hour: %q, %v", b, err)
+			}
+		}
+		_, _ = server.Close(), client.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		_ = back.Close()
+	})
+}

@@ -3,8 +3,10 @@
 package door
 
 import (
+	"crypto/tls"
 	"net"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -35,6 +37,8 @@ type around struct{ net.Conn }
 
 func (a around) NetConn() net.Conn { return a.Conn }
 
+func (a around) SyscallConn() (syscall.RawConn, error) { return a.Conn.(syscall.Conn).SyscallConn() }
+
 // A wait ends whatever happens to the socket, be it before or during it.
 func TestWaitEnds(t *testing.T) {
 	t.Parallel()
@@ -56,7 +60,7 @@ func TestWaitEnds(t *testing.T) {
 						addr = filepath.Join(t.TempDir(), "s")
 					}
 					ours, theirs := pair(t, network, addr)
-					socket := socketOf(around{around{ours}})
+					socket := socketOf(tls.Client(around{around{ours}}, nil))
 					if socket == nil {
 						t.Fatal("there is no socket")
 					}
@@ -97,7 +101,7 @@ func TestWhatIsNoSocketIsNotWaitedFor(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if socketOf(a) != nil || socketOf(around{a}) != nil {
+	if socketOf(a) != nil || socketOf(tls.Client(a, nil)) != nil {
 		t.Error("a pipe in memory counts as a socket")
 	}
 }

@@ -3,20 +3,30 @@
 package door
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 )
 
 // socketOf returns the socket at the bottom of c, or nil if there is none that
-// can be waited for.
+// can be waited for. Whoever is above it has to give access to it, too, or be
+// crypto/tls: others may be of no use any more after a deadline, as many WebSockets
+// are.
 func socketOf(c net.Conn) syscall.RawConn {
 	for {
-		above, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
+		above, layered := c.(interface{ NetConn() net.Conn })
+		if _, isTLS := c.(*tls.Conn); !isTLS {
+			raw := rawOf(c)
+			if raw == nil || !layered {
+				return raw
+			}
 		}
 		c = above.NetConn()
 	}
+}
+
+// rawOf returns what c gives access to, or nil.
+func rawOf(c net.Conn) syscall.RawConn {
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return nil

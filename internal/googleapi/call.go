@@ -66,6 +66,9 @@ func Do[T any](ctx context.Context, c *http.Client, call Call) (*T, http.Header,
 		return nil, nil, newError(resp.StatusCode, resp.Header, text)
 	}
 	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return nil, nil, err
 	}
 	if resp.StatusCode == http.StatusNoContent {

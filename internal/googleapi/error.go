@@ -34,17 +34,18 @@ func newError(code int, header http.Header, body []byte) *Error {
 		} `json:"error"`
 	}
 	e := &Error{Code: code, Header: header, Body: string(body)}
+	// A field of another type is left out, and the rest is read all the same.
 	var one refusal
-	if err := json.Unmarshal(body, &one); err != nil {
+	if json.Unmarshal(body, &one) != nil && one.Error == nil {
 		var list []refusal // some front ends answer with a list of one
-		if json.Unmarshal(body, &list) != nil || len(list) == 0 {
+		if _ = json.Unmarshal(body, &list); len(list) == 0 {
 			return e
 		}
 		one = list[0]
 	}
 	if said := one.Error; said != nil {
 		e.Message, e.Errors, e.Details = said.Message, said.Errors, said.Details
-		if said.Code != 0 {
+		if said.Code >= 400 && said.Code <= 599 { // others are none of HTTP's, but gRPC's for example
 			e.Code = said.Code
 		}
 	}

@@ -112,6 +112,11 @@ func TestRefusals(t *testing.T) {
 			googleapi.Error{Code: 403, Message: "No.", Details: []any{map[string]any{"reason": "IAM"}}},
 			`googleapi: Error 403: No., details: [{"reason":"IAM"}]`},
 		{"list", 503, `[{"error": {"code": 503, "message": "Later."}}]`, googleapi.Error{Code: 503, Message: "Later."}, "googleapi: Error 503: Later."},
+		{"a field of another type", 403, `{"error": {"code": "403", "message": "No.", "details": {}, "errors": [{"reason": "a", "message": "No."}]}}`,
+			googleapi.Error{Code: 403, Message: "No.", Errors: []googleapi.ErrorItem{{Reason: "a", Message: "No."}}}, "googleapi: Error 403: No., a"},
+		{"list with a field of another type", 403, `[{"error": {"message": "No.", "details": {}}}]`, googleapi.Error{Code: 403, Message: "No."}, "googleapi: Error 403: No."},
+		{"gRPC's code", 403, `{"error": {"code": 7, "message": "No."}}`, googleapi.Error{Code: 403, Message: "No."}, "googleapi: Error 403: No."},
+		{"a success's code", 403, `{"error": {"code": 200, "message": "No."}}`, googleapi.Error{Code: 403, Message: "No."}, "googleapi: Error 403: No."},
 		{"empty list", 503, `[]`, googleapi.Error{Code: 503}, "googleapi: got HTTP response code 503 with body: []"},
 		{"page", 502, `<html>`, googleapi.Error{Code: 502}, "googleapi: got HTTP response code 502 with body: <html>"},
 		{"token endpoint's", 400, `{"error": "invalid_grant"}`, googleapi.Error{Code: 400}, `googleapi: got HTTP response code 400 with body: {"error": "invalid_grant"}`},
@@ -143,6 +148,26 @@ func TestEndOfContextIsTold(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 		return nil, io.ErrUnexpectedEOF
+	})}
+	_, _, err := googleapi.Do[book](ctx, client, googleapi.Call{Method: http.MethodGet, URL: "http://api.test/"})
+	if err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+// hanging is a body without an end.
+type hanging struct{ ended <-chan struct{} }
+
+func (h hanging) Read([]byte) (int, error) {
+	<-h.ended
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestEndOfContextIsToldOfABody(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		defer cancel()
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(hanging{ctx.Done()})}, nil
 	})}
 	_, _, err := googleapi.Do[book](ctx, client, googleapi.Call{Method: http.MethodGet, URL: "http://api.test/"})
 	if err != context.Canceled {

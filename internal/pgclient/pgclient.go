@@ -7,8 +7,10 @@ package pgclient
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
@@ -165,6 +167,14 @@ func (c *conn) begins(code uint32, message []byte) {
 	} else if user, database, ok := pgstartup.Parameters(message); ok {
 		c.clients.Login(c.serverConn, user, database)
 	}
+}
+
+// SyscallConn gives access to the socket, if the connection that it is around does.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.serverConn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Close closes the connection.

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +138,31 @@ func TestALoginIsToldOf(t *testing.T) {
 	_, _ = c[1].Write(startup("user\x00other\x00\x00"))
 	if want := []string{"2 app/shop"}; !slices.Equal(h.logins, want) || len(h.received) > 0 {
 		t.Errorf("told of %v, want %v; hosts were sent %v", h.logins, want, h.received)
+	}
+}
+
+// onSocket is a server's connection that gives access to its socket.
+type onSocket struct{ *server }
+
+var errAsked = errors.New("asked for the socket")
+
+func (onSocket) SyscallConn() (syscall.RawConn, error) { return nil, errAsked }
+
+// Whoever waits for the socket gets it, if there is one.
+func TestTheSocketIsReached(t *testing.T) {
+	t.Parallel()
+	for want, dialled := range map[error]net.Conn{errAsked: onSocket{&server{}}, errors.ErrUnsupported: &server{}} {
+		r := &pgclient.Clients{
+			Dial: func(context.Context, net.Conn) (net.Conn, error) { return dialled, nil },
+			Host: func(net.Conn) any { return 1 },
+		}
+		c, err := r.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.(syscall.Conn).SyscallConn(); err != want {
+			t.Errorf("got %v, want %v", err, want)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (t *transport) cork() *batch {
 	b := batches.Get().(*batch)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.corked, t.held = true, b.text[:0] // flush has left nothing
+	t.corked, t.held = true, append(b.text[:0], t.held...) // flush has left nothing, but a Read may have since
 	return b
 }
 

@@ -84,18 +84,32 @@ func release(version, out string, tag, fast bool) error {
 	if !tag {
 		return nil
 	}
-	tags, err := output(tree, "git", "tag", "--points-at", "HEAD")
+	tags, err := adopt(checkout, tree, version)
 	if err != nil {
 		return err
 	}
-	if err := run(checkout, nil, "git", "fetch", "--quiet", tree, "--tags"); err != nil {
-		return err
-	}
-	if err := run(checkout, nil, "git", "merge", "--quiet", "--ff-only", "release/"+version+"^{commit}"); err != nil {
-		return err
-	}
-	fmt.Printf("git push origin HEAD release/%s %s\n", version, strings.ReplaceAll(tags, "\n", " "))
+	fmt.Println("git push origin HEAD", strings.Join(tags, " "))
 	return nil
+}
+
+// adopt adds the commits and the tags of a tree to a checkout, and returns the tags.
+// A checkout that has changed in the meantime gets neither.
+func adopt(checkout, tree, version string) ([]string, error) {
+	list, err := output(tree, "git", "tag", "--points-at", "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	tags := append([]string{"release/" + version}, strings.Fields(list)...)
+	for _, args := range [][]string{
+		{"fetch", "--quiet", "--no-tags", tree, "refs/tags/release/" + version},
+		{"merge", "--quiet", "--ff-only", "FETCH_HEAD"},
+		{"fetch", "--quiet", "--tags", tree},
+	} {
+		if err := run(checkout, nil, "git", args...); err != nil {
+			return nil, err
+		}
+	}
+	return tags, nil
 }
 
 // check refuses what must not be released.

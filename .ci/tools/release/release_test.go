@@ -107,3 +107,35 @@ func TestReplacementsOfOthersAreRefused(t *testing.T) {
 	dir := checkout(t, map[string]string{"go.mod": "module " + root + "\n\nreplace example.com/x => ./x\n"})
 	wantRefused(t, publish(dir, "v0.2.0", filepath.Join(t.TempDir(), "proxy")), "replaces a module of somebody else")
 }
+
+func TestTheCheckoutGetsCommitsAndTags(t *testing.T) {
+	for name, change := range map[string]func(dir string){
+		"":        func(string) {},
+		"moved":   func(dir string) { wantNil(t, commit(dir, "another")) },
+		"changed": func(dir string) { wantNil(t, os.WriteFile(filepath.Join(dir, "dialer.go"), nil, 0o644)) },
+	} {
+		dir := checkout(t, map[string]string{"CHANGELOG.md": changes, "dialer.go": dialer})
+		tree := filepath.Join(t.TempDir(), "tree")
+		wantNil(t, run("", nil, "git", "clone", "--quiet", "--shared", dir, tree))
+		for _, args := range [][]string{{"config", "user.name", "t"}, {"config", "user.email", "t@example.com"}} {
+			wantNil(t, run(tree, nil, "git", args...))
+		}
+		wantNil(t, date(tree, "v0.2.0", time.Now()))
+		wantNil(t, commit(tree, "modules", "v0.2.0", "embedded/v0.2.0"))
+		change(dir) // while the release is tried
+		before, _ := output(dir, "git", "rev-parse", "HEAD")
+		tags, err := adopt(dir, tree, "v0.2.0")
+		after, _ := output(dir, "git", "log", "-1", "--format=%s")
+		added, _ := output(dir, "git", "tag")
+		if name == "" {
+			if err != nil || after != "release v0.2.0" || strings.Join(tags, " ") != "release/v0.2.0 embedded/v0.2.0 v0.2.0" || len(strings.Fields(added)) != 3 {
+				t.Errorf("%v, %s, %v, %s", err, after, tags, added)
+			}
+			continue
+		}
+		head, _ := output(dir, "git", "rev-parse", "HEAD")
+		if err == nil || head != before || added != "" {
+			t.Errorf("%s: %v; it has the tags %q", name, err, added)
+		}
+	}
+}
