@@ -121,6 +121,7 @@ func confidence(values []float64) spread {
 
 // The figures of a cost; times in microseconds.
 func wallOf(c cost) float64   { return float64(c.wall) / 1e3 }
+func rateOf(c cost) float64   { return float64(time.Second) / float64(c.wall) }
 func cpuOf(c cost) float64    { return float64(c.cpu) / 1e3 }
 func allocsOf(c cost) float64 { return c.allocs }
 func bytesOf(c cost) float64  { return c.bytes }

@@ -23,7 +23,7 @@ type subject interface {
 // The names of the subjects.
 const (
 	oursName = "ours"
-	peerName = "peer"
+	peerName = "Google's"
 	bareName = "bare"
 
 	beforeName = "before" // this library at another commit
