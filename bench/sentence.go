@@ -9,9 +9,7 @@ import (
 // compared says what a ratio to another subject comes to, by its interval: where
 // that has 1 in it, nothing is claimed.
 func compared(s spread, to string) string {
-	if to == authProxyName {
-		to = "the Auth Proxy's"
-	}
+	to = figureOf(to)
 	percent := 100 * math.Abs(s.median-1)
 	format := "%.0f"
 	if percent < 9.5 {
@@ -20,7 +18,7 @@ func compared(s spread, to string) string {
 	amount := fmt.Sprintf(format, percent)
 	switch {
 	case s.low <= 1 && s.high >= 1:
-		return "not measurably different from " + to
+		return notMeasurably + to
 	case s.median < 0.5 || s.median >= 2:
 		return fmt.Sprintf("%.2f × %s", s.median, to)
 	case s.median < 1:
@@ -37,11 +35,31 @@ func sentence(what string, costs map[string][]cost, pick func(cost) float64, oth
 }
 
 func sentenceOf(what string, ratioTo func(other string) spread, others ...string) string {
-	var list []string
+	var differs, same []string
 	for _, other := range others {
-		list = append(list, compared(ratioTo(other), other))
+		if s := ratioTo(other); s.low <= 1 && s.high >= 1 {
+			same = append(same, figureOf(other))
+		} else {
+			differs = append(differs, compared(s, other))
+		}
 	}
-	return fmt.Sprintf("%s is %s.", what, strings.Join(list, " and "))
+	if len(same) > 0 {
+		differs = append(differs, notMeasurably+strings.Join(same, " or "))
+	}
+	return fmt.Sprintf("%s is %s.", what, strings.Join(differs, " and "))
+}
+
+const notMeasurably = "not measurably different from "
+
+// figureOf is what our figure is compared with.
+func figureOf(name string) string {
+	switch name {
+	case authProxyName:
+		return "the Auth Proxy's"
+	case floorName:
+		return "the floor's"
+	}
+	return name
 }
 
 // sentences are those about wall time and client CPU.
