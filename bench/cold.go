@@ -153,7 +153,7 @@ has to come one after the other, whoever does it: the key, one call of the API b
 			if key != nil {
 				kind = "given"
 			}
-			bars := group{name: fmt.Sprintf("API %v,\nkey %s", delay, kind)}
+			bars := group{name: fmt.Sprintf("API %d ms,\nkey %s", delay.Milliseconds(), kind)}
 			for _, name := range subjectNames {
 				first, total, cpu := coldFigures(costs[name])
 				if key == nil {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 )
 
 // manyInstances is how many instances one Dialer gets.
@@ -29,6 +31,9 @@ func (p *theirs) warmup(ctx context.Context, instance string) error {
 	return p.Warmup(ctx, instance)
 }
 
+// warmupCall is how long a call of the API takes then.
+const warmupCall = 50 * time.Millisecond
+
 // warmups measures a thousand instances that are warmed at once, with an API
 // that takes 50 ms a call.
 func warmups(ctx context.Context, r *run) error {
@@ -41,7 +46,7 @@ func warmups(ctx context.Context, r *run) error {
 		return err
 	}
 	t.URL = r.kit.SecureURL
-	if err := r.kit.setAPI(50*time.Millisecond, 0); err != nil {
+	if err := r.kit.setAPI(warmupCall, 0); err != nil {
 		return err
 	}
 	defer func() { _ = r.kit.setAPI(0, 0) }()
@@ -96,12 +101,11 @@ func warmupSentence(mine, theirs, mineAtOnce, theirsAtOnce spread) string {
 	if mine.median > theirs.median {
 		first = "Google's is ready first, and ours is slower on purpose"
 	}
-	// What DESIGN says about a Dialer: so many refreshes under way, of two calls
-	// beside each other.
-	const refreshes, call = 16, 50 * time.Millisecond
-	floor := time.Duration((manyInstances+refreshes-1)/refreshes) * call
+	// The two calls of a refresh go beside each other.
+	const turns = (manyInstances + admin.MaxRefreshes - 1) / admin.MaxRefreshes
+	floor := turns * warmupCall
 	return fmt.Sprintf("%s: after %s and %s. A Dialer of ours has at most %d refreshes under way, so that a program that starts does not flood the\nAPI: %d instances need %.2f s then, however fast the machine is. There were up to %.0f calls under way at once; from Google's, up to %.0f.",
-		first, with(mine, "s"), with(theirs, "s"), refreshes, manyInstances, floor.Seconds(), mineAtOnce.median, theirsAtOnce.median)
+		first, with(mine, "s"), with(theirs, "s"), admin.MaxRefreshes, manyInstances, floor.Seconds(), mineAtOnce.median, theirsAtOnce.median)
 }
 
 type warmupFigures struct {

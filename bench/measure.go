@@ -100,6 +100,15 @@ func ratios(a, b []cost, pick func(cost) float64) []float64 {
 	return quotients(values(a, pick), values(b, pick))
 }
 
+// differences are those of a figure of two subjects in the same round.
+func differences(a, b []cost, pick func(cost) float64) []float64 {
+	v := make([]float64, min(len(a), len(b)))
+	for i := range v {
+		v[i] = pick(a[i]) - pick(b[i])
+	}
+	return v
+}
+
 func quotients(a, b []float64) []float64 {
 	v := make([]float64, min(len(a), len(b)))
 	for i := range v {

@@ -27,7 +27,7 @@ func portIdle(ctx context.Context, r *run, programs string) error {
 		}
 	}
 	r.text(fmt.Sprintf("By how much the resident memory (RSS) of a fresh process grows for each of %d idle connections, %v after the last, in %d rounds.\n%s", n, settle, rounds,
-		sentenceOf("Our memory", func(other string) spread { return spreadOf(quotients(resident[oursName], resident[other])) }, authProxyName, floorName)))
+		sentenceOf("Our memory", func(other string) spread { return confidence(quotients(resident[oursName], resident[other])) }, authProxyName, floorName)))
 	memory := map[string]spread{}
 	for _, name := range portNames {
 		memory[name] = spreadOf(resident[name])

@@ -178,7 +178,10 @@ on %s, in %.0f minutes (a %s run).
 %s- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
   process alone (getrusage, runtime.MemStats).
 - The subjects take turns within one process, in rounds. Figures are medians over the rounds with their quartiles;
-  ratios are formed within each round.
+  ratios are formed within each round. In the plots, bars and the figures on them are medians, and lines go from quartile
+  to quartile.
+- A sentence above a table calls a figure less or more than another only if the 95 %% interval of their ratio has no 1
+  in it.
 - Every sample is in bench/results.txt: `+"`benchstat -col /subject bench/results.txt`"+`. The same operations are ordinary
   benchmarks: `+"`go test -C bench -bench .`"+`
 

@@ -164,7 +164,7 @@ func idleStreams(r *run) error {
 		toPeer[name] = spreadOf(quotients(memory[name], memory[peerName]))
 		tab.rows = append(tab.rows, []string{name, with(spreadOf(memory[name]), "B"), times(toPeer[name]), with(spreadOf(goroutines[name]), "")})
 	}
-	r.text(sentenceOf("Our memory", func(other string) spread { return spreadOf(quotients(memory[oursName], memory[other])) }, peerName, bareName))
+	r.text(sentenceOf("Our memory", func(other string) spread { return confidence(quotients(memory[oursName], memory[other])) }, peerName, bareName))
 	r.plot(barPlot{"sqldata-idle", fmt.Sprintf("SQL Data: memory of each of %d idle connections", n), "bytes",
 		[]group{barsFor("", subjectNames, map[string]spread{oursName: spreadOf(memory[oursName]), peerName: spreadOf(memory[peerName]), bareName: spreadOf(memory[bareName])})}})
 	r.table(tab)
