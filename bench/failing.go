@@ -42,7 +42,7 @@ func failing(ctx context.Context, r *run) error {
 			tab.rows = append(tab.rows, []string{fmt.Sprint(status), name, fmt.Sprint(calls.Calls),
 				fmt.Sprintf("%.1f %%", 100*cpu), with(spreadOf(took), "ms")})
 		}
-		list = append(list, fmt.Sprintf("With %d, ours calls it %d times and Google's %d times.", status, made[oursName], made[peerName]))
+		list = append(list, fmt.Sprintf("With %d, ours calls the API %d times and Google's %d times.", status, made[oursName], made[peerName]))
 	}
 	r.text(strings.Join(list, " ") + " After a refusal that will pass, ours waits for the next try as long as the Dial has time.")
 	r.table(tab)

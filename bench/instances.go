@@ -104,7 +104,7 @@ func warmupSentence(mine, theirs, mineAtOnce, theirsAtOnce spread) string {
 	// The two calls of a refresh go beside each other.
 	const turns = (manyInstances + admin.MaxRefreshes - 1) / admin.MaxRefreshes
 	floor := turns * warmupCall
-	return fmt.Sprintf("%s: after %s and %s. A Dialer of ours has at most %d refreshes under way, so that a program that starts does not flood the\nAPI: %d instances need %.2f s then, however fast the machine is. There were up to %.0f calls under way at once; from Google's, up to %.0f.",
+	return fmt.Sprintf("%s: ours after %s, Google's after %s. A Dialer of ours has at most %d refreshes under way, so that a program that starts does not flood the\nAPI: %d instances need %.2f s then, however fast the machine is. There were up to %.0f calls under way at once; from Google's, up to %.0f.",
 		first, with(mine, "s"), with(theirs, "s"), admin.MaxRefreshes, manyInstances, floor.Seconds(), mineAtOnce.median, theirsAtOnce.median)
 }
 

@@ -75,7 +75,7 @@ func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 		}
 		throughput.groups = append(throughput.groups, barsOf(w.name, portNames, costs, rateOf))
 		r.lines(fmt.Sprintf("PortStream/way=%q", w.name), piece, costs)
-		r.text(fmt.Sprintf("Bulk data %s, %d MiB in pieces of %d MiB, by Writes and Reads of %d KiB. %s %s", w.name, rounds*piece, piece, len(buf)>>10,
+		r.text(fmt.Sprintf("Bulk data %s, %d MiB in pieces of %d MiB, by Writes and Reads of %d KiB.\n\n%s %s", w.name, rounds*piece, piece, len(buf)>>10,
 			sentence("Our throughput", costs, rateOf, authProxyName, floorName), sentence("Our CPU of a GiB", costs, cpuOf, authProxyName, floorName)))
 		tab := table{head: []string{"", "throughput", "÷ " + authProxyName, "CPU of a GiB", "÷ " + authProxyName}}
 		for _, name := range portNames {
@@ -122,7 +122,7 @@ func portPingPong(r *run, ports []*port, conns map[string]net.Conn) error {
 	r.lines("PortPingPong", n, costs)
 	r.lines("PortPingPong/median", n, median)
 	r.lines("PortPingPong/p99", n, late)
-	r.text(fmt.Sprintf("100 bytes there and back, one message at a time, on each in turn, %d rounds of %d; the bar is missed if ours certainly takes longer. %s %s", rounds, n,
+	r.text(fmt.Sprintf("100 bytes there and back, one message at a time, on each in turn, %d rounds of %d; the bar is missed if ours certainly takes longer.\n\n%s %s", rounds, n,
 		sentence("Our median", median, wallOf, authProxyName, floorName), sentence("Our p99", late, wallOf, authProxyName, floorName)))
 	tab := table{head: []string{"", "median", "p99", "÷ " + authProxyName, "CPU of a message", "÷ " + authProxyName}}
 	for _, name := range portNames {
@@ -164,7 +164,7 @@ func portConnects(ctx context.Context, r *run, programs string) error {
 			return err
 		}
 		r.lines("PortConnect/handshake="+kind.name, n, costs)
-		r.text(fmt.Sprintf("%s (%d connections, %d at once, until the first byte of the server, in %d rounds). %s %s", kind.about, n, atATime, rounds,
+		r.text(fmt.Sprintf("%s (%d connections, %d at once, until the first byte of the server, in %d rounds).\n\n%s %s", kind.about, n, atATime, rounds,
 			sentence("Our rate of connections", costs, rateOf, authProxyName, floorName), sentence("Our CPU of a connection", costs, cpuOf, authProxyName, floorName)))
 		tab := table{head: []string{"", "connections a second", "÷ " + authProxyName, "CPU of a connection", "÷ " + authProxyName}}
 		for _, name := range portNames {

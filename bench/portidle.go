@@ -26,7 +26,7 @@ func portIdle(ctx context.Context, r *run, programs string) error {
 			resident[name] = append(resident[name], bytes/1024)
 		}
 	}
-	r.text(fmt.Sprintf("By how much the resident memory (RSS) of a fresh process grows for each of %d idle connections, %v after the last, in %d rounds.\n%s", n, settle, rounds,
+	r.text(fmt.Sprintf("By how much the resident memory (RSS) of a fresh process grows for each of %d idle connections, %v after the last, in %d rounds.\n\n%s", n, settle, rounds,
 		sentenceOf("Our memory", func(other string) spread { return confidence(quotients(resident[oursName], resident[other])) }, authProxyName, floorName)))
 	memory := map[string]spread{}
 	for _, name := range portNames {

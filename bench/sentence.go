@@ -66,3 +66,6 @@ func figureOf(name string) string {
 func sentences(costs map[string][]cost, others ...string) string {
 	return sentence("Our wall time", costs, wallOf, others...) + " " + sentence("Our client CPU", costs, cpuOf, others...)
 }
+
+// capital is text as it begins a sentence.
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

@@ -87,7 +87,7 @@ func streamTransfers(r *run) error {
 	for _, w := range streamWays {
 		for _, task := range w.tasks {
 			r.lines(fmt.Sprintf("SQLDataStream/way=%q/size=%d", w.name, task.Size), streamPiece, costs[task])
-			r.text(fmt.Sprintf("%s, %d KiB. %s", w.name, task.Size>>10, sentences(costs[task], peerName, bareName)))
+			r.text(fmt.Sprintf("%s, %d KiB. %s", capital(w.name), task.Size>>10, sentences(costs[task], peerName, bareName)))
 			r.costTable(costs[task], wallOf, cpuOf, allocsOf, bytesOf)
 		}
 		streamBar(r, "throughput "+w.name, "≥ 0.95 × a bare stream of gRPC", w.tasks, costs, bareName, wallOf, 1/0.95)

@@ -48,7 +48,7 @@ func transfers(ctx context.Context, r *run) error {
 				return err
 			}
 			r.lines(fmt.Sprintf("Stream/way=%q/size=%d", w.name, size), piece/mib, costs)
-			r.text(fmt.Sprintf("%s, %d KiB. %s", w.name, size>>10, sentences(costs, peerName, bareName)))
+			r.text(fmt.Sprintf("%s, %d KiB. %s", capital(w.name), size>>10, sentences(costs, peerName, bareName)))
 			r.costTable(costs, wallOf, cpuOf)
 			these := ratios(costs[oursName], costs[bareName], wallOf)
 			all = append(all, these...)
