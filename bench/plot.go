@@ -54,7 +54,7 @@ func save(p plotter, file string) error {
 	canvas := vgsvg.New(plotWidth, plotHeight)
 	c := draw.New(canvas)
 	c.SetColor(color.White)
-	c.Fill(c.Rectangle.Path())
+	c.Fill(c.Path())
 	const margin = 0.3 * vg.Centimeter
 	plt.BackgroundColor = nil
 	plt.Draw(draw.Crop(c, margin, -margin, legendHeight, -margin))
