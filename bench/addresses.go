@@ -152,7 +152,7 @@ func followingDials(r *run, programs map[string]string) error {
 		return err
 	}
 	r.text("The Dials that follow it within ten minutes, beside those of a Dialer with WithPrivateIP. Their wall time is " +
-		compared(confidence(ratios(costs[silent], costs[good], wallOf)), "with the good address only") + ".")
+		compared(confidence(ratios(costs[silent], costs[good], wallOf)), "that with the good address only") + ".")
 	r.costTableTo(good, names, costs, wallOf, cpuOf, allocsOf)
 	wall := confidence(ratios(costs[silent], costs[good], wallOf))
 	r.bar("following Dials, the first address silent", "≤ 1.05 × with the good address only",

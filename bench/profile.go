@@ -96,13 +96,13 @@ Close, or one MiB in pieces of 16 KiB. A sample belongs to the first line that a
 		rows[0] = append(rows[0], digits(cpuOf(c)))
 		for i, share := range shares {
 			if parts[i].name == ownPart && w.subject.Name() == oursName {
-				own = append(own, fmt.Sprintf("%.1f %% of %s", 100*share, w.name))
+				own = append(own, fmt.Sprintf("%.1f %% (%s)", 100*share, w.name))
 			}
 			rows[i+1] = append(rows[i+1], digits(share*cpuOf(c)))
 		}
 	}
 	tab.rows = rows
-	r.text("This library's own code takes " + strings.Join(own, ", ") + ".")
+	r.text("Of the CPU, this library's own code takes " + strings.Join(own, ", ") + ".")
 	r.table(tab)
 	return nil
 }
