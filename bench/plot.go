@@ -131,6 +131,10 @@ func (p barPlot) draw(plt *plot.Plot) error {
 	for _, g := range p.groups {
 		ticks = append(ticks, plot.Tick{Value: x + float64(len(g.bars)-1)/2, Label: g.name})
 		for _, b := range g.bars {
+			if math.IsNaN(b.median) { // what this system does not tell
+				x++
+				continue
+			}
 			column, err := gonum.NewBarChart(gonum.Values{b.median}, width*9/10)
 			if err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,7 +17,7 @@ import (
 func TestPlotsKeepEverythingInside(t *testing.T) {
 	t.Parallel()
 	wide := func(name string) group {
-		return group{name, []bar{{oursName, spread{10, 1, 400}}, {peerName, spread{100, 50, 1e4}}, {bareName, spread{5, 5, 5}}}}
+		return group{name, []bar{{oursName, spread{10, 1, 400}}, {peerName, spread{100, 50, 1e4}}, {bareName, spread{5, 5, 5}}, {floorName, spread{math.NaN(), math.NaN(), math.NaN()}}}}
 	}
 	counts := make([]float64, 180)
 	counts[55], counts[179] = 2000, 2000

@@ -60,7 +60,6 @@ func portTraffic(ctx context.Context, r *run, programs string) error {
 func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 	const piece = 32 // MiB
 	throughput := barPlot{name: "port", title: "Local port: throughput", unit: "MiB/s"}
-	defer func() { r.plot(throughput) }()
 	rounds := r.pick(12, 60)
 	buf := make([]byte, 64<<10)
 	for _, w := range []struct {
@@ -88,6 +87,7 @@ func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 		r.bar("local port: throughput "+w.name, "≥ 1.3 × the Auth Proxy's", times(inverse(wall))+", with its 95 % interval", inverse(wall).median >= 1.3)
 		r.bar("local port: CPU of a GiB "+w.name, "≤ 0.75 × the Auth Proxy's", times(cpu)+", with its 95 % interval", cpu.median <= 0.75)
 	}
+	r.plot(throughput)
 	return nil
 }
 
