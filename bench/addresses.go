@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/bench/internal/client"
@@ -102,9 +103,10 @@ func firstDials(r *run, programs map[string]string) error {
 		return err
 	}
 	r.section("A silent address", fmt.Sprintf(`An instance with a public and a private address, as seen by a program whose packets to the public one lead nowhere: it
-comes first, and the function of WithDialFunc waits there for the end of its context. Default options; the peer with
+comes first, and the function of WithDialFunc waits there for the end of its context. Default options; Google's with
 WithAutoIP. Each subject has a process of its own. The first Dial of a Dialer, to the server's first byte, with %v to
-live; the peer's is measured once:`, patience))
+live; Google's is measured once.`, patience))
+	r.text(fmt.Sprintf("Ours takes %s; Google's %s.", took(oursName), strings.Replace(theirs, "fails", "gives up, without a connection,", 1)))
 	tab := table{head: []string{"", "first Dial", "÷ " + beforeName}}
 	for _, c := range clients[:last] {
 		row := []string{c.name, took(c.name), ""}
@@ -121,7 +123,7 @@ live; the peer's is measured once:`, patience))
 		return nil
 	}
 	toBefore := ratio(costs[oursName], costs[beforeName], wallOf)
-	r.bar(work, bar, fmt.Sprintf("%s: %s after %s (the peer %s)", times(toBefore), took(oursName), took(beforeName), theirs), toBefore.median <= 0.07)
+	r.bar(work, bar, fmt.Sprintf("%s: %s after %s (Google's %s)", times(toBefore), took(oursName), took(beforeName), theirs), toBefore.median <= 0.07)
 	return nil
 }
 
@@ -149,7 +151,8 @@ func followingDials(r *run, programs map[string]string) error {
 	if err != nil {
 		return err
 	}
-	r.text("The Dials that follow it within ten minutes, beside those of a Dialer with WithPrivateIP:")
+	r.text("The Dials that follow it within ten minutes, beside those of a Dialer with WithPrivateIP. Their wall time is " +
+		compared(confidence(ratios(costs[silent], costs[good], wallOf)), "that with the good address only") + ".")
 	r.costTableTo(good, names, costs, wallOf, cpuOf, allocsOf)
 	wall := confidence(ratios(costs[silent], costs[good], wallOf))
 	r.bar("following Dials, the first address silent", "≤ 1.05 × with the good address only",
@@ -182,11 +185,11 @@ func firstOfTwo(r *run, programs map[string]string, handshake string, rounds int
 		return err
 	}
 	r.lines("WarmDial/handshake="+handshake+"/addresses=2", warmDials, costs)
-	r.text("A " + handshake + " handshake:")
-	base := oursName
+	base, others := oursName, []string{peerName}
 	if r.Before != "" {
-		base = beforeName
+		base, others = beforeName, []string{peerName, beforeName}
 	}
+	r.text("A " + handshake + " handshake. " + sentences(costs, others...))
 	r.costTableTo(base, addressNames, costs, wallOf, cpuOf, allocsOf, bytesOf)
 	const bar = "≤ 1.01 × before"
 	work := "the first of two addresses good, " + handshake + " handshake: "
@@ -199,7 +202,7 @@ func firstOfTwo(r *run, programs map[string]string, handshake string, rounds int
 		allocs := ratio(costs[oursName], costs[beforeName], allocsOf)
 		r.bar(work+"allocations", bar, times(allocs), allocs.median <= 1.01)
 	}
-	r.bar(work+"API calls", "2 for all Dials", fmt.Sprintf("%d (the peer %d)", calls[oursName], calls[peerName]), calls[oursName] == 2)
+	r.bar(work+"API calls", "2 for all Dials", fmt.Sprintf("%d (Google's %d)", calls[oursName], calls[peerName]), calls[oursName] == 2)
 	return nil
 }
 

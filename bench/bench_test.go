@@ -62,7 +62,7 @@ func withCPU(b *testing.B, f func()) {
 func BenchmarkNewDialer(b *testing.B) {
 	t := target{URL: "http://127.0.0.1:1", Instance: "my-project:europe-west1:my-db"}
 	for _, name := range connectorNames {
-		b.Run("subject="+name, func(b *testing.B) {
+		b.Run("subject="+dashed(name), func(b *testing.B) {
 			withCPU(b, func() {
 				for b.Loop() {
 					s, err := connector(name, t, nil)
@@ -80,7 +80,7 @@ func BenchmarkWarmDial(b *testing.B) {
 		spec InstanceSpec
 	}{{"full", InstanceSpec{NoTickets: true}}, {"resumed", InstanceSpec{}}} {
 		for _, s := range newSubjects(b, kind.spec) {
-			b.Run("handshake="+kind.name+"/subject="+s.Name(), func(b *testing.B) {
+			b.Run("handshake="+kind.name+"/subject="+dashed(s.Name()), func(b *testing.B) {
 				wantNil(b, dialOnce(b.Context(), s))
 				withCPU(b, func() {
 					for b.Loop() {
@@ -94,7 +94,7 @@ func BenchmarkWarmDial(b *testing.B) {
 
 func BenchmarkPingPong(b *testing.B) {
 	for _, s := range newSubjects(b, InstanceSpec{}) {
-		b.Run("subject="+s.Name(), func(b *testing.B) {
+		b.Run("subject="+dashed(s.Name()), func(b *testing.B) {
 			c, err := s.Dial(b.Context())
 			wantNil(b, err)
 			defer c.Close()
@@ -117,7 +117,7 @@ func BenchmarkPingPong(b *testing.B) {
 func BenchmarkStream(b *testing.B) {
 	for _, s := range newSubjects(b, InstanceSpec{}) {
 		for name, run := range map[string]func(io.ReadWriter, []byte, int) error{"up": upload, "down": download} {
-			b.Run("way="+name+"/subject="+s.Name(), func(b *testing.B) {
+			b.Run("way="+name+"/subject="+dashed(s.Name()), func(b *testing.B) {
 				c, err := s.Dial(b.Context())
 				wantNil(b, err)
 				defer c.Close()

@@ -92,6 +92,7 @@ func (r *run) databaseTable(title string, costs map[string][]cost) {
 		rate := spreadOf(values(c, func(c cost) float64 { return float64(time.Second) / float64(c.wall) }))
 		tab.rows = append(tab.rows, []string{name, with(rate, ""), times(ratio(c, costs[directName], wallOf)), times(ratio(c, costs[directName], cpuOf))})
 	}
+	r.text(sentence("Our wall time", costs, wallOf, peerName, bareName))
 	r.table(tab)
 }
 

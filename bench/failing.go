@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 func failing(ctx context.Context, r *run) error {
 	seconds := r.pick(3, 10)
 	r.section("A failing Admin API", fmt.Sprintf("100 Dials a second for %d s, each with one second to live, while every call of the API fails.", seconds))
+	var list []string
 	tab := table{head: []string{"status", "", "API calls", "CPU, share of a core", "a Dial takes"}}
 	defer func() { _ = r.kit.setAPI(0, 0) }()
 	for _, status := range []int{403, 503} {
@@ -21,6 +23,7 @@ func failing(ctx context.Context, r *run) error {
 		if err := r.kit.setAPI(0, status); err != nil {
 			return err
 		}
+		made := map[string]int{}
 		for _, name := range connectorNames {
 			s, err := connector(name, t, r.key)
 			if err != nil {
@@ -35,10 +38,13 @@ func failing(ctx context.Context, r *run) error {
 			if err != nil {
 				return err
 			}
+			made[name] = calls.Calls
 			tab.rows = append(tab.rows, []string{fmt.Sprint(status), name, fmt.Sprint(calls.Calls),
 				fmt.Sprintf("%.1f %%", 100*cpu), with(spreadOf(took), "ms")})
 		}
+		list = append(list, fmt.Sprintf("With %d, ours calls the API %d times and Google's %d times.", status, made[oursName], made[peerName]))
 	}
+	r.text(strings.Join(list, " ") + " After a refusal that will pass, ours waits for the next try as long as the Dial has time.")
 	r.table(tab)
 	return nil
 }

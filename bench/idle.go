@@ -36,7 +36,7 @@ func idleConns(ctx context.Context, r *run, n int) error {
 		rounds = 1 // which takes a minute and more
 	}
 	for range rounds {
-		// Without tickets: the peer cannot resume sessions, and all are to hold the same.
+		// Without tickets: Google's cannot resume sessions, and all are to hold the same.
 		t, err := r.kit.add(InstanceSpec{Names: []string{r.nextInstance()}, NoTickets: true})
 		if err != nil {
 			return err
@@ -81,22 +81,27 @@ func idleConns(ctx context.Context, r *run, n int) error {
 		}
 		tab.rows = append(tab.rows, row)
 	}
-	r.table(tab)
-	if n < 10_000 && !r.quick {
-		return nil
-	}
 	more := func(name string) float64 {
 		return of(name, figures[0].pick).median - of(bareName, figures[0].pick).median
 	}
-	r.bar(fmt.Sprintf("%d idle connections: heap", n), "≤ bare + 300 B each", fmt.Sprintf("bare %+.0f B (the peer %+.0f B)", more(oursName), more(peerName)), more(oursName) <= 300)
-	goroutines, cpu := of(oursName, figures[2].pick).median, of(oursName, figures[3].pick).median
-	r.bar(fmt.Sprintf("%d idle connections: goroutines, CPU", n), "0 goroutines, no idle CPU", fmt.Sprintf("%.2g goroutines, %.2f %% of a core (the peer %.2g, %.2f %%)",
-		goroutines, cpu, of(peerName, figures[2].pick).median, of(peerName, figures[3].pick).median), goroutines == 0 && cpu < 0.5)
-	var groups []group
-	for _, name := range subjectNames {
-		groups = append(groups, group{name, of(name, figures[0].pick)})
+	r.text(fmt.Sprintf("Beside what crypto/tls keeps, each of %d connections takes %+.0f B of heap with ours and %+.0f B with Google's.", n, more(oursName), more(peerName)))
+	whole := n >= 10_000 || r.quick
+	if whole {
+		heap, rss := group{name: "heap of each"}, group{name: "RSS of each"}
+		for _, name := range subjectNames {
+			heap.bars = append(heap.bars, bar{name, of(name, figures[0].pick)})
+			rss.bars = append(rss.bars, bar{name, of(name, figures[1].pick)})
+		}
+		r.plot(barPlot{"idle", fmt.Sprintf("%d idle connections", n), "bytes", []group{heap, rss}})
 	}
-	r.plots = append(r.plots, barPlot{"idle", fmt.Sprintf("%d idle connections: heap of each", n), "bytes", groups})
+	r.table(tab)
+	if !whole {
+		return nil
+	}
+	r.bar(fmt.Sprintf("%d idle connections: heap", n), "≤ bare + 300 B each", fmt.Sprintf("bare %+.0f B (Google's %+.0f B)", more(oursName), more(peerName)), more(oursName) <= 300)
+	goroutines, cpu := of(oursName, figures[2].pick).median, of(oursName, figures[3].pick).median
+	r.bar(fmt.Sprintf("%d idle connections: goroutines, CPU", n), "0 goroutines, no idle CPU", fmt.Sprintf("%.2g goroutines, %.2f %% of a core (Google's %.2g, %.2f %%)",
+		goroutines, cpu, of(peerName, figures[2].pick).median, of(peerName, figures[3].pick).median), goroutines == 0 && cpu < 0.5)
 	return nil
 }
 

@@ -31,6 +31,8 @@ type kitServer struct {
 	n         int
 	clients   map[string]bool // of the Admin API, by address
 	passed    map[string]bool // the same, of front
+	underWay  int             // calls of front
+	atOnce    int             // the most of them
 }
 
 // What travels between the processes is exported for net/rpc alone.
@@ -59,8 +61,9 @@ type APISpec struct {
 
 // APICalls is what the Admin API has seen.
 type APICalls struct {
-	Calls int
-	Conns int // TCP connections that the calls came over
+	Calls  int
+	Conns  int // TCP connections that the calls came over
+	AtOnce int // calls under way, at most; of SecureURL alone
 }
 
 func serveKit(in io.Reader, out io.WriteCloser) error {
@@ -94,8 +97,13 @@ func (s *kitServer) startFront() error {
 	s.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.passed[r.RemoteAddr] = true
+		s.underWay++
+		s.atOnce = max(s.atOnce, s.underWay)
 		s.mu.Unlock()
 		proxy.ServeHTTP(w, r)
+		s.mu.Lock()
+		s.underWay--
+		s.mu.Unlock()
 	}))
 	s.front.EnableHTTP2 = true
 	s.front.StartTLS()
@@ -165,8 +173,8 @@ func (s *kitService) Calls(_ struct{}, reply *APICalls) error {
 	if len(s.passed) > 0 {
 		conns = s.passed
 	}
-	*reply = APICalls{s.n, len(conns)}
-	s.n, s.clients, s.passed = 0, map[string]bool{}, map[string]bool{}
+	*reply = APICalls{s.n, len(conns), s.atOnce}
+	s.atOnce, s.n, s.clients, s.passed = 0, 0, map[string]bool{}, map[string]bool{}
 	return nil
 }
 

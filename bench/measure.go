@@ -100,6 +100,15 @@ func ratios(a, b []cost, pick func(cost) float64) []float64 {
 	return quotients(values(a, pick), values(b, pick))
 }
 
+// differences are those of a figure of two subjects in the same round.
+func differences(a, b []cost, pick func(cost) float64) []float64 {
+	v := make([]float64, min(len(a), len(b)))
+	for i := range v {
+		v[i] = pick(a[i]) - pick(b[i])
+	}
+	return v
+}
+
 func quotients(a, b []float64) []float64 {
 	v := make([]float64, min(len(a), len(b)))
 	for i := range v {
@@ -121,6 +130,7 @@ func confidence(values []float64) spread {
 
 // The figures of a cost; times in microseconds.
 func wallOf(c cost) float64   { return float64(c.wall) / 1e3 }
+func rateOf(c cost) float64   { return float64(time.Second) / float64(c.wall) }
 func cpuOf(c cost) float64    { return float64(c.cpu) / 1e3 }
 func allocsOf(c cost) float64 { return c.allocs }
 func bytesOf(c cost) float64  { return c.bytes }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
-	"time"
 )
 
 // localPort measures the port that the command has for programs without a Dialer
@@ -61,6 +59,7 @@ func portTraffic(ctx context.Context, r *run, programs string) error {
 
 func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 	const piece = 32 // MiB
+	throughput := barPlot{name: "port", title: "Local port: throughput", unit: "MiB/s"}
 	rounds := r.pick(12, 60)
 	buf := make([]byte, 64<<10)
 	for _, w := range []struct {
@@ -73,8 +72,10 @@ func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 		if err != nil {
 			return err
 		}
+		throughput.groups = append(throughput.groups, barsOf(w.name, portNames, costs, rateOf))
 		r.lines(fmt.Sprintf("PortStream/way=%q", w.name), piece, costs)
-		r.text(fmt.Sprintf("Bulk data %s costs less than with the Auth Proxy since several records of TLS go through each call of the system\n(%d MiB in pieces of %d MiB, by Writes and Reads of %d KiB):", w.name, rounds*piece, piece, len(buf)>>10))
+		r.text(fmt.Sprintf("Bulk data %s, %d MiB in pieces of %d MiB, by Writes and Reads of %d KiB.\n\n%s %s", w.name, rounds*piece, piece, len(buf)>>10,
+			sentence("Our throughput", costs, rateOf, authProxyName, floorName), sentence("Our CPU of a GiB", costs, cpuOf, authProxyName, floorName)))
 		tab := table{head: []string{"", "throughput", "÷ " + authProxyName, "CPU of a GiB", "÷ " + authProxyName}}
 		for _, name := range portNames {
 			tab.rows = append(tab.rows, []string{name,
@@ -86,6 +87,7 @@ func portStreams(r *run, ports []*port, conns map[string]net.Conn) error {
 		r.bar("local port: throughput "+w.name, "≥ 1.3 × the Auth Proxy's", times(inverse(wall))+", with its 95 % interval", inverse(wall).median >= 1.3)
 		r.bar("local port: CPU of a GiB "+w.name, "≤ 0.75 × the Auth Proxy's", times(cpu)+", with its 95 % interval", cpu.median <= 0.75)
 	}
+	r.plot(throughput)
 	return nil
 }
 
@@ -99,33 +101,29 @@ func scaled(s spread, by float64) spread { return spread{s.median * by, s.low * 
 // portPingPong is the last for conns: there is no command after it.
 func portPingPong(r *run, ports []*port, conns map[string]net.Conn) error {
 	message := make([]byte, 100)
-	for _, c := range conns {
-		if _, err := c.Write(command(cmdEcho, 0, len(message))); err != nil {
-			return err
-		}
+	if err := startEcho(conns, message); err != nil {
+		return err
 	}
 	const n = 2000
 	rounds := r.pick(10, 40)
-	median, late := map[string][]cost{}, map[string][]cost{}
-	costs, err := interleave(rounds, ports, func(p *port) (cost, error) {
-		var took []time.Duration
-		c, err := p.spent(n, func() (err error) {
-			took, err = pings(conns[p.name], message, n)
+	median, late, err := pingsInTurn(portNames, conns, message, rounds, n)
+	if err != nil {
+		return err
+	}
+	costs, err := interleave(r.pick(5, 20), ports, func(p *port) (cost, error) {
+		return p.spent(n, func() error {
+			_, err := pings(conns[p.name], message, n)
 			return err
 		})
-		if err == nil {
-			slices.Sort(took)
-			median[p.name] = append(median[p.name], cost{wall: took[n/2]})
-			late[p.name] = append(late[p.name], cost{wall: took[n*99/100]})
-		}
-		return c, err
 	})
 	if err != nil {
 		return err
 	}
 	r.lines("PortPingPong", n, costs)
+	r.lines("PortPingPong/median", n, median)
 	r.lines("PortPingPong/p99", n, late)
-	r.text(fmt.Sprintf("A query waits for the port no longer than for the Auth Proxy (100 bytes there and back, one message at a time, %d rounds of %d;\nthe bar is missed if it certainly does):", rounds, n))
+	r.text(fmt.Sprintf("100 bytes there and back, one message at a time, on each in turn, %d rounds of %d; the bar is missed if ours certainly takes longer.\n\n%s %s", rounds, n,
+		sentence("Our median", median, wallOf, authProxyName, floorName), sentence("Our p99", late, wallOf, authProxyName, floorName)))
 	tab := table{head: []string{"", "median", "p99", "÷ " + authProxyName, "CPU of a message", "÷ " + authProxyName}}
 	for _, name := range portNames {
 		tab.rows = append(tab.rows, []string{name, with(spreadOf(values(median[name], wallOf)), "µs"),
@@ -138,31 +136,16 @@ func portPingPong(r *run, ports []*port, conns map[string]net.Conn) error {
 	return nil
 }
 
-// pings returns how long each of n messages has taken there and back.
-func pings(c net.Conn, message []byte, n int) (took []time.Duration, err error) {
-	for range n {
-		start := time.Now()
-		if _, err := c.Write(message); err != nil {
-			return nil, err
-		}
-		if _, err := io.ReadFull(c, message); err != nil {
-			return nil, err
-		}
-		took = append(took, time.Since(start))
-	}
-	return took, nil
-}
-
 // portConnects measures connections that come and go.
 func portConnects(ctx context.Context, r *run, programs string) error {
 	const atATime = 16
 	n, rounds := r.pick(250, 500), r.pick(4, 10)
 	for _, kind := range []struct {
-		name, take string
-		spec       InstanceSpec
+		name, about string
+		spec        InstanceSpec
 	}{
-		{"resumed", "The Auth Proxy does a full handshake for each connection, the port resumes sessions", InstanceSpec{}},
-		{"full", "Where the server resumes no sessions, both do the same work", InstanceSpec{NoTickets: true}},
+		{"resumed", "A server that resumes sessions, as ours does; the Auth Proxy does a full handshake for each connection", InstanceSpec{}},
+		{"full", "A server that resumes no sessions, where both do the same work", InstanceSpec{NoTickets: true}},
 	} {
 		kind.spec.Names = []string{r.nextInstance()}
 		t, err := r.kit.add(kind.spec)
@@ -181,7 +164,8 @@ func portConnects(ctx context.Context, r *run, programs string) error {
 			return err
 		}
 		r.lines("PortConnect/handshake="+kind.name, n, costs)
-		r.text(fmt.Sprintf("%s (%d connections, %d at once, until the first byte of the server, in %d rounds):", kind.take, n, atATime, rounds))
+		r.text(fmt.Sprintf("%s (%d connections, %d at once, until the first byte of the server, in %d rounds).\n\n%s %s", kind.about, n, atATime, rounds,
+			sentence("Our rate of connections", costs, rateOf, authProxyName, floorName), sentence("Our CPU of a connection", costs, cpuOf, authProxyName, floorName)))
 		tab := table{head: []string{"", "connections a second", "÷ " + authProxyName, "CPU of a connection", "÷ " + authProxyName}}
 		for _, name := range portNames {
 			tab.rows = append(tab.rows, []string{name,

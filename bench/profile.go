@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/google/pprof/profile"
@@ -85,6 +86,7 @@ Close, or one MiB in pieces of 16 KiB. A sample belongs to the first line that a
 	for i, p := range parts {
 		rows[i+1] = []string{p.name}
 	}
+	var own []string
 	for _, w := range list {
 		shares, c, err := profiled(w)
 		if err != nil {
@@ -93,10 +95,14 @@ Close, or one MiB in pieces of 16 KiB. A sample belongs to the first line that a
 		tab.head = append(tab.head, w.name+", "+w.subject.Name())
 		rows[0] = append(rows[0], digits(cpuOf(c)))
 		for i, share := range shares {
+			if parts[i].name == ownPart && w.subject.Name() == oursName {
+				own = append(own, fmt.Sprintf("%.1f %% (%s)", 100*share, w.name))
+			}
 			rows[i+1] = append(rows[i+1], digits(share*cpuOf(c)))
 		}
 	}
 	tab.rows = rows
+	r.text("Of the CPU, this library's own code takes " + strings.Join(own, ", ") + ".")
 	r.table(tab)
 	return nil
 }

@@ -24,14 +24,17 @@ type Report struct {
 	reasons []string // why bars are missed
 	body    strings.Builder
 	raw     bytes.Buffer // in the format of go test -bench
-	plots   []plotter
+	plots   []plotter    // in the sections
 }
+
+// Whether a bar is met.
+const yes, no = "yes", "**no**"
 
 // bar adds a line about a bar that DESIGN sets.
 func (r *Report) bar(work, bar, measured string, met bool) {
-	verdict := "yes"
+	verdict := yes
 	if !met {
-		verdict = "**no**"
+		verdict = no
 	}
 	r.bars = append(r.bars, []string{work, bar, measured, verdict})
 }
@@ -49,6 +52,15 @@ func (r *Report) section(title, text string) {
 }
 
 func (r *Report) text(s string) { fmt.Fprintf(&r.body, "\n%s\n", s) }
+
+// plotsFolder is the plots' folder as seen from the report.
+const plotsFolder = "bench/plots"
+
+// plot shows a plot here.
+func (r *Report) plot(p plotter) {
+	r.plots = append(r.plots, p)
+	r.text(fmt.Sprintf("![%s](%s/%s.svg)", p.caption(), plotsFolder, p.file()))
+}
 
 // table is a table of the report.
 type table struct {
@@ -115,7 +127,7 @@ func (r *Report) lines(name string, n int, costs map[string][]cost) {
 
 // dashed is a name as benchstat takes it.
 func dashed(name string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), `"`, "")
+	return strings.NewReplacer(" ", "-", `"`, "", "'s", "").Replace(name)
 }
 
 // times prints a ratio with its quartiles.
@@ -140,9 +152,8 @@ func digits(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// Markdown returns the report. plots is the folder of the plots, as seen from
-// it.
-func (r *Report) Markdown(plots string) string {
+// Markdown returns the report.
+func (r *Report) Markdown() string {
 	var b strings.Builder
 	kind, command := "full", "go run -C bench ./cmd/report"
 	if r.Quick {
@@ -155,7 +166,7 @@ func (r *Report) Markdown(plots string) string {
 	}
 	fmt.Fprintf(&b, `# Benchmarks
 
-What this library costs, beside cloud.google.com/go/cloudsqlconn ("peer") and beside crypto/tls alone with the same
+What this library costs, beside cloud.google.com/go/cloudsqlconn ("Google's") and beside crypto/tls alone with the same
 certificates and the same verification ("bare"). Written by
 
 `+"```sh\n%s\n```"+`
@@ -167,38 +178,57 @@ on %s, in %.0f minutes (a %s run).
 %s- The emulated Cloud SQL (cloudsqltest) runs in a process of its own. CPU and allocations are those of the client's
   process alone (getrusage, runtime.MemStats).
 - The subjects take turns within one process, in rounds. Figures are medians over the rounds with their quartiles;
-  ratios are formed within each round.
+  ratios are formed within each round. In the plots, bars and the figures on them are medians, and lines go from quartile
+  to quartile.
+- A sentence above a table calls a figure less or more than another only if the 95 %% interval of their ratio has no 1
+  in it.
 - Every sample is in bench/results.txt: `+"`benchstat -col /subject bench/results.txt`"+`. The same operations are ordinary
   benchmarks: `+"`go test -C bench -bench .`"+`
 
 ## Bars
 
 `, command, r.Start.UTC().Format(time.DateOnly), r.Took.Minutes(), kind, machine(), strings.Join(versions(), ", "), before)
+	met, missed := 0, 0
+	for _, line := range r.bars {
+		switch line[len(line)-1] {
+		case yes:
+			met++
+		case no:
+			missed++
+		}
+	}
+	fmt.Fprintf(&b, "%d of %d that were measured are met.\n\n", met, met+missed)
 	fmt.Fprint(&b, table{[]string{"work", "bar", "measured", "met"}, r.bars})
 	for _, text := range r.reasons {
 		fmt.Fprintf(&b, "\n%s\n", text)
 	}
 	b.WriteString(r.body.String())
-	b.WriteString("\n## Plots\n")
-	for _, p := range r.plots {
-		fmt.Fprintf(&b, "\n![%s](%s/%s.svg)\n", p.caption(), plots, p.file())
-	}
 	return b.String()
 }
 
-// Write writes BENCHMARKS.md beside this module, and in this module the plots
-// and the samples. The current folder must be that of this module.
-func (r *Report) Write() error {
-	if err := os.MkdirAll("plots", 0o755); err != nil {
+// Write writes BENCHMARKS.md into a folder, that of the repository usually, and
+// the plots and the samples into its folder bench.
+func (r *Report) Write(root string) error {
+	plots := filepath.Join(root, plotsFolder)
+	old, err := filepath.Glob(filepath.Join(plots, "*.svg"))
+	if err != nil {
 		return err
 	}
-	for _, p := range r.plots {
-		if err := save(p, filepath.Join("plots", p.file()+".svg")); err != nil {
+	for _, name := range old { // this report may have other plots
+		if err := os.Remove(name); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile("results.txt", r.raw.Bytes(), 0o644); err != nil {
+	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join("..", "BENCHMARKS.md"), []byte(r.Markdown("bench/plots")), 0o644)
+	for _, p := range r.plots {
+		if err := save(p, filepath.Join(plots, p.file()+".svg")); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "bench", "results.txt"), r.raw.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(root, "BENCHMARKS.md"), []byte(r.Markdown()), 0o644)
 }

@@ -71,7 +71,7 @@ func sizes(ctx context.Context, r *run) error {
 	}
 	defer os.RemoveAll(dir)
 	r.section("Binary size", "Minimal programs, built with `go build` and no flags; packages outside the standard library.")
-	tab := table{head: []string{"program", "ours", "peer", "packages: ours", "peer"}}
+	tab := table{head: []string{"program", oursName, peerName, "packages: " + oursName, peerName}}
 	for _, p := range programs {
 		var size [2]float64
 		var packages [2]int
@@ -83,6 +83,7 @@ func sizes(ctx context.Context, r *run) error {
 		tab.rows = append(tab.rows, []string{p.name, fmt.Sprintf("%.1f MB", size[0]/1e6), fmt.Sprintf("%.1f MB", size[1]/1e6),
 			fmt.Sprint(packages[0]), fmt.Sprint(packages[1])})
 	}
+	r.text(fmt.Sprintf("A program that only dials has %s with ours, and %s with Google's.", tab.rows[0][1], tab.rows[0][2]))
 	r.table(tab)
 	return sqlDataSize(ctx, r)
 }

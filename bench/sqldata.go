@@ -10,7 +10,7 @@ import (
 // instance. The service is in the kit's process, and each subject in one of its
 // own.
 func streams(_ context.Context, r *run) error {
-	r.section("SQL Data", `Connections that are streams of gRPC, to a service in the process of the emulated Cloud SQL, over TLS. Ours and the peer's are
+	r.section("SQL Data", `Connections that are streams of gRPC, to a service in the process of the emulated Cloud SQL, over TLS. Ours and Google's are
 those of a Dial with WithSQLData, and "bare" is a stream of grpc-go with messages of 32 KiB, whose data is copied once each way.
 Each subject has a process of its own; they take turns.`)
 	for _, f := range []func(*run) error{streamTransfers, idleStreams, unreadStreams} {
@@ -77,18 +77,25 @@ func streamTransfers(r *run) error {
 	}
 	r.text(fmt.Sprintf("%d MiB each way and for each size of Write (and of the server's messages), in pieces of %d MiB that take turns, by %d processes of each\nsubject. Times are for one MiB. A bar is met if the median of all is, and if no size is certainly below it.",
 		processes*rounds*streamPiece, streamPiece, processes))
+	throughput := barPlot{name: "sqldata", title: "SQL Data: throughput", unit: "MiB/s"}
+	for _, w := range streamWays {
+		for _, task := range w.tasks {
+			throughput.groups = append(throughput.groups, barsOf(fmt.Sprintf("%s,\n%d KiB", w.name, task.Size>>10), subjectNames, costs[task], rateOf))
+		}
+	}
+	r.plot(throughput)
 	for _, w := range streamWays {
 		for _, task := range w.tasks {
 			r.lines(fmt.Sprintf("SQLDataStream/way=%q/size=%d", w.name, task.Size), streamPiece, costs[task])
-			r.text(fmt.Sprintf("%s, %d KiB:", w.name, task.Size>>10))
+			r.text(fmt.Sprintf("%s, %d KiB. %s", capital(w.name), task.Size>>10, sentences(costs[task], peerName, bareName)))
 			r.costTable(costs[task], wallOf, cpuOf, allocsOf, bytesOf)
 		}
 		streamBar(r, "throughput "+w.name, "≥ 0.95 × a bare stream of gRPC", w.tasks, costs, bareName, wallOf, 1/0.95)
-		streamBar(r, "throughput "+w.name, "≥ 1 × the peer's", w.tasks, costs, peerName, wallOf, 1)
-		streamBar(r, "client CPU for a GiB "+w.name, "≤ 0.9 × the peer's", w.tasks, costs, peerName, cpuOf, 0.9)
+		streamBar(r, "throughput "+w.name, "≥ 1 × Google's", w.tasks, costs, peerName, wallOf, 1)
+		streamBar(r, "client CPU for a GiB "+w.name, "≤ 0.9 × Google's", w.tasks, costs, peerName, cpuOf, 0.9)
 	}
 	r.lines("SQLDataPingPong", streamPings, pingPong)
-	r.text("100 bytes there and back, one message at a time:")
+	r.text("100 bytes there and back, one message at a time. " + sentences(pingPong, peerName, bareName))
 	r.costTable(pingPong, wallOf, cpuOf, allocsOf, bytesOf)
 	return nil
 }
@@ -150,15 +157,18 @@ func idleStreams(r *run) error {
 			return err
 		}
 	}
-	r.text(fmt.Sprintf("%d idle connections, each after an exchange of a few bytes; heap and stacks in use, after a garbage collection:", n))
+	r.text(fmt.Sprintf("%d idle connections, each after an exchange of a few bytes; heap and stacks in use, after a garbage collection.", n))
 	tab := table{head: []string{"", "memory of each", "÷ " + peerName, "goroutines of each"}}
 	toPeer := map[string]spread{}
 	for _, name := range subjectNames {
 		toPeer[name] = spreadOf(quotients(memory[name], memory[peerName]))
 		tab.rows = append(tab.rows, []string{name, with(spreadOf(memory[name]), "B"), times(toPeer[name]), with(spreadOf(goroutines[name]), "")})
 	}
+	r.text(sentenceOf("Our memory", func(other string) spread { return confidence(quotients(memory[oursName], memory[other])) }, peerName, bareName))
+	r.plot(barPlot{"sqldata-idle", fmt.Sprintf("SQL Data: memory of each of %d idle connections", n), "bytes",
+		[]group{barsFor("", subjectNames, map[string]spread{oursName: spreadOf(memory[oursName]), peerName: spreadOf(memory[peerName]), bareName: spreadOf(memory[bareName])})}})
 	r.table(tab)
-	r.bar(fmt.Sprintf("SQL Data: memory of each of %d idle connections", n), "≤ 0.5 × the peer's",
+	r.bar(fmt.Sprintf("SQL Data: memory of each of %d idle connections", n), "≤ 0.5 × Google's",
 		fmt.Sprintf("%s (bare %s)", times(toPeer[oursName]), times(toPeer[bareName])), toPeer[oursName].median <= 0.5)
 	return nil
 }
@@ -186,10 +196,11 @@ func unreadStreams(r *run) error {
 	for _, name := range subjectNames {
 		tab.rows = append(tab.rows, []string{name, with(spreadOf(growth[name]), "MiB")})
 	}
-	r.text(fmt.Sprintf("%d MiB written before the first Read; by how much heap and stacks have grown then:", n))
+	r.text(fmt.Sprintf("%d MiB written before the first Read: heap and stacks have grown by %s with ours then, by %s with Google's.", n,
+		with(spreadOf(growth[oursName]), "MiB"), with(spreadOf(growth[peerName]), "MiB")))
 	r.table(tab)
 	mine := spreadOf(growth[oursName])
 	r.bar(fmt.Sprintf("SQL Data: memory after %d MiB written before the first Read", n), "≤ idle + 2 MiB",
-		fmt.Sprintf("idle + %s (the peer + %s)", with(mine, "MiB"), with(spreadOf(growth[peerName]), "MiB")), mine.median <= 2)
+		fmt.Sprintf("idle + %s (Google's + %s)", with(mine, "MiB"), with(spreadOf(growth[peerName]), "MiB")), mine.median <= 2)
 	return nil
 }

@@ -48,7 +48,7 @@ func transfers(ctx context.Context, r *run) error {
 				return err
 			}
 			r.lines(fmt.Sprintf("Stream/way=%q/size=%d", w.name, size), piece/mib, costs)
-			r.text(fmt.Sprintf("%s, %d KiB:", w.name, size>>10))
+			r.text(fmt.Sprintf("%s, %d KiB. %s", capital(w.name), size>>10, sentences(costs, peerName, bareName)))
 			r.costTable(costs, wallOf, cpuOf)
 			these := ratios(costs[oursName], costs[bareName], wallOf)
 			all = append(all, these...)
@@ -61,40 +61,6 @@ func transfers(ctx context.Context, r *run) error {
 	r.bar("streaming", "≥ 0.98 × bare tls.Conn", fmt.Sprintf("throughput %s, with its 95 %% interval; the worst of the four alone %s",
 		times(throughput), times(inverse(worst))), inverse(worst).high >= 0.98 && throughput.median >= 0.98)
 	return pingPong(r, subjects, conns)
-}
-
-// pingPong is the last: there is no command after it.
-func pingPong(r *run, subjects []subject, conns map[string]net.Conn) error {
-	message := make([]byte, 100)
-	for _, c := range conns {
-		if _, err := c.Write(command(cmdEcho, 0, len(message))); err != nil {
-			return err
-		}
-	}
-	n := 250
-	costs, err := interleave(r.pick(100, 500), subjects, func(s subject) (cost, error) {
-		c := conns[s.Name()]
-		return measure(n, func() error {
-			for range n {
-				if _, err := c.Write(message); err != nil {
-					return err
-				}
-				if _, err := io.ReadFull(c, message); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	r.lines("PingPong", n, costs)
-	r.section("Ping-pong", "100 bytes there and back, one message at a time.")
-	r.costTable(costs, wallOf, cpuOf, allocsOf)
-	rate := inverse(confidence(ratios(costs[oursName], costs[bareName], wallOf)))
-	r.bar("ping-pong", "≥ 0.98 × bare tls.Conn", "rate "+times(rate)+", with its 95 % interval", rate.median >= 0.98)
-	return nil
 }
 
 func upload(c io.ReadWriter, buf []byte, total int) error {

@@ -23,7 +23,7 @@ type subject interface {
 // The names of the subjects.
 const (
 	oursName = "ours"
-	peerName = "peer"
+	peerName = "Google's"
 	bareName = "bare"
 
 	beforeName = "before" // this library at another commit
@@ -58,7 +58,7 @@ func (o *ours) Dial(ctx context.Context) (net.Conn, error) { return o.Dialer.Dia
 
 func (o *ours) Close() { _ = o.Dialer.Close() }
 
-// theirs is the peer, cloud.google.com/go/cloudsqlconn.
+// theirs is Google's, cloud.google.com/go/cloudsqlconn.
 type theirs struct {
 	*peer.Dialer
 	instance string

@@ -43,20 +43,23 @@ func warmHandshake(ctx context.Context, r *run, resumed bool) error {
 	r.lines("WarmDial/handshake="+kind, n, costs)
 	r.section("Warm Dial, "+kind+" handshake",
 		"Dial, the server's first byte, Close, one after the other. RSA keys of 2048 bits on both sides.")
+	r.text(sentences(costs, peerName, bareName))
+	r.plot(barPlot{"warm-" + kind, "Warm Dial, " + kind + " handshake", "µs", []group{
+		barsOf("wall time", subjectNames, costs, wallOf), barsOf("client CPU", subjectNames, costs, cpuOf),
+	}})
 	r.costTable(costs, wallOf, cpuOf, allocsOf, bytesOf)
-	r.plots = append(r.plots, costPlot("warm-"+kind, "Warm Dial, "+kind+" handshake: client CPU", "µs", costs, cpuOf))
 	if resumed {
 		resumedBar(r, costs)
 		return nil
 	}
 	cpu := confidence(ratios(costs[oursName], costs[bareName], cpuOf))
-	r.bar("warm Dial, full handshake: client CPU", "≤ 1.03 × bare", fmt.Sprintf("%s (the peer %s), with 95 %% intervals",
+	r.bar("warm Dial, full handshake: client CPU", "≤ 1.03 × bare", fmt.Sprintf("%s (Google's %s), with 95 %% intervals",
 		times(cpu), times(confidence(ratios(costs[peerName], costs[bareName], cpuOf)))), cpu.median <= 1.03)
 	more := func(name string) float64 {
 		return spreadOf(values(costs[name], allocsOf)).median - spreadOf(values(costs[bareName], allocsOf)).median
 	}
 	r.bar("warm Dial, full handshake: allocations", "≤ bare + 30",
-		fmt.Sprintf("bare %+.0f (the peer %+.0f)", more(oursName), more(peerName)), more(oursName) <= 30)
+		fmt.Sprintf("bare %+.0f (Google's %+.0f)", more(oursName), more(peerName)), more(oursName) <= 30)
 	return nil
 }
 
@@ -64,12 +67,12 @@ func resumedBar(r *run, costs map[string][]cost) {
 	toPeer := func(name string, pick func(cost) float64) spread { return ratio(costs[name], costs[peerName], pick) }
 	wall, cpu := toPeer(oursName, wallOf), toPeer(oursName, cpuOf)
 	met := wall.median <= 0.3 && cpu.median <= 0.3
-	r.bar("warm Dial, server that issues tickets", "≤ 0.3 × the peer's wall time and client CPU",
+	r.bar("warm Dial, server that issues tickets", "≤ 0.3 × Google's wall time and client CPU",
 		fmt.Sprintf("wall %s, CPU %s (bare %s, %s)", times(wall), times(cpu), times(toPeer(bareName, wallOf)), times(toPeer(bareName, cpuOf))), met)
 	if floor := toPeer(bareName, cpuOf).median; !met && floor > 0.3 {
 		r.reason(fmt.Sprintf(`A resumed handshake saves the client's RSA signature and the verification of the server's. What is left is crypto/tls itself:
 the key exchange, the records, and the system calls of a TCP connection; the profiles below show them. Bare crypto/tls needs
-%.2f of the peer's CPU on this machine for that, and ours is %.3f × bare. A key exchange without ML-KEM would be cheaper, but
+%.2f of Google's CPU on this machine for that, and ours is %.3f × bare. A key exchange without ML-KEM would be cheaper, but
 what somebody records today could be read with a quantum computer.`, floor, ratio(costs[oursName], costs[bareName], cpuOf).median))
 	}
 }
@@ -93,7 +96,7 @@ func dialsAtOnce(ctx context.Context, r *run) error {
 			return err
 		}
 		r.lines(fmt.Sprintf("DialsAtOnce/goroutines=%d", goroutines), n, costs)
-		r.text(fmt.Sprintf("%d at once:", goroutines))
+		r.text(fmt.Sprintf("%d at once. %s", goroutines, sentences(costs, peerName, bareName)))
 		r.costTable(costs, wallOf, cpuOf)
 	}
 	return nil

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,16 +20,17 @@ import (
 func main() {
 	bench.Main()
 	quick := flag.Bool("quick", false, "fewer rounds")
-	only := flag.String("only", "", "`pattern` of the workloads to run; the report is printed then, and nothing written")
+	only := flag.String("only", "", "`pattern` of the workloads to run; without -o the report is printed then, and nothing written")
 	before := flag.String("before", "", "`commit` of the state before: the library as it is there takes turns with today's, where a bar is about that")
+	to := flag.String("o", "", "`folder` to write the report, its plots and its samples to, in place of the repository's; also with -only")
 	flag.Parse()
-	if err := report(*quick, *only, *before); err != nil {
+	if err := report(*quick, *only, *before, *to); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func report(quick bool, only, before string) error {
+func report(quick bool, only, before, to string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	o := bench.Options{Quick: quick, Before: before, Log: os.Stderr}
@@ -43,9 +45,9 @@ func report(quick bool, only, before string) error {
 	if r == nil {
 		return err
 	}
-	if only != "" {
-		fmt.Print(r.Markdown("bench/plots"))
+	if only != "" && to == "" {
+		fmt.Print(r.Markdown())
 		return err
 	}
-	return errors.Join(err, r.Write())
+	return errors.Join(err, r.Write(cmp.Or(to, "..")))
 }
