@@ -94,14 +94,14 @@ func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 
 // bind makes cfg the configuration of c: its requests to cancel a query go to
-// the host that c is on, and a refused IAM login has a hint.
+// the host that c is on, and a refused login has a hint if it was, or should have been, by IAM.
 func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c sqldriver.Conn) {
 	var (
 		instance, user = c.Instance().String(), cfg.User
 		loggedIn       atomic.Bool
 		refused        func(error) error
 	)
-	if t.iam {
+	if sqldriver.HasLoginHint(t.iam, user) {
 		refused = func(err error) error {
 			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)
 		}

@@ -61,7 +61,7 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 func findMachine(ctx context.Context) (*identity, error) {
 	found, err := fromMetadata(ctx)
 	if found == nil && err == nil {
-		err = &NotFoundError{Err: errors.New("there is no metadata server; see GCE_METADATA_HOST")}
+		err = &NotFoundError{Machine: true, Err: errors.New("there is no metadata server; see GCE_METADATA_HOST")}
 	}
 	return found, err
 }
