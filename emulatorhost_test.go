@@ -84,8 +84,8 @@ func TestEmulatorOfTheEnvironmentWithoutMetadataServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.Dial(t.Context(), "my-project:europe-west1:my-db"); err == nil || !strings.Contains(err.Error(), "there is no metadata server on loopback; see GCE_METADATA_HOST") {
-		t.Errorf("got %v", err)
+	if _, err := d.Dial(t.Context(), "my-project:europe-west1:my-db"); err == nil || !strings.Contains(err.Error(), "there is no metadata server on loopback; see GCE_METADATA_HOST") || !strings.Contains(cloudsqlconn.Hint(err), "set GCE_METADATA_HOST") {
+		t.Errorf("got %v, with the hint %q", err, cloudsqlconn.Hint(err))
 	}
 }
 

@@ -52,6 +52,7 @@ var configureFailures = []failure{
 		return err
 	}},
 	{name: "a wrong option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
+	{name: "a data source name without an instance", fail: connectSQL("user=app password=hunter2")},
 }
 
 // named dials a name.

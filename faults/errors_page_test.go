@@ -26,13 +26,14 @@ these failures happen.
 
 // pageParts are the sections of the page, by the first word of a case's name.
 var pageParts = []struct{ hop, title, intro string }{
-	{"configure", "Options", "`NewDialer`, or a Dial with options of its own, refuses what it was given. Nothing has been sent."},
+	{"configure", "Options", "`NewDialer`, a Dial with options of its own, or a package under `driver/` refuses what it was given. Nothing has been sent."},
 	{"resolve", "The name", "What was passed to Dial does not lead to an instance."},
 	{"token", "Access tokens", "The Admin API is called with an access token, and there is none."},
 	{"refresh", "The Admin API", "The instance's metadata, or a client certificate, could not be had."},
 	{"dial", "The network", "No TCP connection to the instance could be opened."},
 	{"handshake", "TLS", "The connection stands, but what answers has not proved to be the instance."},
 	{"read", "The first bytes", "The connection was made, and the server ended it before it said anything, or the Dialer did."},
+	{"login", "The login", "The packages under `driver/` say more where the database refuses a login that is by IAM, or should be. Other refusals are\nthe database's own, and are passed on as they are."},
 	{"stream", "SQL Data", "With `WithSQLData`: the stream could not be opened, or was lost."},
 }
 

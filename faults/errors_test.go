@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -39,7 +40,7 @@ func TestErrorsSayWhatHappenedAndWhatToDo(t *testing.T) {
 		failures []failure
 	}{
 		{"configure", configureFailures}, {"resolve", resolveFailures}, {"token", tokenFailures(s, t.TempDir())}, {"refresh", refreshFailures(s)},
-		{"dial", dialFailures}, {"handshake", handshakeFailures}, {"read", readFailures}, {"stream", streamFailures},
+		{"dial", dialFailures}, {"handshake", handshakeFailures}, {"read", readFailures}, {"login", loginFailures(s)}, {"stream", streamFailures},
 	}
 	t.Run("all", func(t *testing.T) {
 		for _, g := range groups {
@@ -170,6 +171,9 @@ func kinds(err error) []string {
 	}
 	if _, ok := errors.AsType[tls.AlertError](err); ok {
 		found = append(found, "tls.AlertError")
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		found = append(found, "*pgconn.PgError "+pg.Code)
 	}
 	if len(found) == 0 {
 		return []string{"nothing else"}

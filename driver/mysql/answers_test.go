@@ -61,6 +61,21 @@ func TestARefusalInPlaceOfAKeyIsTold(t *testing.T) {
 	}
 }
 
+// Nothing said that IAM login was off.
+func TestARefusedEMailAddressWithoutIAMLoginHasAHint(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{"me@example.com": "IAM login is off", "app": ""} {
+		server := &mysqlserver.Server{Accounts: accounts}
+		err := connect(t, cloudsqltest.Instance{Handler: server.Serve}, user+":wrong@cloudsql-mysql("+instance+")/shop")
+		if refused, ok := errors.AsType[*gomysql.MySQLError](err); !ok || refused.Number != 1045 {
+			t.Fatalf("%s: got %v, want error 1045", user, err)
+		}
+		if hint := cloudsqlconn.Hint(err); !strings.HasPrefix(hint, want) || (hint == "") != (want == "") {
+			t.Errorf("%s: the hint is %q, want %q", user, hint, want)
+		}
+	}
+}
+
 // MySQL's RSA key takes no more than 213 bytes; the error was that of
 // crypto/rsa, and named no way out.
 func TestAPasswordThatIsTooLongForTheKeyHasAWayOut(t *testing.T) {

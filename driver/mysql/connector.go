@@ -69,7 +69,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
 	switch {
-	case refused != nil && c.login.iam && refused.Number == accessDenied:
+	case refused != nil && refused.Number == accessDenied && sqldriver.HasLoginHint(c.login.iam, a.cfg.User):
 		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, c.login.opts, err)
 	case errors.Is(err, rsa.ErrMessageTooLong):
 		return nil, &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: c.login.instance, Hint: longPasswordHint, Err: err}

@@ -96,7 +96,8 @@ func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 
 // bind makes cfg the configuration of c: its requests to cancel a query go to
-// the host that c is on, and a refused IAM login has a hint.
+// the host that c is on, and a refused login has a hint if it was, or should have been,
+// by IAM.
 func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
 	var (
 		instance, user = info.Instance.String(), cfg.User
@@ -109,8 +110,10 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 			loggedIn.Store(true)
 			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.opts)
 		}
+	}
+	if sqldriver.HasLoginHint(t.iam, user) {
 		refused = func(err error) error {
-			if answer, ok := errors.AsType[*pgconn.PgError](err); ok && answer.Code == pglogin.ProtocolViolation {
+			if answer, ok := errors.AsType[*pgconn.PgError](err); t.iam && ok && answer.Code == pglogin.ProtocolViolation {
 				return sqldriver.PoolerError(instance, err)
 			}
 			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)

@@ -125,9 +125,8 @@ func refuse(code string) func(net.Conn) {
 
 func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 	t.Parallel()
-	const dsn = "user=Stranger@example.com host=" + instance
-	ways := map[string]func(*cloudsqlconn.Dialer, cloudsqlconn.DialOption) error{
-		"NewConnector": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+	ways := map[string]func(*cloudsqlconn.Dialer, string, cloudsqlconn.DialOption) error{
+		"NewConnector": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
 			c, err := postgres.NewConnector(d, dsn, o)
 			if err != nil {
 				return err
@@ -135,7 +134,7 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			_, err = c.Connect(t.Context())
 			return err
 		},
-		"NewPool": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+		"NewPool": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
 			pool, err := postgres.NewPool(t.Context(), d, dsn, o)
 			if err != nil {
 				return err
@@ -143,7 +142,7 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			defer pool.Close()
 			return pool.Ping(t.Context())
 		},
-		"ConfigurePool": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+		"ConfigurePool": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
 			cfg, err := pgxpool.ParseConfig(dsn)
 			if err != nil {
 				return err
@@ -158,7 +157,7 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			defer pool.Close()
 			return pool.Ping(t.Context())
 		},
-		"Configure": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+		"Configure": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
 			cfg, err := pgx.ParseConfig(dsn)
 			if err != nil {
 				return err
@@ -169,7 +168,7 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			_, err = pgx.ConnectConfig(t.Context(), cfg)
 			return err
 		},
-		"Configure, and pgconn with a copy": func(d *cloudsqlconn.Dialer, o cloudsqlconn.DialOption) error {
+		"Configure, and pgconn with a copy": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
 			cfg, err := pgx.ParseConfig(dsn)
 			if err != nil {
 				return err
@@ -183,24 +182,31 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 	}
 	for name, connect := range ways {
 		for _, tt := range []struct {
-			code   string
-			iam    bool
-			hinted bool
-		}{{"28P01", true, true}, {"28000", true, true}, {"53300", true, false}, {"28P01", false, false}} {
+			code, user string
+			iam        bool
+			hint       string // "": none
+		}{
+			{"28P01", "Stranger@example.com", true, "CLOUD_IAM"},
+			{"28000", "Stranger@example.com", true, "CLOUD_IAM"},
+			{"53300", "Stranger@example.com", true, ""},
+			{"28P01", "Stranger@example.com", false, "IAM login is off"},
+			{"28P01", "stranger", false, ""},
+			{"53300", "Stranger@example.com", false, ""},
+		} {
 			t.Run(name+" "+tt.code, func(t *testing.T) {
 				t.Parallel()
 				s, p := kit(t, cloudsqltest.Instance{Handler: refuse(tt.code)})
 				// One address: a slow machine would try two in parallel.
 				d := newDialer(t, append(s.Options(), cloudsqlconn.WithPublicIP())...)
-				err := connect(d, cloudsqlconn.WithIAMAuthN(tt.iam))
+				err := connect(d, "user="+tt.user+" host="+instance, cloudsqlconn.WithIAMAuthN(tt.iam))
 				refused, ok := errors.AsType[*pgconn.PgError](err)
 				if !ok || refused.Code != tt.code || !strings.Contains(err.Error(), "no login for you") {
 					t.Fatalf("got %v, want the server's answer", err)
 				}
 				e, ok := errors.AsType[*cloudsqlconn.Error](err)
 				switch {
-				case tt.hinted && (!ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, "IAM")),
-					!tt.hinted && cloudsqlconn.Hint(err) != "",
+				case tt.hint != "" && (!ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, tt.hint)),
+					tt.hint == "" && cloudsqlconn.Hint(err) != "",
 					name == "NewConnector" && !ok: // all of its errors are
 					t.Errorf("got %#v", e)
 				}

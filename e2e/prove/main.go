@@ -27,6 +27,13 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
+const usage = `Usage of prove:
+
+Connects to instances in Cloud SQL and prints a report without names and addresses. It changes nothing there. The login is
+by IAM, as the account of Application Default Credentials, or with the password in the environment variable PROVE_PASSWORD.
+
+`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -39,6 +46,10 @@ func main() {
 	flags.StringVar(&a.user, "user", "", "database `user`; with IAM login an e-mail address (default: whom the credentials name)")
 	flags.StringVar(&a.database, "db", "", "`database` (default: one that every instance has)")
 	types := flags.String("ip-types", "", "`types` of addresses, such as PRIVATE,PUBLIC (default: any that the instance has)")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
 	_ = flags.Parse(os.Args[1:])
 	a.password = os.Getenv("PROVE_PASSWORD")
 	var tasks []task
@@ -48,6 +59,7 @@ func main() {
 		}
 	}
 	if len(tasks) == 0 || flags.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "prove: want at least one of -postgres, -mysql and -sqlserver, and no other arguments")
 		flags.Usage()
 		os.Exit(2)
 	}

@@ -2,12 +2,14 @@ package pgsqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // shown runs a query and returns its columns, and the values of its only row.
@@ -188,4 +190,32 @@ func FuzzSet(f *testing.F) {
 			columnName(strings.Join(tokens, " "), tokens)
 		}
 	})
+}
+
+// Whoever tests with this writes PostgreSQL's SQL, and takes a refusal of it for a
+// mistake of their own unless told.
+func TestErrorsSayThatThisIsSQLite(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, newEngine(t))
+	exec(t, conn, "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz DEFAULT now())")
+	for _, query := range []string{
+		"SELECT id FROM t WHERE id = ANY('{1}')",
+		"SELECT id FROM t FOR UPDATE SKIP LOCKED",
+		"SELECT id FROM t WHERE at > now() - interval '1 day'",
+		"SELECT now() - interval '1 day'",
+		"SELECT date_trunc('day', at) FROM t",
+		"SELECT extract(year from at) FROM t",
+		"SELECT to_char(at, 'YYYY') FROM t",
+		"SELECT array_agg(id) FROM t",
+		"SELECT greatest(1, 2)",
+		"SELECT DISTINCT ON (at) id FROM t",
+		"SELECT at ~ '^a' FROM t",
+		"WITH x AS (INSERT INTO t VALUES (1) RETURNING id) SELECT id FROM x",
+		"ALTER TABLE t ADD COLUMN IF NOT EXISTS note text",
+	} {
+		_, err := conn.Exec(t.Context(), query)
+		if e, ok := errors.AsType[*pgconn.PgError](err); !ok || !strings.HasSuffix(e.Message, "this is SQLite behind PostgreSQL's protocol") {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
 }

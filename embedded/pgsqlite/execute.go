@@ -42,7 +42,7 @@ func (s *session) prepare(tokens []string, oids []uint32) (*statement, error) {
 	stmt, _, err := s.db.Prepare(st.sql)
 	if err != nil {
 		if catalogs(words) {
-			err = &sqlError{"42P01", "PostgreSQL's catalogs are not there: this is SQLite behind PostgreSQL's protocol; " +
+			err = &sqlError{"42P01", "PostgreSQL's catalogs are not there: " + thisIsSQLite + "; " +
 				"SELECT name, sql FROM sqlite_schema shows the tables"}
 		}
 		return nil, err

@@ -18,6 +18,9 @@
 //     or brackets. Length and precision are ignored, as in varchar(10), and a cast to a type that is stored as text, such
 //     as date, changes nothing. A column is named after what is cast, never after the type: 1::int is ?column?.
 //   - SET is remembered for SHOW but has no effect, and is not undone by ROLLBACK.
+//   - There is no = ANY($1), FOR UPDATE, interval, date_trunc, extract, to_char, array_agg, greatest, DISTINCT ON, ~, INSERT in
+//     WITH, nor ADD COLUMN IF NOT EXISTS. Errors about syntax and functions end with "this is SQLite behind PostgreSQL's
+//     protocol".
 //   - COPY, LISTEN, EXPLAIN, TRUNCATE, cursors, functions, roles and more fail with 0A000. There are no schemas but the
 //     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E'...' and $$...$$, and no TLS: the
 //     tunnel in front of the engine provides it.

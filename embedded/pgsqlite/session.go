@@ -15,7 +15,10 @@ import (
 const serverVersion = "15.0 (SQLite)"
 
 // unsupported ends the message of an error with the code 0A000.
-const unsupported = " is not supported: this is SQLite behind PostgreSQL's protocol"
+const unsupported = " is not supported: " + thisIsSQLite
+
+// thisIsSQLite is said wherever the statement may be right for PostgreSQL.
+const thisIsSQLite = "this is SQLite behind PostgreSQL's protocol"
 
 // The states of a transaction, as ReadyForQuery names them.
 const (

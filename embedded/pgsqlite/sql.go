@@ -50,6 +50,9 @@ func sqlstate(err error) (code, message string) {
 	message = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "sqlite3: "), "SQL logic error: ")
 	for _, s := range states {
 		if errors.Is(err, s.err) && strings.Contains(message, s.text) {
+			if s.code == "42601" || s.code == "42883" || strings.HasSuffix(message, "no such column: interval") {
+				message += "; " + thisIsSQLite
+			}
 			return s.code, message
 		}
 	}

@@ -48,7 +48,7 @@ func run(ctx context.Context, instance string, out io.Writer) error {
 		server := cloudsqltest.NewServer()
 		defer server.Close()
 		instance = "my-project:europe-west1:my-db"
-		server.AddInstance(instance, cloudsqltest.Instance{}) // it echoes
+		server.AddInstance(instance, cloudsqltest.Instance{Handler: cloudsqltest.Echo})
 		opts = server.Options()
 	}
 	tracers, meters, err := providers(out)

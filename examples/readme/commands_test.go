@@ -31,6 +31,7 @@ var elsewhere = map[string]struct{ step, test, not string }{
 	"findings/":              {not: "findings are run by hand"},
 
 	"go mod tidy": {not: "in the reader's program"},
+	"go get ":     {not: "in the reader's program"},
 	"go list -deps -test ./... | grep '^cloud.google.com/go/cloudsqlconn'": {not: "in the reader's program"},
 
 	"gcloud ": {not: "needs a project"},

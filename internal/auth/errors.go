@@ -13,7 +13,9 @@ type NotFoundError struct {
 	// WithCredentialsJSON, or "" for Application Default Credentials of which
 	// there are none.
 	From string
-	Err  error
+	// Machine says that no other than the metadata server was asked.
+	Machine bool
+	Err     error
 }
 
 // Error names the place, and what is wrong there.

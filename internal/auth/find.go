@@ -66,7 +66,7 @@ func findMachine(ctx context.Context) (found *identity, err error) {
 		found, err = fromMetadata(ctx)
 	}
 	if found == nil && err == nil {
-		err = &NotFoundError{Err: errors.New("there is no metadata server on loopback; see GCE_METADATA_HOST")}
+		err = &NotFoundError{Machine: true, Err: errors.New("there is no metadata server on loopback; see GCE_METADATA_HOST")}
 	}
 	return found, err
 }

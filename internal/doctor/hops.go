@@ -28,7 +28,11 @@ func (w *walk) resolve(ctx context.Context) bool {
 	}
 	if !w.DNS {
 		named := w.step(ctx, HopName, "", find)
-		w.skip(HopDNS, "the name needs none")
+		if named {
+			w.skip(HopDNS, "the name needs none")
+		} else {
+			w.skip(HopDNS, "no name to look up")
+		}
 		return named
 	}
 	w.step(ctx, HopName, "", func() (string, error) { return "a DNS name", nil })

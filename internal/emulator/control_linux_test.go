@@ -247,8 +247,8 @@ func TestREADMEsRequestsSucceed(t *testing.T) {
 			t.Errorf("%s: %d %s", r[0], code, text)
 		}
 	}
-	if len(requests) != 5 {
-		t.Errorf("%d requests, want 5", len(requests))
+	if len(requests) != 6 {
+		t.Errorf("%d requests, want 6", len(requests))
 	}
 }
 

@@ -43,6 +43,8 @@ func tokenHint(err error) string {
 		return "If you trust the credentials file and the program that it names, set the environment variable GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1."
 	case errors.Is(err, auth.ErrSubjectFile):
 		return "Check the path of credential_source in the credentials file, and that this program may read what is there; what writes the file may not have done so yet."
+	case errors.As(err, &none) && none.Machine:
+		return "CLOUDSQLCONN_EMULATOR_HOST is set, so that credentials come from the emulator: set GCE_METADATA_HOST to its control endpoint, such as 127.0.0.1:13308, or unset the former to connect to Cloud SQL."
 	case errors.As(err, &none) && none.From != "":
 		return "Put a valid credentials file there, for example with `gcloud auth application-default login`, or use other credentials: GOOGLE_APPLICATION_CREDENTIALS, WithCredentialsFile, WithTokenSource."
 	}

@@ -32,11 +32,12 @@ func withoutFiles(dsn string) string {
 	return rest + "?" + query + "sslrootcert=&sslcert=&sslkey="
 }
 
-// namesUser reports whether dsn, PGUSER or a service file names the user. If
-// none does, pgx has taken the operating system's.
-func namesUser(dsn string) bool {
+// names reports whether dsn, its variable in the environment or a service file has
+// the setting user or host. If none does, pgx has taken the operating system's user,
+// or the host of a server on this machine.
+func names(setting, dsn string) bool {
 	s := settings(dsn)
-	if s["user"] != "" || os.Getenv("PGUSER") != "" {
+	if s[setting] != "" || os.Getenv("PG"+strings.ToUpper(setting)) != "" {
 		return true
 	}
 	service := cmp.Or(s["service"], os.Getenv("PGSERVICE"))
@@ -49,7 +50,7 @@ func namesUser(dsn string) bool {
 		return false
 	}
 	found, err := file.GetService(service)
-	return err == nil && found.Settings["user"] != ""
+	return err == nil && found.Settings[setting] != ""
 }
 
 // pair is a keyword and its value, in a text that pgx has read.
@@ -78,6 +79,7 @@ func settings(dsn string) map[string]string {
 		return s
 	}
 	set("user", userInfo(rest))
+	set("host", hosts(rest))
 	for p := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(p, "=")
 		if value, err := url.PathUnescape(value); err == nil {
@@ -95,6 +97,16 @@ func userInfo(rawURL string) string {
 		return name
 	}
 	return ""
+}
+
+// hosts returns what a URL has for hosts, as it is written there, ports included.
+func hosts(rawURL string) string {
+	_, rest, _ := strings.Cut(rawURL, "://")
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		rest = rest[i+1:]
+	}
+	list, _, _ := strings.Cut(rest, "/")
+	return list
 }
 
 // split cuts off the query of a URL. A password can have a question mark in it.

@@ -47,7 +47,7 @@ func FuzzDataSourceNames(f *testing.F) {
 		if before.User != after.User || before.Password != after.Password || before.Host != after.Host || before.Database != after.Database || len(before.RuntimeParams) != len(after.RuntimeParams) {
 			t.Errorf("%q has become %q", dsn, withoutFiles(dsn))
 		}
-		if before.User != me.Username && before.User != "" && !namesUser(dsn) {
+		if before.User != me.Username && before.User != "" && !names("user", dsn) {
 			t.Errorf("%q names %q", dsn, before.User)
 		}
 	})

@@ -18,6 +18,9 @@ import (
 func TakeHosts(cfg *pgx.ConnConfig) (instances []string, err error) {
 	for _, f := range append([]*pgconn.FallbackConfig{{Host: cfg.Host}}, cfg.Fallbacks...) {
 		if err := sqldriver.CheckInstance(f.Host); err != nil {
+			if ofPgx := strings.HasPrefix(f.Host, "/") || f.Host == "localhost"; ofPgx && !names("host", cfg.ConnString()) {
+				return nil, fmt.Errorf("%w: no instance is named; give it as host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName)
+			}
 			return nil, fmt.Errorf("the host: %w; give it as host=project:region:instance in the data source name, or in PGHOST", err)
 		}
 		if !slices.Contains(instances, f.Host) {
@@ -89,7 +92,7 @@ func TakeBalancing(cfg *pgx.ConnConfig) (random bool, err error) {
 // IAMUser returns the database user of an IAM login, "" if none is named: pgx
 // has put in the operating system's then, who is nobody to IAM.
 func IAMUser(cfg *pgx.ConnConfig) string {
-	if !namesUser(cfg.ConnString()) {
+	if !names("user", cfg.ConnString()) {
 		if me, err := user.Current(); err == nil && cfg.User == me.Username {
 			return ""
 		}

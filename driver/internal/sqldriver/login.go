@@ -12,10 +12,20 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
-// LoginError returns err, with which the database has refused user although
-// IAM login is on, as a [*cloudsqlconn.Error] with a hint. Users with a
-// password can log in then as well: no name is wrong before it is refused.
+// HasLoginHint reports whether a refused login of user is one for LoginError. It is
+// with IAM login, and without it if the name is an e-mail address: those are IAM's.
+func HasLoginHint(iam bool, user string) bool {
+	return iam || strings.Contains(user, "@")
+}
+
+// LoginError returns err, with which the database has refused user, as a
+// [*cloudsqlconn.Error] with a hint. With IAM login, users with a password can log
+// in as well: no name is wrong before it is refused.
 func LoginError(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine, user string, opts []cloudsqlconn.DialOption, err error) error {
+	if !d.IAMAuthN(opts...) {
+		hint := fmt.Sprintf("IAM login is off, and %q looks like a user of it: turn it on, with WithIAMAuthN or with cloudsql_iam_authn=true in the data source name. If the user has a password, it was wrong.", user)
+		return &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: instance, Hint: hint, Err: err}
+	}
 	hint := loginHint(ctx, d, instance, engine, user)
 	if d.SQLDataMode(opts...) != cloudsqlconn.SQLDataNever {
 		hint += " Through SQL Data the user must be the account of the access token, hence that of WithImpersonation if it is set; a login token of WithIAMAuthNTokenSources does not count."
