@@ -20,7 +20,7 @@ The examples are of the instance ` + "`my-project:europe-west1:my-db`" + `. Look
 instance's name; addresses, times and names differ. In a program, ` + "`cloudsqlconn.Hint(err)`" + ` returns the remedy, and
 ` + "`cloudsqlconn check INSTANCE`" + ` prints it for each hop.
 
-This page is made from ` + "`faults/testdata/errors.golden`" + ` by ` + "`go test -run TestErrorsSay -update ./faults`" + `, which makes each of
+This page is made from ` + "`faults/testdata/errors.golden`" + ` by ` + "`go test -run TestErrorsSay ./faults -update`" + `, which makes each of
 these failures happen.
 `
 
