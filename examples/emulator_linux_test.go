@@ -60,6 +60,7 @@ func TestProgramsRunOnTheEmulator(t *testing.T) {
 	mysql := "app:app@cloudsql-mysql(" + instance + ")/app?parseTime=true"
 	postgresEnv := startEmulator(t, "postgres", dbtest.PostgreSQL)
 	mysqlEnv := startEmulator(t, "mysql", dbtest.MariaDB)
+	gormEnv := startEmulator(t, "mysql", dbtest.MariaDB) // its table books is another one
 	for _, tt := range []struct {
 		name, what string
 		env, args  []string
@@ -67,7 +68,7 @@ func TestProgramsRunOnTheEmulator(t *testing.T) {
 	}{
 		{"mysql", "MySQL", mysqlEnv, []string{"-dsn", mysql, "Book One"}, "Book One"},
 		{"gorm", "PostgreSQL", postgresEnv, []string{"-dsn", "postgres://app:app@/app?host=" + instance, "Book Two"}, "Book Two"},
-		{"gorm", "MySQL", mysqlEnv, []string{"-dsn", mysql, "Book Three"}, "Book Three"},
+		{"gorm", "MySQL", gormEnv, []string{"-dsn", mysql, "Book Three"}, "Book Three"},
 		{"bun", "PostgreSQL", postgresEnv, []string{"-dsn", postgres, "Book Four"}, "Book Four"},
 		{"iam", "PostgreSQL", postgresEnv, []string{"-dsn", "host=" + instance + " dbname=app"}, "app@my-project.iam"},
 		{"otel", "PostgreSQL", postgresEnv, []string{"-instance", instance}, "cloudsqlconn"},

@@ -39,7 +39,7 @@ var proofs = map[string][]string{
 	"read pools":                                                      {"faults/readpool_test.go TestDialsSpreadOverTheNodesOfAReadPool", "faults/readpool_test.go TestANodeThatFailsIsLeftOutForAWhile"},
 	"Close":                                                           {"faults/close_test.go TestCloseEndsDialsWhereverTheyAre", "behaviour_test.go TestConnectionsOutliveTheirDialer"},
 	"connections":                                                     {"faults/close_test.go TestOpenConnectionsCostNoGoroutines", "faults/network_test.go TestAConnectionIsCountedAndClosedOnce"},
-	"managed connection pooling with IAM login":                       {"cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
+	"managed connection pooling with IAM login":                       {"driver/postgres/pooler_test.go TestNobodyIsRefusedByThePooler", "cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
 	"a DNS name that is not in the server's certificate":              {"faults/identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
 	"verification of the server":                                      {"faults/identity_test.go TestNamesMatchAsTheyShould", "faults/identity_test.go TestConnectionsAreTLS13AndResumed"},
 	"a client certificate that is refused":                            {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},

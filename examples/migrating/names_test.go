@@ -62,6 +62,7 @@ var here = map[string]any{
 	"WithIAMAuthNTokenSources": cloudsqlconn.WithIAMAuthNTokenSources,
 	"WithIPTypes":              cloudsqlconn.WithIPTypes,
 	"WithLazyRefresh":          cloudsqlconn.WithLazyRefresh,
+	"WithLoginAfterRefresh":    cloudsqlconn.WithLoginAfterRefresh,
 	"WithLogger":               cloudsqlconn.WithLogger,
 	"WithMetadataExchange":     cloudsqlconn.WithMetadataExchange,
 	"WithMeterProvider":        cloudsqlconn.WithMeterProvider,

@@ -24,7 +24,7 @@ const module = "github.com/cloudsqlconn/cloudsqlconn"
 var elsewhere = map[string]struct{ step, test, not string }{
 	"go build ./...":         {step: "go vet work"},
 	"go test ./...":          {step: "GOWORK=off go -C \"$m\" test ./..."},
-	"go test work":           {step: "go test -race -coverprofile=\"$work/cover\" -coverpkg=./,./internal/... work"},
+	"go test work":           {step: "go test -race -timeout 30m -coverprofile=\"$work/cover\" -coverpkg=./,./internal/... work"},
 	"go test -race -count=":  {step: "go test -race"},
 	".ci/run":                {step: "set -euo pipefail"},
 	"GOWORK=off go run -C .": {step: "./release -version"},
