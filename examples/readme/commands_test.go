@@ -171,7 +171,7 @@ func helpOf(folder string, sub ...string) (string, error) {
 		}
 		file := filepath.Join(dir, "program.exe")
 		cmd := exec.Command("go", "build", "-o", file, "./"+folder)
-		cmd.Dir = top
+		cmd.Dir, cmd.Env = top, inWorkspace()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("%w: %s", err, out)
 		}
@@ -187,6 +187,10 @@ func helpOf(folder string, sub ...string) (string, error) {
 	}
 	return string(out), err
 }
+
+// inWorkspace is the environment of a command that sees all modules, even if this
+// module is tested by itself.
+func inWorkspace() []string { return append(os.Environ(), "GOWORK=") }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -205,7 +209,7 @@ func TestHelpOfEveryProgramIsNoFailure(t *testing.T) {
 		t.Skip("builds all programs, which takes minutes; CI=true makes it run")
 	}
 	cmd := exec.Command("go", "list", "-f", `{{if eq .Name "main"}}{{.ImportPath}}{{end}}`, "work")
-	cmd.Dir = top
+	cmd.Dir, cmd.Env = top, inWorkspace()
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
