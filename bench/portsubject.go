@@ -43,7 +43,7 @@ func (p *port) Close() { _ = p.close() }
 
 // buildCommand builds our command.
 func buildCommand(ctx context.Context, dir string) error {
-	return output(exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "cloudsqlconn"), "../cmd/cloudsqlconn"))
+	return output(exec.CommandContext(ctx, "go", "build", "-C", "..", "-buildvcs=false", "-o", filepath.Join(dir, "cloudsqlconn"), "./cmd/cloudsqlconn"))
 }
 
 // buildAuthProxy builds the Auth Proxy, with the dependencies of its own go.mod.
