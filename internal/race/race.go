@@ -172,6 +172,9 @@ func (r *Race) await() (Try, bool) {
 func (r *Race) abandoned() Try {
 	first := r.running[0]
 	t := Try{Host: r.hosts[first.nth], Nth: first.nth, Err: context.Cause(r.racing)}
+	if t.Err == nil { // a context ends before its children do
+		t.Err = context.Cause(r.ctx)
+	}
 	t.finish(r.racing, first.began)
 	return t
 }
