@@ -104,7 +104,12 @@ func (d *Dialer) newConnector(k key) *connector {
 	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.Overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.Refreshing(ctx)
-		return d.admin.Fetch(traced(ctx), inst, k.iam)
+		began := time.Now()
+		info, expiry, err := d.admin.Fetch(traced(ctx), inst, k.iam)
+		if info != nil {
+			info.Asked = began
+		}
+		return info, expiry, err
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)
@@ -158,7 +163,7 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 	if err != nil {
 		return nil, c.dialer.newError(OpRefresh, c.String(), err)
 	}
-	moving := false // the metadata has changed between two tries
+	moving := false // the metadata has changed between two tries, or may have
 	for try := 1; ; try++ {
 		g.Try(&c.dials, info)
 		conn, failed := c.connect(g.Context, info, t, dc)
@@ -172,7 +177,7 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 		case !c.blame(g.Context, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
-		next := c.cache.Next
+		failedAt, next := time.Now(), c.cache.Next
 		if moving {
 			next = c.cache.Await
 		}
@@ -184,7 +189,7 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 			return nil, c.dialer.newError(failed.Op, c.String(), failure.Lines{failed.Err, err})
 		}
 		c.seen.Again(g.Context, failed)
-		moving = !newer.SameMetadata(info)
+		moving = !newer.SameMetadata(info) || try == 1 && newer.Asked.Before(failedAt) // it may be as old as info
 		info = newer
 	}
 }

@@ -29,6 +29,8 @@ var AddressTypes = []string{Public, Private, PSC}
 
 // Info is what it takes to connect to one instance. It is immutable.
 type Info struct {
+	Asked time.Time // when its fetch began
+
 	// DatabaseVersion is the engine and its version, such as POSTGRES_16. It
 	// can be empty.
 	DatabaseVersion string
