@@ -55,6 +55,31 @@ func TestAnInstanceThatChangesDuringTheRefreshIsFound(t *testing.T) {
 	})
 }
 
+// A refresh that had been told the old CA was still under way when a Dial could not
+// verify the server: what it brought was the same, and the Dial failed.
+func TestARefreshThatBeganBeforeARotationFailsNoDial(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		begun := make(chan struct{})
+		var requests atomic.Int32
+		w.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+			if r.Method != http.MethodPost || requests.Add(1) != 2 {
+				return nil
+			}
+			close(begun) // the metadata has been told by now
+			return &cloudsqltest.Fault{Delay: time.Second}
+		}
+		w.wantDial()
+		<-begun
+		time.Sleep(time.Second / 2)
+		w.instance.RotateServerCA()
+		if !w.dialer.Instances()[0].Refreshing {
+			t.Fatal("the refresh has ended")
+		}
+		w.wantDial()
+		w.wantCalls(6)
+	})
+}
+
 // F15, core
 func TestARefusedClientCertificateIsReplaced(t *testing.T) {
 	for name, refuse := range map[string]func(w *world){
