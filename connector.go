@@ -104,12 +104,7 @@ func (d *Dialer) newConnector(k key) *connector {
 	c.reach = reach.Instance{Seen: c.seen.Instance, Overtaken: c.seen.Overtaken, Signs: d.cfg.signs()}
 	fetch := func(ctx context.Context) (*admin.Info, time.Time, error) {
 		c.seen.Refreshing(ctx)
-		began := time.Now()
-		info, expiry, err := d.admin.Fetch(traced(ctx), inst, k.iam)
-		if info != nil {
-			info.Asked = began
-		}
-		return info, expiry, err
+		return d.admin.Fetch(traced(ctx), inst, k.iam)
 	}
 	policy := refresh.Policy{Lazy: d.cfg.lazy, Timeout: d.cfg.refreshTimeout, Judge: judge, Pacer: &d.pacer}
 	c.cache = refresh.New(policy, fetch)

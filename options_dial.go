@@ -251,8 +251,8 @@ func WithDialTimeout(d time.Duration) DialOption {
 }
 
 // WithSameHost dials the host that conn is on, a connection of the same Dialer or one
-// around it, as for [InfoOf]: in a read pool, the same node. It is for whatever has to reach the same server
-// process, such as PostgreSQL's request to cancel a query.
+// around it, as for [InfoOf]: in a read pool, the same node. It is for whatever has to
+// reach the same server process, such as PostgreSQL's request to cancel a query.
 //
 // The name passed to Dial has to be the one that conn was dialled with, or that
 // of its instance ([ErrConfig] otherwise). It is not resolved again: even if a DNS

@@ -165,6 +165,7 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 		}
 		cancel()
 	})
+	asked := time.Now()
 	settings, err := c.settings(ctx, inst)
 	if err == nil && iam {
 		err = checkIAM(settings.DatabaseVersion)
@@ -183,15 +184,16 @@ func (c *Client) Fetch(ctx context.Context, inst Instance, iam bool) (*Info, tim
 		return fail(err)
 	}
 
-	return c.join(inst, settings, cert)
+	return c.join(inst, asked, settings, cert)
 }
 
 // join makes metadata and a certificate an Info, and says when it expires.
-func (c *Client) join(inst Instance, settings *sqladmin.ConnectSettings, cert *certificate) (*Info, time.Time, error) {
+func (c *Client) join(inst Instance, asked time.Time, settings *sqladmin.ConnectSettings, cert *certificate) (*Info, time.Time, error) {
 	info, err := newInfo(inst, settings, cert.tls)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	info.Asked = asked
 	info.ClockOffset, info.Login, info.Expiry = c.clockOffset(), cert.login, cert.expiry.Round(0)
 	if now := time.Now(); !now.Before(info.Certificate.NotAfter) {
 		return nil, time.Time{}, &ExpiredError{NotAfter: info.Certificate.NotAfter, Now: now, ClockOffset: info.ClockOffset}

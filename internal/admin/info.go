@@ -29,7 +29,9 @@ var AddressTypes = []string{Public, Private, PSC}
 
 // Info is what it takes to connect to one instance. It is immutable.
 type Info struct {
-	Asked time.Time // when its fetch began
+	// Asked is when the metadata was asked for: what the instance has changed to
+	// since then need not be in it.
+	Asked time.Time
 
 	// DatabaseVersion is the engine and its version, such as POSTGRES_16. It
 	// can be empty.

@@ -57,6 +57,7 @@ func (c *Client) Metadata(ctx context.Context, inst Instance) (*Metadata, error)
 		return nil, err
 	}
 	defer release()
+	asked := time.Now()
 	settings, err := c.settings(ctx, inst)
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func (c *Client) Metadata(ctx context.Context, inst Instance) (*Metadata, error)
 	if err != nil {
 		info = new(Info)
 	}
-	info.ClockOffset = offset
+	info.Asked, info.ClockOffset = asked, offset
 	return &Metadata{Info: info, Region: settings.Region, ClockTold: told, inst: inst, settings: settings}, err
 }
 
@@ -93,7 +94,7 @@ func (c *Client) Certificate(ctx context.Context, m *Metadata, iam bool) (*Info,
 	if err != nil {
 		return fail(err)
 	}
-	return c.join(m.inst, m.settings, cert)
+	return c.join(m.inst, m.Asked, m.settings, cert)
 }
 
 // ClockOffset is how far this machine's clock is ahead of that of the server
