@@ -54,6 +54,20 @@ func TestARefusalAfterDataLeadsToNoAddress(t *testing.T) {
 	})
 }
 
+// changesQuotaProject connects with credentials of s that name the quota project
+// "one", and has them name "two" in a file that has not been read yet.
+func (w *world) changesQuotaProject(s *authtest.Server, svc *sqlDataService) {
+	w.t.Helper()
+	of := func(project string) []byte {
+		return authtest.With(s.User(), map[string]any{"quota_project_id": project})
+	}
+	name := file(w.t, w.t.TempDir()+"/user.json", of("one"))
+	only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsFile(name))
+	_ = w.mustDial().Close()
+	time.Sleep(10 * time.Minute) // younger tokens are not replaced
+	file(w.t, name, of("two"))
+}
+
 // When other credentials named another quota project, the Dials in progress failed
 // with ErrDialerClosed.
 func TestADialOutlivesAChangeOfTheQuotaProject(t *testing.T) {
@@ -62,14 +76,7 @@ func TestADialOutlivesAChangeOfTheQuotaProject(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		svc, stop := w.withService(echoes, cloudsqlconn.SQLDataOnly)
 		defer stop()
-		of := func(project string) []byte {
-			return authtest.With(s.User(), map[string]any{"quota_project_id": project})
-		}
-		name := file(t, t.TempDir()+"/user.json", of("one"))
-		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsFile(name))
-		_ = w.mustDial().Close()
-		time.Sleep(10 * time.Minute) // younger tokens are not replaced
-		file(t, name, of("two"))
+		w.changesQuotaProject(s, svc)
 		s.Tokens = map[string]string{authtest.AdminScope: "new"}
 		refusal := refuses(codes.Unauthenticated, "revoked")
 		svc.does(then(1, func(s *sqlDataStream) error { s.sleep(900 * time.Millisecond); return refusal(s) }, then(1, refusal, echoes)))
@@ -98,14 +105,7 @@ func TestAReplacedTokenBringsItsQuotaProject(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
 		svc, stop := w.withService(echoes, cloudsqlconn.SQLDataOnly)
 		defer stop()
-		of := func(project string) []byte {
-			return authtest.With(s.User(), map[string]any{"quota_project_id": project})
-		}
-		name := file(t, t.TempDir()+"/user.json", of("one"))
-		only(w, s.InProcess().Transport, svc.options(cloudsqlconn.SQLDataOnly), cloudsqlconn.WithCredentialsFile(name))
-		_ = w.mustDial().Close()
-		time.Sleep(10 * time.Minute) // younger tokens are not replaced
-		file(t, name, of("two"))
+		w.changesQuotaProject(s, svc)
 		s.Tokens = map[string]string{"": "new"}
 		svc.does(then(1, refuses(codes.Unauthenticated, "revoked"), echoes))
 		_ = w.mustDial().Close()

@@ -1,6 +1,7 @@
 package localport
 
 import (
+	"net"
 	"net/http"
 	"syscall"
 	"testing"
@@ -28,15 +29,22 @@ func TestTheExitStatus(t *testing.T) {
 	}
 }
 
+// signalled returns a program with a connection, which has been sent a signal then.
+func signalled(t *testing.T, p program, flags []string) (*running, net.Conn) {
+	t.Helper()
+	port := freePort(t)
+	r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
+	r.wait(p.ready, 1)
+	c := wantEcho(t, "127.0.0.1:"+port)
+	r.signal(syscall.SIGTERM)
+	return r, c
+}
+
 // Without a flag, the Auth Proxy cuts connections at once; ours waits for them.
 func TestConnectionsAfterASignalWithoutAFlag(t *testing.T) {
 	flags := []string{postgres + "?port=P1"}
 	inBoth(t, flags, flags, func(t *testing.T, p program, flags []string) {
-		port := freePort(t)
-		r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
-		r.wait(p.ready, 1)
-		c := wantEcho(t, "127.0.0.1:"+port)
-		r.signal(syscall.SIGTERM)
+		r, c := signalled(t, p, flags)
 		if p.name == theirs.name {
 			r.end()
 		} else {
@@ -51,11 +59,7 @@ func TestConnectionsAfterASignalWithoutAFlag(t *testing.T) {
 func TestConnectionsMayEndAfterASignal(t *testing.T) {
 	inBoth(t, []string{"--max-sigterm-delay", "1h", postgres + "?port=P1"}, []string{"-drain", "1h", postgres + "?port=P1"},
 		func(t *testing.T, p program, flags []string) {
-			port := freePort(t)
-			r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
-			r.wait(p.ready, 1)
-			c := wantEcho(t, "127.0.0.1:"+port)
-			r.signal(syscall.SIGTERM)
+			r, c := signalled(t, p, flags)
 			r.wait(map[string]string{theirs.name: "Shutting down", ours.name: "waiting for connections to end"}[p.name], 1)
 			if !echoes(c) || r.hasEnded() {
 				t.Error("the connection is cut")
@@ -69,11 +73,7 @@ func TestConnectionsMayEndAfterASignal(t *testing.T) {
 func TestASecondSignal(t *testing.T) {
 	inBoth(t, []string{"--max-sigterm-delay", "3s", postgres + "?port=P1"}, []string{"-drain", "1h", postgres + "?port=P1"},
 		func(t *testing.T, p program, flags []string) {
-			port := freePort(t)
-			r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
-			r.wait(p.ready, 1)
-			c := wantEcho(t, "127.0.0.1:"+port)
-			r.signal(syscall.SIGTERM)
+			r, c := signalled(t, p, flags)
 			r.wait(map[string]string{theirs.name: "Shutting down", ours.name: "waiting for connections to end"}[p.name], 1)
 			r.signal(syscall.SIGTERM)
 			if p.name == theirs.name {
