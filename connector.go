@@ -57,7 +57,9 @@ type connector struct {
 
 	lastDial time.Time // guarded by Dialer.mu
 
-	refused atomic.Bool // the last first Read failed: a handshake proves nothing for the time being
+	refused   atomic.Bool               // the last first Read failed: a handshake proves nothing for the time being
+	rejecting atomic.Pointer[time.Time] // when the server first refused a certificate since it last accepted one; nil: it has not
+	failing   atomic.Pointer[time.Time] // when a try first failed with the metadata as it is; nil: none has
 
 	open          atomic.Int64 // connections
 	read, written atomic.Int64 // bytes
@@ -162,8 +164,8 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 	for try := 1; ; try++ {
 		g.Try(&c.dials, info)
 		conn, failed := c.connect(g.Context, info, t, dc)
-		moved := g.Tried()
-		switch {
+		failedAt := time.Now()
+		switch moved := g.Tried(); {
 		case failed == nil:
 			return conn, nil
 		case moved:
@@ -172,8 +174,8 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 		case !c.blame(g.Context, info, failed), try > 1 && !moving:
 			return nil, failed
 		}
-		failedAt, next := time.Now(), c.cache.Next
-		if moving {
+		next := c.cache.Next
+		if moving || c.unproven(info, failedAt) {
 			next = c.cache.Await
 		}
 		newer, err := next(g.Context, info)
@@ -189,16 +191,40 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 	}
 }
 
+// unproven is told when a try has failed with info, and reports whether the metadata
+// may only be too old: unless it was asked for after the first such failure, the
+// instance may have changed before that.
+func (c *connector) unproven(info *admin.Info, failedAt time.Time) bool {
+	if c.failing.CompareAndSwap(nil, &failedAt) {
+		return true
+	}
+	first := c.failing.Load()
+	return first == nil || info.Asked.Before(*first)
+}
+
 // latest returns what is known about the instance, for a Dial. If its
 // certificate logs in with credentials that have been refused or looked up again
 // since, another one is fetched, and serves the next Dial: this one's user has
-// been chosen.
+// been chosen. If the server refuses it, and no newer one has met the same, the
+// next one is waited for, for half the time that there is.
 func (c *connector) latest(ctx context.Context) (*admin.Info, error) {
 	info, err := c.cache.Get(ctx)
-	if err == nil && info.Login.Outdated() {
+	if err != nil {
+		return nil, err
+	}
+	if info.Login.Outdated() {
 		c.cache.Refresh(info)
 	}
-	return info, err
+	if first := c.rejecting.Load(); first == nil || !info.Asked.Before(*first) {
+		return info, nil
+	}
+	deadline, _ := ctx.Deadline() // a Dial has one
+	half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+	defer cancel()
+	if newer, err := c.cache.Await(half, info); err == nil {
+		return newer, nil
+	}
+	return info, nil
 }
 
 // blame tells the cache what a failed try means for info, and reports whether
@@ -232,6 +258,7 @@ func (c *connector) landed(l refresh.Landing[admin.Info]) {
 	if l.Value == nil || l.Old == nil || l.Value.SameMetadata(l.Old) {
 		return
 	}
+	c.failing.Store(nil)
 	c.reach.Forget()
 	c.streams.Forget()
 	if !l.Value.SameAddrs(l.Old) {
@@ -252,6 +279,9 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 		return nil, c.dialer.newError(op, c.String(), err)
 	}
 	c.dials.Looks.Answered()
+	if c.failing.Load() != nil {
+		c.failing.Store(nil)
+	}
 	if !c.refused.Load() {
 		c.cache.Confirm(info)
 	}
@@ -262,6 +292,7 @@ func (c *connector) connect(ctx context.Context, info *admin.Info, t target, dc 
 // with info: only then it has accepted the client certificate.
 func (c *connector) accepted(info *admin.Info) {
 	if c.refused.Swap(false) {
+		c.rejecting.Store(nil)
 		c.seen.Accepted()
 		c.cache.Confirm(info)
 	}
@@ -290,6 +321,8 @@ func (c *connector) rejected(info *admin.Info, err error) error {
 		return c.unanswered(info, err)
 	}
 	c.refused.Store(true)
+	now := time.Now()
+	c.rejecting.CompareAndSwap(nil, &now)
 	c.seen.Rejected()
 	c.cache.Invalidate(info)
 	return &Error{

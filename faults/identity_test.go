@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +80,65 @@ func TestARefreshThatBeganBeforeARotationFailsNoDial(t *testing.T) {
 		w.wantDial()
 		w.wantCalls(6)
 	})
+}
+
+// The metadata had just been looked at, for a connection that was cut, when the CA was
+// rotated: a Dial that could not verify the server was refused another look so soon
+// after that one, and failed.
+func TestARotationJustAfterARefreshFailsNoDial(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"server CA": func(w *world) { w.instance.RotateServerCA() },
+		"address": func(w *world) {
+			w.instance.SetAddrs(map[cloudsqlconn.IPType]string{cloudsqlconn.PublicIP: "127.9.9.9"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+				w.refreshForACutConnection()
+				change(w)
+				var calls sync.WaitGroup
+				for range 4 {
+					calls.Go(func() { w.wantDial() })
+				}
+				calls.Wait()
+				w.wantCalls(6)
+			})
+		})
+	}
+}
+
+// The same of the client CA: after one refusal, the certificate that was refused served
+// every Dial until another look was allowed.
+func TestAClientCARotatedJustAfterARefreshRefusesOneConnection(t *testing.T) {
+	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.refreshForACutConnection()
+		w.instance.RotateClientCA()
+		if err := w.dial(10 * time.Second); !errors.Is(err, driver.ErrBadConn) {
+			t.Fatalf("got %v, want a refusal", err)
+		}
+		w.wantDial()
+		w.wantCalls(6)
+	})
+}
+
+// refreshForACutConnection cuts a connection that has not been used, and waits for the
+// refresh that this is a reason for: there is none so soon after it.
+func (w *world) refreshForACutConnection() {
+	w.t.Helper()
+	before := w.calls()
+	c, err := w.dialer.Dial(w.t.Context(), testInstance)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	w.instance.CutConnections(true)
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		w.t.Fatalf("got %v, want a reset", err)
+	}
+	time.Sleep(time.Second / 10)
+	if w.wantCalls(before + 4); w.dialer.Instances()[0].Refreshing {
+		w.t.Fatal("the refresh has not ended")
+	}
 }
 
 // F15, core
