@@ -140,7 +140,8 @@ func WithAdminAPIEndpoint(url string) Option {
 // that sets credentials, client must authorise them itself, and there is no IAM
 // login. With [WithCredentialsFile], [WithCredentialsJSON] or [WithImpersonation]
 // it must not, and it makes the calls that get tokens too, except those to the
-// metadata server. A token source of the caller's has a client of its own.
+// metadata server. A token source of the caller's has a client of its own. Its
+// CheckRedirect is not asked: redirects of what carries secrets are not followed.
 //
 // A call that takes longer than usual to be answered (1.5 s until some have been
 // timed, then twice what they take, but at least 0.5 s) is made a second time

@@ -226,6 +226,7 @@ func refreshFailures(s *authtest.Server) []failure {
 		{name: "filtering proxy", before: settings(&cloudsqltest.Fault{Status: 403, Header: http.Header{"Server": {"squid/6.6"}}, Body: "<html><head><title>ERROR: The requested URL could not be retrieved</title></head><body>Access Denied.</body></html>"})},
 		{name: "another API in place of the Admin API", before: settings(&cloudsqltest.Fault{Status: 404, Body: `{"message":"no Route matched with those values"}`})},
 		{name: "captive portal", before: settings(&cloudsqltest.Fault{Body: "<html><head><title>Welcome to the hotel</title></head></html>", Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}})},
+		{name: "redirect to a sign-in page", before: settings(&cloudsqltest.Fault{Status: 302, Header: http.Header{"Location": {"https://portal.example.com/login?from=sqladmin"}}, Body: "<html><title>Found</title></html>"})},
 		{name: "a reply that is cut short", before: settings(&cloudsqltest.Fault{Body: `{"region":`})},
 		{name: "metadata without a server CA", before: settingsAlone(replace(`"serverCaCert":`, `"other":`))},
 		{name: "reply without content", before: settings(&cloudsqltest.Fault{Body: "null"})},

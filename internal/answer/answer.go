@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -30,6 +31,7 @@ func IsRefusal(body []byte) bool {
 const (
 	maxTitle = 120 // bytes of a title, or of a text, that are told
 	maxTag   = 40  // of the header Server
+	maxHost  = 120 // of where a redirect leads
 )
 
 var (
@@ -42,13 +44,16 @@ var (
 // IsPage reports whether body is a web page.
 func IsPage(body []byte) bool { return pageForm.Match(body) }
 
-// Summary tells in one short line what has been answered: the status, the title
-// of a web page or the beginning of any other text, and what names itself as the
-// server.
+// Summary tells in one short line what has been answered: the status, what names
+// itself as the server, where else to look says a redirect, and the title of a web
+// page or the beginning of any other text.
 func Summary(code int, header http.Header, body []byte) string {
 	status := fmt.Sprintf("%d %s", code, http.StatusText(code))
 	if by := OneLine(header.Get("Server"), maxTag); by != "" {
 		status += " by " + by
+	}
+	if to, err := url.Parse(header.Get("Location")); err == nil && code/100 == 3 && to.Host != "" {
+		status += " to " + OneLine(to.Scheme+"://"+to.Host, maxHost)
 	}
 	return strings.TrimSpace(status) + Content(body)
 }

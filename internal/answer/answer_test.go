@@ -49,10 +49,22 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+func TestSummaryOfARedirect(t *testing.T) {
+	for location, want := range map[string]string{
+		"https://portal.example.com/login?token=s3cret": `302 Found to https://portal.example.com, without content`,
+		"/login":  `302 Found, without content`,
+		"http://%": `302 Found, without content`,
+	} {
+		if got := answer.Summary(http.StatusFound, http.Header{"Location": {location}}, nil); got != want {
+			t.Errorf("%s: got %s\nwant %s", location, got, want)
+		}
+	}
+}
+
 func TestSummaryIsShort(t *testing.T) {
 	long := strings.Repeat("é", 5000)
 	for _, body := range []string{long, "<html><title>" + long + "</title>", "<html>" + long} {
-		if got := answer.Summary(500, http.Header{"Server": {long}}, []byte(body)); len(got) > 300 {
+		if got := answer.Summary(500, http.Header{"Server": {long}, "Location": {"https://" + long}}, []byte(body)); len(got) > 300 {
 			t.Errorf("%d bytes: %s", len(got), got)
 		}
 	}

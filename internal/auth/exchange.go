@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,6 +19,8 @@ import (
 const (
 	maxReply   = 1 << 20  // bytes in a reply
 	maxRefusal = 64 << 10 // bytes in any other answer, which errors hold on to
+
+	maxRedirects = 10 // of a request without secrets; what net/http does by default
 )
 
 // exchange runs f, which gets a token with the HTTP client in its context, and
@@ -33,6 +36,17 @@ func exchange(ctx context.Context, f func(context.Context) (*oauth2.Token, error
 	}
 	client := *base
 	client.Transport = w
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		switch {
+		case via[0].Method == http.MethodPost: // with secrets, which are for nobody else
+			return http.ErrUseLastResponse
+		case base.CheckRedirect != nil:
+			return base.CheckRedirect(req, via)
+		case len(via) >= maxRedirects:
+			return fmt.Errorf("stopped after %d redirects", len(via))
+		}
+		return nil
+	}
 	// Not all of x/oauth2's requests end with ctx.
 	if deadline, ok := ctx.Deadline(); ok {
 		left := max(time.Until(deadline), 1) // zero would mean no limit

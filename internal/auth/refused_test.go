@@ -132,6 +132,38 @@ func TestAnAnswerInAnotherFormIsNobodysRefusal(t *testing.T) {
 	}
 }
 
+// What is sent to a token server is for nobody else.
+func TestRequestsWithSecretsAreNotRedirected(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for step, way := range ways(s, t.TempDir()) {
+		elsewhere := 0
+		s.Fail = func(r *http.Request) *authtest.Failure {
+			switch {
+			case r.URL.Path == "/elsewhere":
+				elsewhere++
+			case strings.HasPrefix(r.URL.Path, way.path):
+				return &authtest.Failure{Code: http.StatusTemporaryRedirect, Header: http.Header{"Location": {s.URL + "/elsewhere"}}, Body: "moved"}
+			}
+			return nil
+		}
+		_, err := auth.New(way.cfg).Login().Token()
+		if step == auth.SubjectToken { // anybody's server, which is only asked
+			if elsewhere == 0 {
+				t.Errorf("%s: was not redirected: %v", step, err)
+			}
+			continue
+		}
+		refused, ok := errors.AsType[*auth.RefusedError](err)
+		if !ok || refused.Code != http.StatusTemporaryRedirect || !strings.Contains(err.Error(), "307 Temporary Redirect to "+s.URL) || admin.Terminal(err) {
+			t.Errorf("%s: got %v", step, err)
+		}
+		if elsewhere > 0 {
+			t.Errorf("%s: was redirected", step)
+		}
+	}
+}
+
 // A reply without sense, or none, may be better the next time.
 func TestSenselessRepliesAreTransient(t *testing.T) {
 	t.Parallel()

@@ -23,12 +23,13 @@ type Call struct {
 	Body   any         // is sent as JSON; nil: nothing
 }
 
-// client is what the header X-Goog-Api-Client says: the version of Go.
-var client = "gl-go/" + strings.TrimPrefix(runtime.Version(), "go")
+// runs is what the header X-Goog-Api-Client says: the version of Go.
+var runs = "gl-go/" + strings.TrimPrefix(runtime.Version(), "go")
 
 // Do makes the call and decodes the reply into a new T. It returns the reply's
 // headers with it. The T is nil if the reply is null, or has no content. Every
-// status but a 2xx is an [*Error]. The end of ctx is told as ctx.Err().
+// status but a 2xx is an [*Error]: redirects are not followed, since these APIs send none,
+// and what is in a call is for nobody else. The end of ctx is told as ctx.Err().
 func Do[T any](ctx context.Context, c *http.Client, call Call) (*T, http.Header, error) {
 	var body io.Reader
 	if call.Body != nil {
@@ -46,11 +47,13 @@ func Do[T any](ctx context.Context, c *http.Client, call Call) (*T, http.Header,
 	if req.Header == nil {
 		req.Header = http.Header{}
 	}
-	req.Header.Set("X-Goog-Api-Client", client)
+	req.Header.Set("X-Goog-Api-Client", runs)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.Do(req)
+	client := *c
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()

@@ -142,6 +142,26 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		asked := 0
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked++
+			w := httptest.NewRecorder()
+			http.Redirect(w, r, "http://other.test/", code)
+			return w.Result(), nil
+		})}
+		_, _, err := googleapi.Do[book](t.Context(), client, googleapi.Call{Method: http.MethodPost, URL: "http://api.test/books", Body: book{"secret"}})
+		refusal, ok := errors.AsType[*googleapi.Error](err)
+		if !ok || refusal.Code != code || refusal.Header.Get("Location") != "http://other.test/" {
+			t.Errorf("%d: got %v", code, err)
+		}
+		if asked != 1 || client.CheckRedirect != nil {
+			t.Errorf("%d: %d requests", code, asked)
+		}
+	}
+}
+
 func TestEndOfContextIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
