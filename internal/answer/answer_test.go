@@ -52,7 +52,7 @@ func TestSummary(t *testing.T) {
 func TestSummaryOfARedirect(t *testing.T) {
 	for location, want := range map[string]string{
 		"https://portal.example.com/login?token=s3cret": `302 Found to https://portal.example.com, without content`,
-		"/login":  `302 Found, without content`,
+		"/login":   `302 Found, without content`,
 		"http://%": `302 Found, without content`,
 	} {
 		if got := answer.Summary(http.StatusFound, http.Header{"Location": {location}}, nil); got != want {

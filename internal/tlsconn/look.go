@@ -70,7 +70,7 @@ func (c *Conn) look(quiet func() error) error {
 	c.peeked = n > 0
 	switch {
 	case n > 0:
-		c.heard.Store(true)
+		c.traffic.Store(heard)
 		return ErrData
 	case err == errQuiet:
 		return quiet()

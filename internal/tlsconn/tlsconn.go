@@ -28,16 +28,22 @@ type Conn struct {
 	*tls.Conn
 	under transport
 
-	wrote, heard atomic.Bool // data
+	traffic atomic.Int32 // data: nothing, wrote or heard
+	one     [1]byte      // what a look has read; guarded by readMu
+	peeked  bool         // there is something in one; guarded by readMu
+	outer   bool         // see Outer
 
-	readMu sync.Mutex // held by Reads and looks
-	later  *error     // of the next Read, or nil; guarded by readMu
-	one    [1]byte    // what a look has read; guarded by readMu
-	peeked bool       // there is something in one; guarded by readMu
-	outer  bool       // see Outer
-
+	readMu  sync.Mutex // held by Reads and looks
+	later   *error     // of the next Read, or nil; guarded by readMu
 	writeMu sync.Mutex // held by Writes and looks: TLS may have to answer what is read
 }
+
+// What of data has come and gone.
+const (
+	nothing = iota
+	wrote   // and heard nothing
+	heard
+)
 
 // Client is [tls.Client].
 func Client(raw net.Conn, config *tls.Config) *Conn {
@@ -90,8 +96,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 	c.under.large = len(b) >= large && c.under.canReadAhead()
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
+	if n > 0 && c.traffic.Load() != heard {
+		c.traffic.Store(heard)
 	}
 	if c.under.large && n >= bulk && err == nil {
 		n += c.readMore(b[n:])
@@ -155,8 +161,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		batch := b[n:min(len(b), n+maxBatch)]
 		m, err := c.writeBatch(batch)
 		n += m
-		if m > 0 && !c.wrote.Load() {
-			c.wrote.Store(true)
+		if m > 0 && c.traffic.Load() == nothing {
+			c.traffic.CompareAndSwap(nothing, wrote)
 		}
 		if err == nil {
 			err = c.under.late()
@@ -220,7 +226,7 @@ func (c *Conn) Close() error {
 	_ = c.under.SetWriteDeadline(latest) // as CloseWrite does
 	untold := c.Conn.CloseWrite()
 	if c.HasSocket() && c.readMu.TryLock() {
-		c.drain(latest, untold == nil && c.wrote.Load() && !c.heard.Load())
+		c.drain(latest, untold == nil && c.traffic.Load() == wrote)
 		c.readMu.Unlock()
 	}
 	err := c.Conn.Close()

@@ -22,23 +22,28 @@ type transport struct {
 	looking atomic.Bool // set with Conn.readMu and Conn.writeMu held
 	closing atomic.Bool
 
+	ahead *batch     // what has been read ahead; nil: nothing; guarded by Conn.readMu
+	held  []byte     // to be written before anything else; guarded by mu
+	mu    sync.Mutex // held by Writes
+
+	limits struct {
+		sync.Mutex            // guards the rest, and ownRead; not held while anything waits
+		read, write time.Time // what the user has set
+	}
+
+	// What is small stands together, since there are connections by the ten thousand.
+
 	// Guarded by Conn.readMu.
-	ahead  *batch // what has been read ahead; nil: nothing
 	frame  frame
 	trying bool // Reads do not wait
 	large  bool // Reads are for much, so that it pays to read ahead
 	shaken bool // the handshake is over
 
-	corked bool       // what TLS writes is held, until uncork; guarded by mu
-	cut    bool       // the last Write has met its deadline; guarded by mu
-	mu     sync.Mutex // held by Writes
-	held   []byte     // to be written before anything else; guarded by mu
+	// Guarded by mu.
+	corked bool // what TLS writes is held, until uncork
+	cut    bool // the last Write has met its deadline
 
-	limits struct {
-		sync.Mutex            // guards the rest; not held while anything waits
-		read, write time.Time // what the user has set
-		own         bool      // the deadline of Reads is that of a look for now
-	}
+	ownRead bool // the deadline of Reads is that of a look for now; guarded by limits
 }
 
 func (t *transport) init(raw net.Conn) {
@@ -173,7 +178,7 @@ func (t *transport) setDeadlines(d time.Time, directions int) error {
 	var readErr, writeErr error
 	if directions&reads != 0 {
 		t.limits.read = d
-		if !t.limits.own {
+		if !t.ownRead {
 			readErr = t.SetReadDeadline(d)
 		}
 	}
@@ -194,7 +199,7 @@ func (t *transport) within(d time.Duration, f func()) {
 		t.limits.Lock()
 		defer t.limits.Unlock()
 		limit := t.limits.read
-		if t.limits.own = on; on {
+		if t.ownRead = on; on {
 			limit = time.Now().Add(d)
 		}
 		_ = t.SetReadDeadline(limit)
