@@ -15,17 +15,18 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tools/look"
 )
 
-// colors are those of the subjects, in all plots; also those who cannot tell red
-// from green see them apart.
+// colors are those of the subjects, in all plots.
 var colors = map[string]color.Color{
-	oursName:      color.RGBA{0x00, 0x72, 0xb2, 0xff},
-	peerName:      color.RGBA{0xe6, 0x9f, 0x00, 0xff},
-	authProxyName: color.RGBA{0xe6, 0x9f, 0x00, 0xff},
-	bareName:      color.RGBA{0x99, 0x99, 0x99, 0xff},
-	floorName:     color.RGBA{0x99, 0x99, 0x99, 0xff},
-	directName:    color.RGBA{0xcc, 0xcc, 0xcc, 0xff},
+	oursName:      look.Ours,
+	peerName:      look.Google,
+	authProxyName: look.Google,
+	bareName:      look.Bare,
+	floorName:     look.Bare,
+	directName:    look.Direct,
 }
 
 // plotter is a plot of the report.
@@ -37,7 +38,7 @@ type plotter interface {
 }
 
 const (
-	plotWidth, plotHeight = 18 * vg.Centimeter, 9 * vg.Centimeter
+	plotWidth, plotHeight = vg.Length(look.Width), 9 * vg.Centimeter
 	legendHeight          = 0.8 * vg.Centimeter
 )
 
@@ -45,15 +46,15 @@ const (
 func save(p plotter, file string) error {
 	plt := plot.New()
 	for _, f := range []*font.Font{&plt.Title.TextStyle.Font, &plt.X.Label.TextStyle.Font, &plt.Y.Label.TextStyle.Font, &plt.X.Tick.Label.Font, &plt.Y.Tick.Label.Font} {
-		f.Variant, f.Size = "Sans", 10
+		f.Variant, f.Size = "Sans", look.TextSize
 	}
-	plt.Title.Text, plt.Title.Padding, plt.Title.TextStyle.Font.Size = p.caption(), 10, 12
+	plt.Title.Text, plt.Title.Padding, plt.Title.TextStyle.Font.Size = p.caption(), 10, look.TitleSize
 	if err := p.draw(plt); err != nil {
 		return err
 	}
 	canvas := vgsvg.New(plotWidth, plotHeight)
 	c := draw.New(canvas)
-	c.SetColor(color.White)
+	c.SetColor(look.Page)
 	c.Fill(c.Path())
 	const margin = 0.3 * vg.Centimeter
 	plt.BackgroundColor = nil
@@ -64,7 +65,7 @@ func save(p plotter, file string) error {
 		return err
 	}
 	// Few have the fonts that the sizes are computed with.
-	svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
+	svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:"+look.Fonts))
 	return os.WriteFile(file, svg, 0o644)
 }
 
