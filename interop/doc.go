@@ -19,5 +19,6 @@
 // get that; with CI=true it fails.
 //
 // The command cmd/scenarios puts the Dialer of this module and these clients
-// through the same faults and writes the tables in INTEROP.md.
+// through the same faults and writes the tables in INTEROP.md. What came of it is
+// in results.jsonl, and drawn in the folder plots.
 package interop

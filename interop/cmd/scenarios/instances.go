@@ -56,15 +56,15 @@ var instanceScenarios = []scenario{
 			if w.result.Failed != 200 {
 				panic(arrangement + "a Dial worked without an instance")
 			}
-			w.result = result{Error: w.result.Error}
 			w.emulated.Start()
-			w.began = time.Now()
+			w.faultOver()
 			w.recover()
 		},
 	},
 	{
-		name: "instance moved, old address refuses",
-		what: "Before, one Dial works. Then the instance has another address, and the old one refuses connections.",
+		name:    "instance moved, old address refuses",
+		what:    "Before, one Dial works. Then the instance has another address, and the old one refuses connections.",
+		picture: ofInstance,
 		run: func(w *world) {
 			w.warm()
 			w.begin()
@@ -76,9 +76,10 @@ var instanceScenarios = []scenario{
 		},
 	},
 	{
-		name: "instance moved, old address swallows SYNs",
-		what: "Before, one Dial works. Then the instance has another address, and the old one does not answer.",
-		idle: true,
+		name:    "instance moved, old address swallows SYNs",
+		what:    "Before, one Dial works. Then the instance has another address, and the old one does not answer.",
+		picture: ofInstance,
+		idle:    true,
 		run: func(w *world) {
 			w.warm()
 			for _, host := range w.move() {
@@ -91,24 +92,26 @@ var instanceScenarios = []scenario{
 		},
 	},
 	{
-		name: "server CA rotated",
-		what: "Before, one Dial works. Then the instance has a server certificate of another CA, which connectSettings knows.",
+		name:    "server CA rotated",
+		what:    "Before, one Dial works. Then the instance has a server certificate of another CA, which connectSettings knows.",
+		picture: ofInstance,
 		run: func(w *world) {
 			w.warm()
+			w.emulated.RotateServerCA() // which takes the kit a while
 			w.begin()
-			w.emulated.RotateServerCA()
 			w.recover()
 			// Not every client says why it ends a handshake.
 			w.must("an unknown CA", func() bool { n := w.emulated.Counts(); return n.Distrusted+n.Failed > 0 })
 		},
 	},
 	{
-		name: "client CA rotated",
-		what: "Before, one Dial works. Then the instance accepts client certificates of another CA only. TLS 1.3 tells the client so at its first Read.",
+		name:    "client CA rotated",
+		what:    "Before, one Dial works. Then the instance accepts client certificates of another CA only. TLS 1.3 tells the client so at its first Read.",
+		picture: ofInstance,
 		run: func(w *world) {
 			w.warm()
+			w.emulated.RotateClientCA() // which takes the kit a while
 			w.begin()
-			w.emulated.RotateClientCA()
 			w.recover()
 			w.must("a refused client", func() bool { n := w.emulated.Counts(); return n.Rejected+n.Failed > 0 })
 		},
@@ -122,6 +125,7 @@ var instanceScenarios = []scenario{
 	{
 		name:     "intermediate in the handshake only",
 		what:     "A new client, and its first Dial. connectSettings knows the root CA; the intermediate CA comes with the server's certificate.",
+		picture:  ofInstance,
 		instance: cloudsqltest.Instance{CAMode: cloudsqltest.GoogleCAS, RootAnchorOnly: true},
 		idle:     true,
 		run:      cold,
@@ -144,6 +148,7 @@ var instanceScenarios = []scenario{
 	{
 		name:     "DNS name turned to another instance",
 		what:     "By a DNS name, whose TXT record has the instance's name. Before, one Dial works. Then the record names another instance, and a Dial works if it reaches that one. The old instance is still there.",
+		picture:  ofInstance,
 		settings: settings{dns: true},
 		idle:     true,
 		run: func(w *world) {

@@ -9,6 +9,9 @@
 // -only, a part of a name, fewer are run, and the table goes to the standard
 // output unless -o names a file. It needs Linux, what the tests of the clients
 // need, and a PostgreSQL.
+//
+// Beside the page, interop/results.jsonl gets the results, and interop/plots the
+// pictures of them, which -draw draws again without running anything.
 package main
 
 import (
@@ -20,6 +23,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -30,15 +34,20 @@ const repeats = 5
 func main() {
 	serveJob(os.Args)
 	only := flag.String("only", "", "run the scenarios with this in their `name`")
-	out := flag.String("o", "", "the `file` to write; default ../INTEROP.md, with -only the standard output")
+	results := flag.String("results", "", "a `file` that gets the results, also with -only")
+	out := flag.String("o", "", "the `file` to write, with the results and pictures in the folder interop beside it; default ../INTEROP.md, with -only the standard output")
 	atOnce := flag.Int("parallel", 1, "how many `processes` run at the same time; more than one disturb each other's times")
 	streams := flag.Bool("streams", false, "run those about SQL Data alone, and write their section anew")
+	draw := flag.Bool("draw", false, "run nothing, and draw the pictures from the results")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	run := func() error { return run(ctx, *only, *out, *atOnce) }
-	if *streams {
+	run := func() error { return run(ctx, *only, *out, *results, *atOnce) }
+	switch {
+	case *streams:
 		run = func() error { return runSection(ctx, *out) }
+	case *draw:
+		run = func() error { return drawAgain(cmp.Or(*out, theFile)) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -48,7 +57,7 @@ func main() {
 
 // run runs the scenarios with that in their name, and writes their table alone;
 // with "" it runs all, and writes the file.
-func run(ctx context.Context, only, out string, atOnce int) (err error) {
+func run(ctx context.Context, only, out, results string, atOnce int) (err error) {
 	var chosen []scenario
 	for _, s := range scenarios {
 		if strings.Contains(s.name, only) {
@@ -64,6 +73,11 @@ func run(ctx context.Context, only, out string, atOnce int) (err error) {
 	if err != nil {
 		return err
 	}
+	if results != "" {
+		if err := writeRecords(results, rows); err != nil {
+			return err
+		}
+	}
 	if only != "" && out == "" {
 		_, err = io.WriteString(os.Stdout, table(rows, subjects)+"\n"+details(rows, subjects))
 		return err
@@ -72,7 +86,17 @@ func run(ctx context.Context, only, out string, atOnce int) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(cmp.Or(out, theFile), []byte(page(rows)+"\n"+streamSection(streams)), 0o644)
+	return write(rows, streams, cmp.Or(out, theFile))
+}
+
+// write writes the page, and beside it the results and the pictures.
+func write(rows []row, streams []streamRow, file string) error {
+	root := filepath.Dir(file)
+	return errors.Join(
+		drawAll(rows, root),
+		writeRecords(filepath.Join(root, resultsFile), rows),
+		os.WriteFile(file, []byte(page(rows)+"\n"+streamSection(streams)), 0o644),
+	)
 }
 
 const theFile = "../INTEROP.md"

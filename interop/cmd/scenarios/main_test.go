@@ -37,9 +37,11 @@ func TestOurDialerComesThroughEveryScenario(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range rows {
-		if got := r.results[0]; !got.worked() {
+		got := r.results[0]
+		if !got.worked() {
 			t.Errorf("%s: %s: %s", r.scenario.name, got.outcome(), got.Error)
 		}
+		checkMarks(t, r.scenario.name, got)
 	}
 }
 

@@ -14,8 +14,9 @@ type result struct {
 	Failed int
 	Time   time.Duration // from the fault until the end
 	Calls  int           // of the Admin API, in that time
-	Error  string        // of the first Dial that failed
-	Lacks  string        // why it could not be run
+	Error  string        `json:",omitempty"` // of the first Dial that failed
+	Lacks  string        `json:",omitempty"` // why it could not be run
+	Marks  marks         `json:",omitzero"`
 }
 
 // outcome is the result in words.
@@ -39,12 +40,20 @@ func (r result) outcome() string {
 	return fmt.Sprintf("%d of %d Dials work", r.Dials-r.Failed, r.Dials)
 }
 
-// time is the time in the table.
-func (r result) time() string {
-	if r.Time < time.Second {
-		return fmt.Sprintf("%d ms", r.Time.Milliseconds())
+// figure is a time in tables and pictures.
+func figure(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
-	return fmt.Sprintf("%.1f s", r.Time.Seconds())
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// calls is a number of calls.
+func calls(n int) string {
+	if n == 1 {
+		return "1 call"
+	}
+	return fmt.Sprintf("%d calls", n)
 }
 
 // longest is how much of an error is shown.
@@ -62,12 +71,11 @@ func (r result) cell() string {
 	if !r.worked() {
 		outcome = "**" + outcome + "**"
 	}
-	calls := fmt.Sprintf("%d calls", r.Calls)
-	if r.Calls == 1 {
-		calls = "1 call"
-	}
-	return fmt.Sprintf("%s<br>%s, %s", outcome, r.time(), calls)
+	return fmt.Sprintf("%s<br>%s, %s", outcome, figure(r.Time), calls(r.Calls))
 }
+
+// ran reports whether the scenario has been run.
+func (r result) ran() bool { return r.Lacks == "" }
 
 // worked reports whether the subject has come through.
 func (r result) worked() bool {

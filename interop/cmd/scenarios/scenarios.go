@@ -15,7 +15,8 @@ type scenario struct {
 	what     string // for the reader of the table
 	settings settings
 	instance cloudsqltest.Instance
-	idle     bool // has subjects wait for most of the time
+	idle     bool     // has subjects wait for most of the time
+	picture  *picture // that shows when things happen, or nil
 	run      func(*world)
 }
 
@@ -70,13 +71,15 @@ var scenarios = append([]scenario{
 	{
 		name:     "API hangs while the certificate is good, lazy refresh",
 		what:     "The same, with lazy refresh. (With a certificate of an hour, this state begins when it is due for renewal: in its last four minutes with Google's.)",
+		picture:  ofAPI,
 		settings: settings{lazy: true},
 		idle:     true,
 		run:      hangs,
 	},
 	{
-		name: "429 with Retry-After",
-		what: "For 5 s the API answers each call with 429 and `Retry-After: 5`, after that it is good.",
+		name:    "429 with Retry-After",
+		what:    "For 5 s the API answers each call with 429 and `Retry-After: 5`, after that it is good.",
+		picture: ofAPI,
 		run: func(w *world) {
 			f := &cloudsqltest.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"5"}}}
 			until := time.Now().Add(5 * time.Second)
@@ -87,14 +90,16 @@ var scenarios = append([]scenario{
 				return f
 			})
 			w.begin()
+			w.over = until
 			w.open()
 			w.recover()
 			w.must("a 429", func() bool { return w.kit.Hits(f) > 0 })
 		},
 	},
 	{
-		name: "403, then the role is granted",
-		what: "The API answers 403 while 200 Dials are made, one every 10 ms, and the role is granted after the last of them. The API calls include those during the 403; the time is from the grant on.",
+		name:    "403, then the role is granted",
+		what:    "The API answers 403 while 200 Dials are made, one every 10 ms, and the role is granted after the last of them. The API calls include those during the 403; the time is from the grant on.",
+		picture: ofAPI,
 		run: func(w *world) {
 			f := &cloudsqltest.Fault{Status: http.StatusForbidden}
 			w.api(func(*http.Request) *cloudsqltest.Fault { return f })
@@ -104,9 +109,8 @@ var scenarios = append([]scenario{
 			if w.result.Failed != 200 {
 				panic(arrangement + "a Dial worked without the role")
 			}
-			w.result = result{Error: w.result.Error}
 			w.api(good)
-			w.began = time.Now()
+			w.faultOver()
 			w.recover()
 		},
 	},
@@ -122,8 +126,9 @@ var scenarios = append([]scenario{
 		run:      firstGivesUp,
 	},
 	{
-		name: "slow API, impatient callers",
-		what: "The API takes 150 ms, and each Dial has 100 ms. How many Dials fail depends on timing, and differs from run to run.",
+		name:    "slow API, impatient callers",
+		what:    "The API takes 150 ms, and each Dial has 100 ms. How many Dials fail depends on timing, and differs from run to run.",
+		picture: ofAPI,
 		run: func(w *world) {
 			f := &cloudsqltest.Fault{Delay: 150 * time.Millisecond}
 			w.api(func(*http.Request) *cloudsqltest.Fault { return f })

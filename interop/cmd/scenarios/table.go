@@ -56,7 +56,7 @@ client after the other. The emulator shared the machine with them: a difference 
 
 `, "`", inWords(dialLimit), inWords(pause), inWords(patience), inWords(quick), repeats, notRun)
 	b.WriteString(table(rows, subjects))
-	b.WriteString("\n## What happens in each\n\nUnder it, the error of the first Dial that failed.\n\n")
+	fmt.Fprintf(&b, "\n%s\n%s\n\nUnder it, the error of the first Dial that failed.\n\n", pictureSection(rows), detailsTitle)
 	b.WriteString(details(rows, subjects))
 	return b.String()
 }

@@ -52,12 +52,15 @@ type world struct {
 	claims   []net.PacketConn // of addresses that it has left
 	fault    atomic.Pointer[func(*http.Request) *cloudsqltest.Fault]
 
-	began  time.Time
-	before int // API calls before that
+	began  time.Time // from when on the result's time counts
+	zero   time.Time // from when on the marks' times count
+	over   time.Time // when the fault ended by itself; zero: it did not
+	before int       // API calls before zero
 	result result
 
-	mu    sync.Mutex // guards addrs
+	mu    sync.Mutex // guards addrs and dials
 	addrs []string   // that were dialled over the emulated network
+	dials []attempt  // since zero, in the order in which they ended
 }
 
 // runScenario runs a scenario with a subject, so many times if that is quick. An
@@ -85,6 +88,7 @@ func runScenario(s scenario, sub subject, db database, times int) (result, error
 		}
 		last = newWorld(sub, s.settings, s.instance, db, peer)
 		s.run(last)
+		last.result.Marks = last.marks()
 		return last.result, nil
 	})
 }
@@ -207,7 +211,21 @@ func (w *world) warm() {
 }
 
 // begin begins to measure.
-func (w *world) begin() { w.began, w.before = time.Now(), len(w.kit.Requests()) }
+func (w *world) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dials = nil
+	w.began, w.before = time.Now(), len(w.kit.Requests())
+	w.zero = w.began
+}
+
+// faultOver begins to measure how long it takes after the fault. The calls during
+// it count.
+func (w *world) faultOver() {
+	w.result = result{Error: w.result.Error}
+	w.began = time.Now()
+	w.over = w.began
+}
 
 // end ends the measurement.
 func (w *world) end() {
@@ -241,13 +259,14 @@ func (w *world) must(what string, happened func() bool) {
 }
 
 // connect makes a connection that the right instance answers on.
-func (w *world) connect(limit time.Duration) error {
+func (w *world) connect(limit time.Duration) (err error) {
+	began := time.Now()
+	defer func() { w.note(attempt{began, time.Now(), err == nil}) }()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	before := w.goal.Counts().Handshakes
 	answered := make(chan error, 1)
 	go func() { answered <- w.client.Connect(ctx) }() // may never end; the process will
-	var err error
 	select {
 	case err = <-answered:
 	case <-ctx.Done():
