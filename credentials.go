@@ -78,9 +78,14 @@ func (c *credentials) completeCredentials() {
 	}
 }
 
-// credentialFaults returns what is wrong once they are complete. iam says
-// whether Dials log in with IAM by default.
-func (c *credentials) credentialFaults(iam bool) (errs []error) {
+// authorisesItself reports whether the HTTP client adds tokens of its own.
+func (c *credentials) authorisesItself() bool {
+	return c.target == "" && len(c.sources) == 0 && c.httpClient != nil
+}
+
+// credentialFaults returns what is wrong once they are complete. iam and sqlData say
+// whether Dials log in with IAM, and use SQL Data, by default.
+func (c *credentials) credentialFaults(iam, sqlData bool) (errs []error) {
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
 	exclusive := slices.Clone(c.sources)
@@ -112,9 +117,12 @@ func (c *credentials) credentialFaults(iam bool) (errs []error) {
 		switch {
 		case c.api != nil && c.login == nil:
 			fault("WithIAMAuthN with WithTokenSource: %s", reason)
-		case len(c.sources) == 0 && c.httpClient != nil:
+		case c.authorisesItself():
 			fault("WithIAMAuthN with WithHTTPClient: %s", reason)
 		}
+	}
+	if sqlData && c.authorisesItself() {
+		fault("WithSQLData with WithHTTPClient: it needs an access token, which that client keeps to itself; say with WithTokenSource, WithCredentialsFile or WithCredentialsJSON which credentials to use")
 	}
 	if u, err := url.Parse("https://" + c.universe); err != nil || u.Host != c.universe || !strings.Contains(u.Hostname(), ".") || u.Port() != "" {
 		fault("WithUniverseDomain, GOOGLE_CLOUD_UNIVERSE_DOMAIN: want a domain such as %s, got %s", auth.DefaultUniverse, failure.Quote(c.universe))
@@ -139,7 +147,7 @@ func (c *credentials) tokenSources(hedged func(call string)) (api, login oauth2.
 		switch {
 		case c.api != nil:
 			return c.api, c.login, nil
-		case len(c.sources) == 0 && c.httpClient != nil:
+		case c.authorisesItself():
 			return nil, nil, nil
 		}
 	}

@@ -112,7 +112,7 @@ func (c *config) validate() error {
 	errs = append(errs, c.observe.errs...)
 	errs = append(errs, c.endpointFaults()...)
 	c.completeCredentials()
-	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly)...)
+	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly, c.dial.way != nil)...)
 	if strings.ContainsAny(c.userAgent, "\r\n") {
 		errs = append(errs, errors.New("WithUserAgent: want one line"))
 	}

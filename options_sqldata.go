@@ -90,7 +90,8 @@ func WithSQLData(mode SQLDataMode) DialOption {
 // WithSQLDataEndpoint sets where SQL Data is: a host, host:port, or a URL such as
 // https://sqladmin.googleapis.com. A URL with the scheme http means no TLS, for
 // tests. The default port is 443. Default: the host of the Admin API, see
-// [WithAdminAPIEndpoint] and [WithUniverseDomain].
+// [WithAdminAPIEndpoint] and [WithUniverseDomain]. It has no effect on Dials without
+// [WithSQLData].
 func WithSQLDataEndpoint(endpoint string) Option {
 	return option(func(c *config) {
 		var err error

@@ -160,6 +160,9 @@ func (c *nameConfig) faults() []error {
 	if c.resolver != nil && c.dns != nil {
 		errs = append(errs, errors.New("WithResolver and WithDNSResolver: want one of them"))
 	}
+	if c.unlisted && c.resolver == nil && c.dns == nil {
+		errs = append(errs, errors.New("WithUnlistedDomain(true): want WithDNSResolver or WithResolver too"))
+	}
 	return errs
 }
 
@@ -207,6 +210,7 @@ func WithDNSResolver(dns DNS) Option {
 //
 // It affects neither certificates whose common name is project:instance, such as
 // those from an instance's own CA, nor Cloud SQL's own DNS names and their aliases.
+// True is an error without [WithDNSResolver] and [WithResolver].
 func WithUnlistedDomain(on bool) Option {
 	return option(func(c *config) { c.names.unlisted = on })
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -110,6 +111,10 @@ func NewMemoryServer() *Server {
 	return start(&Server{inMemory: true}, l, &http.Transport{DialContext: l.DialContext})
 }
 
+// readTimeout is how long a client may take to send a request. It is no round number,
+// so that no test on fake time does something at the moment when it is over.
+const readTimeout = 61 * time.Second
+
 func start(s *Server, l net.Listener, t *http.Transport) *Server {
 	s.url, s.client = "http://"+l.Addr().String(), &http.Client{Transport: t}
 	s.token, s.loginToken = "api-token-"+randomHex(16), "login-token-"+randomHex(16)
@@ -122,6 +127,8 @@ func start(s *Server, l net.Listener, t *http.Transport) *Server {
 		Handler:                      http.HandlerFunc(s.serveAPI),
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     log.New(io.Discard, "", 0), // faults make it say a lot
+		ReadTimeout:                  readTimeout,
+		IdleTimeout:                  -1, // as long as the client likes: no call meets the end of a connection
 		ConnState:                    s.countConn,
 		ConnContext:                  withConn,
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
@@ -106,6 +108,10 @@ func tokenFailures(s *authtest.Server, dir string) []failure {
 		refused("a captive portal in place of the token server", answers{code: 200, body: "<html><title>Welcome</title></html>"}, login(s)),
 		refused("a filtering proxy in place of the Security Token Service", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, cloudsqlconn.WithCredentialsJSON(authtest.With(s.ExternalAccount(dir), map[string]any{"token_url": "https://sts.googleapis.com/v1/token"}))),
 		refused("a filtering proxy in place of the IAM Credentials API", answers{code: 403, body: "<html><title>Blocked by policy</title></html>"}, impersonation...),
+		{name: "a metadata server that the environment names, where nothing answers", before: func(w *world) {
+			refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 13308}, Err: syscall.ECONNREFUSED}
+			only(w, nil, cloudsqlconn.WithTokenSource(failedToken{&auth.MetadataHostError{Err: refused}}))
+		}},
 		{name: "GKE, without a binding", outside: gke(403)},
 		{name: "GKE, and a service account that does not exist", outside: gke(404)},
 		refused("no network", answers{err: noNetwork("oauth2.googleapis.com")}, login(s)),

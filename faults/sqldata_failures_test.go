@@ -236,8 +236,8 @@ func TestADialFuncThatHangsDoesNotHoldUpAStream(t *testing.T) {
 // streamFailures are those of SQL Data, for the golden file.
 var streamFailures = []failure{
 	{name: "no source of tokens", fail: func(w *world) error {
-		w.onlyWith(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
-		return w.dial(ample)
+		w.onlyWith()
+		return w.dial(ample, cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
 	}},
 	streamFailure("another edition", refuses(codes.FailedPrecondition, wire.EditionRefusal+": ENTERPRISE")),
 	streamFailure("no connect tunnel", refuses(codes.FailedPrecondition, wire.TunnelRefusal)),

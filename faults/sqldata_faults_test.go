@@ -156,8 +156,8 @@ func TestOptionsMadeForEachDialLeaveFewConnections(t *testing.T) {
 // Warmup succeeded, and the Dial after it failed for want of a token.
 func TestWarmupOfSQLDataNeedsAToken(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
-		w.onlyWith(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
-		if err := w.dialer.Warmup(t.Context(), testInstance); !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(cloudsqlconn.Hint(err), "WithTokenSource") {
+		w.onlyWith()
+		if err := w.dialer.Warmup(t.Context(), testInstance, cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly)); !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(cloudsqlconn.Hint(err), "WithTokenSource") {
 			t.Errorf("got %v; %s", err, cloudsqlconn.Hint(err))
 		}
 	})

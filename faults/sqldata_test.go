@@ -168,8 +168,8 @@ func TestARevokedTokenIsReplacedForAStream(t *testing.T) {
 
 func TestSQLDataNeedsAToken(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
-		w.onlyWith(cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
-		e := w.wantError(cloudsqlconn.ErrConfig, ample)
+		w.onlyWith()
+		e := w.wantError(cloudsqlconn.ErrConfig, ample, cloudsqlconn.WithSQLData(cloudsqlconn.SQLDataOnly))
 		if e.Op != "stream" || !strings.Contains(e.Hint, "WithTokenSource") {
 			t.Errorf("got %v; %s", e, e.Hint)
 		}

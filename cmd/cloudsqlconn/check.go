@@ -21,6 +21,7 @@ func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 		if err != nil {
 			return p.misused("check", err)
 		}
+		p.warn("check")
 		r, err := p.report(ctx, args[0], append(options, p.options...))
 		if err != nil {
 			return p.explain(err)

@@ -81,7 +81,7 @@ func TestTheSystemdUnit(t *testing.T) {
 	p.wantEnd(exitOK)
 }
 
-// Names that are no flag's would be passed over.
+// Names that are no flag's would have no effect.
 func TestTheVariablesOfTheUnitAreFlags(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("deploy", "cloudsqlconn.env"))

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +16,13 @@ import (
 )
 
 // dialerFlags defines the flags that are options of a Dialer. What it returns
-// gives the options, once the flags are parsed.
-func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
+// gives the options, once the flags are parsed, for instances with parameters of
+// their own, if there are any.
+func dialerFlags(fs *flag.FlagSet) func(targets ...target) ([]cloudsqlconn.Option, error) {
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
 	iam := fs.Bool("iam", false, "log in to the database with IAM")
+	mode := cloudsqlconn.SQLDataNever
 	dns := fs.Bool("dns", false, "accept DNS names as well, and look them up")
 	unlisted := fs.Bool("unlisted-domain", false, "with -dns, connect although the DNS name is not in the server's certificate, if another name of the instance is")
 	fs.Func("ip-types", "address `types` to try, in this order, such as PRIVATE,PUBLIC (default PUBLIC,PRIVATE,PSC)", func(s string) error {
@@ -65,7 +66,8 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 		return nil
 	})
 	fs.Func("sql-data", "`mode`: whether to connect through SQL Data, which needs no network path: never, prefer (by an address if SQL Data does not serve the instance) or only (default never)", func(s string) error {
-		mode, err := cloudsqlconn.ParseSQLDataMode(s)
+		var err error
+		mode, err = cloudsqlconn.ParseSQLDataMode(s)
 		add(cloudsqlconn.WithSQLData(mode))
 		return err
 	})
@@ -76,10 +78,16 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 	token := fs.String("token", "", "access `token` for the Admin API, instead of credentials; other users of this machine can see it")
 	login := fs.String("login-token", "", "with -token, the `token` for IAM login; implies -iam (default the one of -token)")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long it may take to connect")
-	return func() ([]cloudsqlconn.Option, error) {
-		noIAM := false // said, and not only so by default
-		fs.Visit(func(f *flag.Flag) { noIAM = noIAM || f.Name == "iam" && !*iam })
+	return func(targets ...target) ([]cloudsqlconn.Option, error) {
+		given := map[string]string{} // and not only so by default
+		fs.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() })
+		noIAM := given["iam"] == "false"
 		*iam = *iam || *login != ""
+		if err := wayFaults(given, mode, targets); err != nil {
+			return nil, err
+		}
+		_, impersonates := given["impersonate"]
+		logsIn := *iam || slices.ContainsFunc(targets, func(t target) bool { return t.iam })
 		switch {
 		case *unlisted && !*dns:
 			return nil, errors.New("-unlisted-domain: want -dns too")
@@ -89,7 +97,7 @@ func dialerFlags(fs *flag.FlagSet) func() ([]cloudsqlconn.Option, error) {
 			return nil, errors.New("-login-token and -iam=false: want one of them")
 		case *login != "" && *token == "":
 			return nil, errors.New("-login-token: want -token too, for the Admin API")
-		case *iam && *token != "":
+		case *token != "" && (*login != "" || logsIn && !impersonates): // impersonation makes login tokens itself
 			add(cloudsqlconn.WithIAMAuthNTokenSources(bare(*token), bare(cmp.Or(*login, *token))))
 		case *token != "":
 			add(cloudsqlconn.WithTokenSource(bare(*token)))
@@ -106,21 +114,29 @@ func bare(token string) oauth2.TokenSource {
 	return oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token})
 }
 
-// fromEnvironment sets the flags that have a variable and were not given, such as
-// CLOUDSQLCONN_TOKEN for -token. Secrets are not seen there by other users.
-func fromEnvironment(fs *flag.FlagSet) error {
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+// wayFaults returns which of the flags that were given would have no effect, since
+// they are for another way to an instance than that by which all are reached.
+func wayFaults(given map[string]string, mode cloudsqlconn.SQLDataMode, targets []target) error {
+	const withoutEffect = "it has no effect with -sql-data only; want -sql-data prefer, or one of them"
+	if len(targets) == 0 {
+		targets = []target{{}}
+	}
+	all := func(of cloudsqlconn.SQLDataMode) bool {
+		return !slices.ContainsFunc(targets, func(t target) bool { return cmp.Or(t.sqlData, mode) != of })
+	}
 	var errs []error
-	fs.VisitAll(func(f *flag.Flag) {
-		name := "CLOUDSQLCONN_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value := os.Getenv(name)
-		if given[f.Name] || value == "" {
-			return
+	if _, ok := given["sql-data-endpoint"]; ok && all(cloudsqlconn.SQLDataNever) {
+		errs = append(errs, errors.New("-sql-data-endpoint: want -sql-data prefer or only too"))
+	}
+	for _, name := range []string{"ip-types", "login-token", "unlisted-domain"} {
+		if value, ok := given[name]; ok && value != "false" && all(cloudsqlconn.SQLDataOnly) {
+			errs = append(errs, fmt.Errorf("-%s: %s", name, withoutEffect))
 		}
-		if err := fs.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("the variable %s: %w", name, err))
+	}
+	for _, t := range targets {
+		if t.ipTypes && cmp.Or(t.sqlData, mode) == cloudsqlconn.SQLDataOnly {
+			errs = append(errs, fmt.Errorf("%s: ip-types: %s", t.name, withoutEffect))
 		}
-	})
+	}
 	return errors.Join(errs...)
 }

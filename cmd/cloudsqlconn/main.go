@@ -22,7 +22,9 @@
 // one stops it at once.
 //
 // Each flag can also be set by an environment variable, such as -quota-project by
-// CLOUDSQLCONN_QUOTA_PROJECT. The flag takes precedence.
+// CLOUDSQLCONN_QUOTA_PROJECT. The flag takes precedence. A variable of that prefix
+// that is no flag's, as it may be misspelt, is warned of at the start, and has no
+// effect.
 package main
 
 import (
@@ -63,6 +65,7 @@ type program struct {
 	stdout, stderr io.Writer
 	options        []cloudsqlconn.Option // of every Dialer, after those of the flags
 	terminal       bool                  // a person reads both
+	warnings       []string              // about the environment; a command tells them when it begins
 }
 
 // command is one of the things that the program can do.
@@ -143,7 +146,15 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	case err != nil:
 		return p.misused(c.name, err)
 	}
+	p.warnings = strayVariables(os.Environ())
 	return do(ctx, operands)
+}
+
+// warn prints the warnings, for commands that have no log.
+func (p *program) warn(command string) {
+	for _, w := range p.warnings {
+		fmt.Fprintf(p.stderr, "cloudsqlconn %s: %s\n", command, w)
+	}
 }
 
 // parse parses flags, before and after the other arguments, which it returns.

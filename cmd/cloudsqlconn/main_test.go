@@ -19,7 +19,7 @@ import (
 
 // child is a variable that makes the test binary the program, with an Admin API
 // of its own.
-const child = "CLOUDSQLCONN_TEST_CHILD"
+const child = "TEST_CHILD_OF_CLOUDSQLCONN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(child) == "" {

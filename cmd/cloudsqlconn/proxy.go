@@ -19,7 +19,7 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	opts := dialerFlags(fs)
 	return func(ctx context.Context, args []string) int {
 		targets, err := parseTargets(args, f.listen)
-		options, wrong := opts()
+		options, wrong := opts(targets...)
 		if fs.Lookup("dns").Value.String() != "true" {
 			err = errors.Join(err, badNames(targets))
 		}
@@ -27,6 +27,9 @@ func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 			return p.misused("proxy", err)
 		}
 		log := f.log.logger(p.stderr)
+		for _, w := range p.warnings {
+			log.Warn(w)
+		}
 		options = append(options, cloudsqlconn.WithLogger(log))
 		if f.lazy {
 			options = append(options, cloudsqlconn.WithLazyRefresh())

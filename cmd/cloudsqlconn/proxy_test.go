@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 )
 
@@ -36,11 +37,17 @@ func (l lines) Write(line []byte) (int, error) {
 // startProxy runs the proxy against s.
 func startProxy(t *testing.T, s *cloudsqltest.Server, args ...string) *running {
 	t.Helper()
+	return startProxyWith(t, s.Options(), args...)
+}
+
+// startProxyWith runs the proxy with options.
+func startProxyWith(t *testing.T, opts []cloudsqlconn.Option, args ...string) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	p := &running{t, make(lines, 1000), stop, make(chan int, 1)}
 	go func() {
-		p.code <- (&program{stdout: io.Discard, stderr: translated{p.log}, options: s.Options()}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
+		p.code <- (&program{stdout: io.Discard, stderr: translated{p.log}, options: opts}).run(ctx, append([]string{"proxy", "-log-format", "json"}, args...))
 		close(p.log)
 	}()
 	return p
@@ -199,7 +206,6 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		tells string
 	}{
 		"no instance":          {[]string{"proxy"}, exitUsage, "want an instance"},
-		"one address for two":  {[]string{"proxy", "-listen", "127.0.0.1:0", instance, otherInstance}, exitUsage, otherInstance + "?listen="},
 		"unknown parameter":    {[]string{"proxy", instance + "?ports=1"}, exitUsage, "ports: want one of iam, "},
 		"a parameter twice":    {[]string{"proxy", instance + "?port=1&port=2"}, exitUsage, "want one value, got 2"},
 		"not yes or no":        {[]string{"proxy", instance + "?iam=maybe"}, exitUsage, `want true or false, got "maybe"`},
@@ -220,16 +226,7 @@ func TestProxySaysWhatIsWrong(t *testing.T) {
 		"a negative drain":     {[]string{"proxy", "-drain", "-1s", instance}, exitUsage, "-drain: want 0 or more"},
 		"a negative wait":      {[]string{"proxy", "-accept-for", "-1s", instance}, exitUsage, "-accept-for: want 0 or more"},
 		"no exit status":       {[]string{"proxy", "-exit-status", "256", instance}, exitUsage, "from 0 to 255, got 256"},
-		"a port and a place":   {[]string{"proxy", instance + "?port=1&listen=/run/b"}, exitUsage, "port and listen: want one of them"},
-		"one port for two":     {[]string{"proxy", instance + "?port=5433", otherInstance + "?listen=127.0.0.1:5433"}, exitUsage, "127.0.0.1:5433 is the address of " + instance},
-		"a socket's mode":      {[]string{"proxy", "-socket-mode", "0660", instance}, exitUsage, "want -listen /path too"},
-		"one socket's mode":    {[]string{"proxy", instance + "?socket-mode=0660"}, exitUsage, "want listen=/path too"},
-		"a quiet loud one":     {[]string{"proxy", "-quiet", "-log-level", "debug", instance}, exitUsage, "-quiet and -log-level"},
-		"no place to quit":     {[]string{"proxy", "-quitquitquit", instance}, exitUsage, "want -health too"},
 		"all that is wrong":    {[]string{"proxy", "-drain", "-1s", "-login-token", "x", instance + "?ports=1"}, exitUsage, "cloudsqlconn proxy: -drain: want"},
-		"no DNS":               {[]string{"proxy", "-unlisted-domain", instance}, exitUsage, "want -dns too"},
-		"IAM and none":         {[]string{"proxy", "-iam=false", "-token", "t", "-login-token", "t", instance}, exitUsage, "-login-token and -iam=false"},
-		"another universe":     {[]string{"proxy", "-universe", "x.example", "-endpoint", "https://sqladmin.googleapis.com", instance}, exitUsage, "-endpoint and -universe: the endpoint is not in the universe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := cli(t, s, tt.args...)

@@ -22,9 +22,12 @@ const proxyDetails = `Parameters of an instance, which take precedence over the 
 
 // target is an instance that proxy serves, as an argument names it.
 type target struct {
-	name  string
-	place place
-	opts  []cloudsqlconn.DialOption
+	name    string
+	place   place
+	opts    []cloudsqlconn.DialOption
+	iam     bool
+	ipTypes bool                     // has types of its own
+	sqlData cloudsqlconn.SQLDataMode // "": that of the flag
 }
 
 // parseTargets parses the arguments of proxy: names of instances, each with
@@ -124,13 +127,16 @@ func (t *target) set(key, value string) error {
 		if !on && value != "false" {
 			return fmt.Errorf("want true or false, got %q", value)
 		}
+		t.iam = on
 		t.opts = append(t.opts, cloudsqlconn.WithIAMAuthN(on))
 	case "ip-types":
+		t.ipTypes = true
 		types, err := cloudsqlconn.ParseIPTypes(value)
 		t.opts = append(t.opts, cloudsqlconn.WithIPTypes(types...))
 		return err
 	case "sql-data":
 		mode, err := cloudsqlconn.ParseSQLDataMode(value)
+		t.sqlData = mode
 		t.opts = append(t.opts, cloudsqlconn.WithSQLData(mode))
 		return err
 	default:

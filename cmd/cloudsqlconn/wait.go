@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -12,9 +13,17 @@ func (p *program) wait(fs *flag.FlagSet) func(context.Context, []string) int {
 	address := fs.String("health", "127.0.0.1:9090", "`address` that the proxy was given as -health")
 	timeout := fs.Duration("timeout", 30*time.Second, "how long to wait")
 	return func(ctx context.Context, args []string) int {
-		if len(args) != 0 {
+		switch at := (place{address: *address, remote: true}); {
+		case len(args) != 0:
 			return p.misused("wait", fmt.Errorf("want flags only, got %d other arguments", len(args)))
+		case *timeout <= 0:
+			return p.misused("wait", fmt.Errorf("-timeout: want a positive duration, got %v", *timeout))
+		case at.address == "" || at.isSocket():
+			return p.misused("wait", errors.New("-health: want host:port, such as 127.0.0.1:9090"))
+		case at.fault() != nil:
+			return p.misused("wait", fmt.Errorf("-health: %w", at.fault()))
 		}
+		p.warn("wait")
 		ctx, cancel := context.WithTimeout(ctx, *timeout)
 		defer cancel()
 		if err := waitFor(ctx, "http://"+*address+"/startup"); err != nil {

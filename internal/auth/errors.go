@@ -29,6 +29,18 @@ func (e *NotFoundError) Error() string {
 // Unwrap returns the error of the look-up.
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
+// MetadataHostError says that there was no answer from the metadata server that the
+// environment variable GCE_METADATA_HOST names.
+type MetadataHostError struct{ Err error }
+
+// Error names the variable.
+func (e *MetadataHostError) Error() string {
+	return "the metadata server that " + hostVariable + " names: " + e.Err.Error()
+}
+
+// Unwrap returns the error of the network.
+func (e *MetadataHostError) Unwrap() error { return e.Err }
+
 // ConfigError says that the credentials do not fit what is asked of them.
 type ConfigError struct{ Problem string }
 

@@ -59,14 +59,17 @@ func (c *Credentials) beforeImpersonation(ctx context.Context) (*identity, error
 	return findDefault(ctx)
 }
 
+// hostVariable names the metadata server, for all of Google's libraries.
+const hostVariable = "GCE_METADATA_HOST"
+
 // findMachine asks the metadata server that the environment names, on loopback, and
 // nothing else: that of the machine may be a real one.
 func findMachine(ctx context.Context) (found *identity, err error) {
-	if host := os.Getenv("GCE_METADATA_HOST"); isLoopback(host) {
+	if host := os.Getenv(hostVariable); isLoopback(host) {
 		found, err = fromMetadata(ctx)
 	}
 	if found == nil && err == nil {
-		err = &NotFoundError{Machine: true, Err: errors.New("there is no metadata server on loopback; see GCE_METADATA_HOST")}
+		err = &NotFoundError{Machine: true, Err: errors.New("there is no metadata server on loopback; see " + hostVariable)}
 	}
 	return found, err
 }

@@ -112,7 +112,7 @@ func askMetadata(ctx context.Context, suffix string) (string, error) {
 	_, unknown := errors.AsType[metadata.NotDefinedError](err)
 	_, answered := errors.AsType[*metadata.Error](err)
 	if !unknown && !answered {
-		return text, err
+		return text, atNamedHost(err)
 	}
 	body := []byte(heard.body)
 	ofIAM := iamAnswer.Match(body)
@@ -125,6 +125,15 @@ func askMetadata(ctx context.Context, suffix string) (string, error) {
 		refused.Err = errors.New(strings.TrimSpace(heard.body))
 	}
 	return "", refused
+}
+
+// atNamedHost says of a failure on the way to the metadata server that it is the one of
+// the environment, if it is.
+func atNamedHost(err error) error {
+	if err == nil || os.Getenv(hostVariable) == "" {
+		return err
+	}
+	return &MetadataHostError{err}
 }
 
 // iamAnswer is in the texts that GKE's metadata server passes on.

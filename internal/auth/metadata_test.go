@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -68,5 +69,21 @@ func TestAMachineWithoutAServiceAccount(t *testing.T) {
 		if _, ok := errors.AsType[metadata.NotDefinedError](err); !ok || !admin.Terminal(err) {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// The variable is named, since whoever has set it may not remember: a Dial tries for
+// as long as it may, in case the server is about to start.
+func TestAnEnvironmentsMetadataServerThatDoesNotAnswerIsNamed(t *testing.T) {
+	creds := onMachine(t, 200, "")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GCE_METADATA_HOST", l.Addr().String())
+	_ = l.Close()
+	_, err = creds.Admin().Token()
+	if _, ok := errors.AsType[*auth.MetadataHostError](err); !ok || !strings.Contains(err.Error(), "GCE_METADATA_HOST") || admin.Terminal(err) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -40,6 +40,12 @@ func (e *emulator) handler() http.Handler {
 	return e.logged(e.guard(flavoured(sameOrigin.Handler(explained(mux)))))
 }
 
+// newControlServer returns what answers there. A client has a minute to send a
+// request; the answer can take longer, as a database may have to be started.
+func newControlServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
+}
+
 // changes are what can be done to an instance. The body is empty, or an object.
 var changes = map[string]func(e *emulator, i *running, body []byte) (any, error){
 	"stop": func(_ *emulator, i *running, _ []byte) (any, error) { i.Stop(); return i.status(), nil },

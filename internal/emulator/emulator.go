@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -92,7 +91,7 @@ func start(ctx context.Context, cfg *config, log *slog.Logger, dbs Embedded) (_ 
 			return nil, err
 		}
 		e.page = "http://" + l.Addr().String()
-		e.control = &http.Server{Handler: e.handler(), ReadHeaderTimeout: time.Minute}
+		e.control = newControlServer(e.handler())
 		e.wg.Go(func() {
 			if err := e.control.Serve(l); err != http.ErrServerClosed {
 				e.failed <- err

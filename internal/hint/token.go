@@ -19,6 +19,7 @@ func tokenHint(err error) string {
 		misfit    *auth.ConfigError
 		bad       *auth.SourceError
 		noAccount metadata.NotDefinedError
+		host      *auth.MetadataHostError
 	)
 	switch {
 	case errors.As(err, &misfit):
@@ -35,6 +36,8 @@ func tokenHint(err error) string {
 		return "This machine has no service account: attach one (`gcloud compute instances set-service-account VM --service-account=EMAIL --scopes=cloud-platform`), or pass other credentials with WithCredentialsFile."
 	case expired(err):
 		return "According to this machine's clock, the certificate of the server that issues access tokens is not valid: set the clock."
+	case errors.As(err, &host):
+		return "Nothing answers where GCE_METADATA_HOST says that the metadata server is: start it there, if it is the control endpoint of the emulator; otherwise correct the variable, or unset it to use the credentials of this machine."
 	case !admin.Terminal(err):
 		return "No access token was issued: check that this machine can reach the server that issues them, and try again."
 	case errors.Is(err, auth.ErrJSON):

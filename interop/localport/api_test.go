@@ -1,6 +1,8 @@
 package localport
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -21,6 +23,7 @@ func TestCredentialsAndHeaders(t *testing.T) {
 		header, want     string
 		login            bool
 	}{
+		"a file":          {theirs: []string{"--credentials-file", "FILE"}, ours: []string{"-credentials", "FILE"}},
 		"a token":         {theirs: []string{"--token", "TOKEN"}, ours: []string{"-token", "TOKEN"}},
 		"variables":       {theirEnv: []string{"CSQL_PROXY_QUOTA_PROJECT=billing"}, ourEnv: []string{"CLOUDSQLCONN_QUOTA_PROJECT=billing"}, header: "X-Goog-User-Project", want: "billing"},
 		"JSON":            {theirs: []string{"--json-credentials", "JSON"}, ours: []string{"-credentials-json", "JSON"}},
@@ -32,7 +35,7 @@ func TestCredentialsAndHeaders(t *testing.T) {
 			inBoth(t, append(row.theirs, postgres+"?port=P1"), append(row.ours, postgres+"?port=P1"), func(t *testing.T, p program, flags []string) {
 				kit, _ := oneInstance(t)
 				port := freePort(t)
-				flags = fill(flags, "P1", port, "TOKEN", kit.Token(), "JSON", external(kit))
+				flags = fill(flags, "P1", port, "TOKEN", kit.Token(), "JSON", external(kit), "FILE", writeFile(t, external(kit)))
 				endpoint := map[string]string{theirs.name: "--sqladmin-api-endpoint", ours.name: "-endpoint"}[p.name]
 				env := map[string][]string{theirs.name: row.theirEnv, ours.name: row.ourEnv}[p.name]
 				if row.theirs == nil || row.header != "" {
@@ -52,6 +55,41 @@ func TestCredentialsAndHeaders(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each token is for what it is meant for. The Auth Proxy then takes that for IAM login,
+// which does not say when it expires, for one that has expired: INTEROP.md has what
+// comes of that.
+func TestATokenForEach(t *testing.T) {
+	inBoth(t,
+		[]string{"--token", "TOKEN", "--login-token", "LOGIN", "--auto-iam-authn", postgres + "?port=P1"},
+		[]string{"-token", "TOKEN", "-login-token", "LOGIN", postgres + "?port=P1"},
+		func(t *testing.T, p program, flags []string) {
+			kit, _ := oneInstance(t)
+			certificates := make(chan cloudsqltest.Request, 100)
+			kit.OnRequest = func(r *http.Request) *cloudsqltest.Fault {
+				if strings.HasSuffix(r.URL.Path, cloudsqltest.GenerateEphemeralCert) {
+					body, _ := io.ReadAll(r.Body)
+					select {
+					case certificates <- cloudsqltest.Request{Header: r.Header, Body: body}:
+					default: // the Auth Proxy tries again and again
+					}
+				}
+				return nil
+			}
+			port := freePort(t)
+			endpoint := map[string]string{theirs.name: "--sqladmin-api-endpoint", ours.name: "-endpoint"}[p.name]
+			r := p.startBare(t, nil, append([]string{endpoint, kit.URL()}, fill(flags, "P1", port, "TOKEN", kit.Token(), "LOGIN", kit.LoginToken())...)...)
+			r.wait(p.ready, 1)
+			c := connect(t, "127.0.0.1:"+port)
+			request := <-certificates
+			if request.Header.Get("Authorization") != "Bearer "+kit.Token() || !strings.Contains(string(request.Body), kit.LoginToken()) {
+				t.Errorf("%v, %s", request.Header, request.Body)
+			}
+			if p.name == ours.name && !echoes(c) {
+				t.Error("no echo")
+			}
+		})
 }
 
 // IAM login of one instance of two. The Auth Proxy then asks for login tokens in

@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,8 +50,64 @@ func TestTheSocketOfOneInstance(t *testing.T) {
 			dir := folder(t)
 			r := p.start(t, newKit(t), nil, fill(flags, "DIR", dir)...)
 			r.wait(p.ready, 1)
-			wantEcho(t, filepath.Join(dir, ".s.PGSQL.5432"))
+			path := filepath.Join(dir, ".s.PGSQL.5432")
+			wantEcho(t, path)
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := map[string]os.FileMode{theirs.name: 0o777, ours.name: 0o600}[p.name]; info.Mode().Perm() != want {
+				t.Errorf("mode %v, want %v", info.Mode().Perm(), want)
+			}
 		})
+}
+
+// Both let others in, ours if it is told so.
+func TestTheModeOfASocket(t *testing.T) {
+	inBoth(t,
+		[]string{mysql + "?unix-socket-path=DIR/db.sock"},
+		[]string{"-socket-mode", "0660", "-socket-group", "GID", mysql + "?listen=DIR/db.sock"},
+		func(t *testing.T, p program, flags []string) {
+			dir := folder(t)
+			r := p.start(t, newKit(t), nil, fill(flags, "DIR", dir, "GID", strconv.Itoa(os.Getgid()))...)
+			r.wait(p.ready, 1)
+			info, err := os.Stat(filepath.Join(dir, "db.sock"))
+			if err != nil || info.Mode().Perm()&0o060 != 0o060 {
+				t.Errorf("%v, %v", info, err)
+			}
+		})
+}
+
+// The Auth Proxy counts up from the port of its flag; ours wants a port for each.
+func TestOnePortForSeveralInstances(t *testing.T) {
+	inBoth(t,
+		[]string{"--port", "P1", postgres, mysql},
+		[]string{"-listen", "127.0.0.1:P1", postgres, mysql},
+		func(t *testing.T, p program, flags []string) {
+			first, next := adjacentPorts(t)
+			r := p.start(t, newKit(t), nil, fill(flags, "P1", first)...)
+			if p.name == ours.name {
+				if r.wait(mysql+"?listen=", 1); r.end() != 2 {
+					t.Errorf("exit status %d", r.end())
+				}
+				return
+			}
+			r.wait(p.ready, 1)
+			wantEcho(t, "127.0.0.1:"+first)
+			wantEcho(t, "127.0.0.1:"+next)
+		})
+}
+
+// adjacentPorts returns two that are free, one after the other.
+func adjacentPorts(t *testing.T) (first, next string) {
+	t.Helper()
+	next = freePort(t)
+	for {
+		first, next = next, freePort(t)
+		if n, _ := strconv.Atoi(first); strconv.Itoa(n+1) == next {
+			return first, next
+		}
+	}
 }
 
 // Ours replaces the socket that a killed program has left; the Auth Proxy does not

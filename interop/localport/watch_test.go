@@ -11,7 +11,7 @@ import (
 
 func TestHealthAndMetrics(t *testing.T) {
 	inBoth(t,
-		[]string{"--health-check", "--prometheus", "--http-port", "P2", "--max-sigterm-delay", "1h", postgres + "?port=P1"},
+		[]string{"--health-check", "--prometheus", "--http-address", "127.0.0.1", "--http-port", "P2", "--max-sigterm-delay", "1h", postgres + "?port=P1"},
 		[]string{"-health", "127.0.0.1:P2", "-drain", "1h", postgres + "?port=P1"},
 		func(t *testing.T, p program, flags []string) {
 			port, health := freePort(t), freePort(t)
@@ -79,6 +79,32 @@ func TestStructuredLogs(t *testing.T) {
 				}
 			}
 		})
+}
+
+// What goes on inside is told if that is asked for, and only then.
+func TestDebugLogs(t *testing.T) {
+	for name, row := range map[string]struct {
+		theirs, ours []string
+		told         bool
+	}{
+		"by default": {nil, nil, false},
+		"asked for":  {[]string{"--debug-logs"}, []string{"-log-level", "debug"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBoth(t, append(row.theirs, postgres+"?port=P1"), append(row.ours, postgres+"?port=P1"), func(t *testing.T, p program, flags []string) {
+				port := freePort(t)
+				r := p.start(t, newKit(t), nil, fill(flags, "P1", port)...)
+				r.wait(p.ready, 1)
+				_ = wantEcho(t, "127.0.0.1:"+port).Close()
+				r.signal(syscall.SIGTERM)
+				r.end()
+				detail := map[string]string{theirs.name: "] Dialing ", ours.name: "level=DEBUG"}[p.name]
+				if strings.Contains(r.text(), detail) != row.told {
+					t.Errorf("%q is told: %v", detail, !row.told)
+				}
+			})
+		})
+	}
 }
 
 func TestQuietPrograms(t *testing.T) {
