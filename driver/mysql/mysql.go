@@ -66,6 +66,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/mysqltunnel"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
@@ -86,10 +87,10 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	return l.newConnector(cfg)
+	return l.NewConnector(cfg)
 }
 
-func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (cfg *mysql.Config, l login, err error) {
+func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (cfg *mysql.Config, l mysqltunnel.Login, err error) {
 	if cfg, err = parse(dsn); err != nil {
 		return nil, l, err
 	}
@@ -108,7 +109,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if iam {
 		cfg.User = cloudsqlconn.FormatIAMUser(sqldriver.MySQL, cfg.User)
 	}
-	return cfg, login{d, instance, opts, iam}, nil
+	return cfg, mysqltunnel.Login{Dialer: d, Instance: instance, Options: opts, IAM: iam}, nil
 }
 
 // takeTLS makes the TLS inside the tunnel, if the data source name asks for it,

@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
@@ -132,10 +133,14 @@ func TestRawGivesTheConnectionOfGoSQLDriver(t *testing.T) {
 	})
 }
 
-func TestAWrongDialOptionIsAnErrorOfNewConnector(t *testing.T) {
+func TestAWrongDialOptionIsAnErrorOfTheConstructors(t *testing.T) {
 	t.Parallel()
-	_, err := mysql.NewConnector(newDialer(t), "app:secret@cloudsql-mysql("+instance+")/shop", cloudsqlconn.WithDialTimeout(-1))
-	if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
-		t.Errorf("got %v", err)
+	dsn, wrong := "app:secret@cloudsql-mysql("+instance+")/shop", cloudsqlconn.WithDialTimeout(-1)
+	_, connector := mysql.NewConnector(newDialer(t), dsn, wrong)
+	_, registered := mysql.RegisterDriver("cloudsql-"+rand.Text(), wrong)
+	for name, err := range map[string]error{"NewConnector": connector, "RegisterDriver": registered} {
+		if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }

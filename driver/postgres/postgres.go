@@ -72,6 +72,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pgconfig"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/pgtunnel"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
@@ -95,7 +96,7 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 		return nil, sqldriver.ConfigError(err, form)
 	}
 	return stdlib.GetConnector(*cfg,
-		stdlib.OptionBeforeConnect(t.prepare),
+		stdlib.OptionBeforeConnect(t.Prepare),
 		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
 			return p.IdleDuration > pingAfter || hasNews(p.Conn)
 		})), nil
@@ -139,7 +140,7 @@ func ConfigurePool(d *cloudsqlconn.Dialer, cfg *pgxpool.Config, opts ...cloudsql
 				return err
 			}
 		}
-		return t.prepare(ctx, c)
+		return t.Prepare(ctx, c)
 	}
 	cfg.ShouldPing = func(ctx context.Context, p pgxpool.ShouldPingParams) bool {
 		if ping != nil && ping(ctx, p) {
@@ -163,14 +164,14 @@ func ConfigurePool(d *cloudsqlconn.Dialer, cfg *pgxpool.Config, opts ...cloudsql
 // that is refused has no hint.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	t, err := configure(d, cfg, opts)
-	if err == nil && t.random {
+	if err == nil && t.Random {
 		err = errors.New("load_balance_hosts=random is for NewConnector, NewPool, ConfigurePool and RegisterDriver; with Configure, have stdlib.RandomizeHostOrderFunc run before each connect")
 	}
 	return sqldriver.ConfigError(err, form)
 }
 
 // configure is Configure.
-func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (*tunnel, error) {
+func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (*pgtunnel.Tunnel, error) {
 	instances, err := pgconfig.TakeHosts(cfg)
 	if err != nil {
 		return nil, err
@@ -189,12 +190,8 @@ func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.
 	if iam {
 		cfg.User = pgconfig.IAMUser(cfg)
 	}
-	t := &tunnel{
-		dialer: d, opts: opts, iam: iam, instances: instances, random: random, cfg: &cfg.Config,
-		netConnected: cfg.AfterNetConnect, buildFrontend: cfg.BuildFrontend,
-	}
-	cfg.DialFunc, cfg.AfterNetConnect = t.dial, t.connected
-	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	t := &pgtunnel.Tunnel{Dialer: d, Options: opts, IAM: iam, Instances: instances, Random: random}
+	t.Use(cfg)
 	return t, nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -209,13 +210,17 @@ func TestAnInstanceOfAnotherEngineIsRefused(t *testing.T) {
 func TestAWrongDialOptionIsAnErrorOfTheConstructors(t *testing.T) {
 	t.Parallel()
 	d, dsn, wrong := newDialer(t), "user=app host="+instance, cloudsqlconn.WithDialTimeout(-1)
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, connector := postgres.NewConnector(d, dsn, wrong)
 	_, pool := postgres.NewPool(t.Context(), d, dsn, wrong)
-	for name, err := range map[string]error{"NewConnector": connector, "NewPool": pool, "Configure": postgres.Configure(d, cfg, wrong)} {
+	_, registered := postgres.RegisterDriver("cloudsql-"+rand.Text(), wrong)
+	for name, err := range map[string]error{
+		"NewConnector": connector, "NewPool": pool, "RegisterDriver": registered,
+		"Configure": postgres.Configure(d, cfg.ConnConfig, wrong), "ConfigurePool": postgres.ConfigurePool(d, cfg, wrong),
+	} {
 		if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	mssql "github.com/microsoft/go-mssqldb"
 
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/ctxconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 )
 
@@ -18,7 +19,7 @@ import (
 // seconds at best. [DriverConn] gives that one.
 type Conn struct {
 	*mssql.Conn
-	tunnel *tunnel
+	tunnel *ctxconn.Conn
 }
 
 var (
@@ -43,24 +44,24 @@ func DriverConn(c any) (*mssql.Conn, bool) {
 
 // ResetSession returns driver.ErrBadConn if the server has closed the connection.
 func (c *Conn) ResetSession(ctx context.Context) error {
-	if c.tunnel.lost.Load() || heard.Look(c.tunnel.Conn) == heard.Something {
+	if c.tunnel.Lost() || heard.Look(c.tunnel.Conn) == heard.Something {
 		return driver.ErrBadConn
 	}
 	return c.Conn.ResetSession(ctx)
 }
 
 // IsValid reports whether the connection can be used again, as far as is known.
-func (c *Conn) IsValid() bool { return !c.tunnel.lost.Load() && c.Conn.IsValid() }
+func (c *Conn) IsValid() bool { return !c.tunnel.Lost() && c.Conn.IsValid() }
 
 // Ping checks that the server answers.
 func (c *Conn) Ping(ctx context.Context) error {
-	defer c.tunnel.watch(ctx)()
+	defer c.tunnel.Watch(ctx)()
 	return c.explain(ctx, c.Conn.Ping(ctx))
 }
 
 // BeginTx begins a transaction, whose Commit and Rollback end with ctx, too.
 func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	defer c.tunnel.watch(ctx)()
+	defer c.tunnel.Watch(ctx)()
 	// go-mssqldb sends the ROLLBACK of a context that has ended, and does not wait
 	// for the answer: it would come during the next query. The tunnel ends waits.
 	t, err := c.Conn.BeginTx(context.WithoutCancel(ctx), opts)
@@ -86,7 +87,7 @@ func (c *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 // explain returns err, the error of a call with ctx, which may be why the
 // connection is lost.
 func (c *Conn) explain(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && c.tunnel.lost.Load() {
+	if err != nil && ctx.Err() != nil && c.tunnel.Lost() {
 		return fmt.Errorf("mssql: %w: %w", ctx.Err(), err)
 	}
 	return err
@@ -101,14 +102,14 @@ type Stmt struct {
 
 // ExecContext runs the statement.
 func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	defer s.conn.tunnel.watch(ctx)()
+	defer s.conn.tunnel.Watch(ctx)()
 	r, err := s.Stmt.ExecContext(ctx, args)
 	return r, s.conn.explain(ctx, err)
 }
 
 // QueryContext runs the statement. The rows, too, end with ctx.
 func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	release := s.conn.tunnel.watch(ctx)
+	release := s.conn.tunnel.Watch(ctx)
 	r, err := s.Stmt.QueryContext(ctx, args)
 	switch r := r.(type) {
 	case *mssql.Rows:
@@ -148,12 +149,12 @@ type tx struct {
 }
 
 func (t *tx) Commit() error {
-	defer t.conn.tunnel.watch(t.ctx)()
+	defer t.conn.tunnel.Watch(t.ctx)()
 	return t.conn.explain(t.ctx, t.Tx.Commit())
 }
 
 func (t *tx) Rollback() error {
-	defer t.conn.tunnel.watch(t.ctx)()
+	defer t.conn.tunnel.Watch(t.ctx)()
 	return t.conn.explain(t.ctx, t.Tx.Rollback())
 }
 
@@ -170,7 +171,7 @@ type execer interface {
 }
 
 func (b *bulk) Exec(args []driver.Value) (driver.Result, error) {
-	defer b.conn.tunnel.watch(b.ctx)()
+	defer b.conn.tunnel.Watch(b.ctx)()
 	r, err := b.Stmt.(execer).Exec(args)
 	return r, b.conn.explain(b.ctx, err)
 }

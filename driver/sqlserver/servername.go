@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/mssqlconfig"
 )
 
 // ServerName returns the name of an instance in the Active Directory domain that
@@ -34,7 +35,7 @@ func ServerName(name string, t cloudsqlconn.IPType, domain string) (string, erro
 	default:
 		return "", fmt.Errorf("%w: instances have no name in a domain for the IP type %s", cloudsqlconn.ErrConfig, t)
 	}
-	if !dnsName.MatchString(domain) {
+	if !mssqlconfig.IsDNSName(domain) {
 		return "", fmt.Errorf("%w: %q is not a domain", cloudsqlconn.ErrConfig, domain)
 	}
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))

@@ -2,6 +2,7 @@ package sqlserver_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"strings"
@@ -90,10 +91,14 @@ func TestTheServerInsideTheTunnelIsTheTunnels(t *testing.T) {
 	})
 }
 
-func TestAWrongDialOptionIsAnErrorOfNewConnector(t *testing.T) {
+func TestAWrongDialOptionIsAnErrorOfTheConstructors(t *testing.T) {
 	t.Parallel()
-	_, err := sqlserver.NewConnector(newDialer(t), "sqlserver://sa:secret@localhost?cloudsql="+instance, cloudsqlconn.WithDialTimeout(-1))
-	if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
-		t.Errorf("got %v", err)
+	dsn, wrong := "sqlserver://sa:secret@localhost?cloudsql="+instance, cloudsqlconn.WithDialTimeout(-1)
+	_, connector := sqlserver.NewConnector(newDialer(t), dsn, wrong)
+	_, registered := sqlserver.RegisterDriver("cloudsql-"+rand.Text(), wrong)
+	for name, err := range map[string]error{"NewConnector": connector, "RegisterDriver": registered} {
+		if told, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || told.Op != cloudsqlconn.OpConfig || !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "WithDialTimeout") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }

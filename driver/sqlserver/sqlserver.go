@@ -54,17 +54,14 @@
 package sqlserver
 
 import (
+	"context"
 	"database/sql/driver"
-	"errors"
-	"fmt"
-	"net"
-	"regexp"
-	"strings"
 
-	mssql "github.com/microsoft/go-mssqldb"
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/mssqlconfig"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/mssqltunnel"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
@@ -87,92 +84,34 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 	return c, nil
 }
 
-func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (*connector, error) {
+func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOption) (c connector, err error) {
 	cfg, err := msdsn.Parse(dsn)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	instance := cfg.Parameters["cloudsql"]
-	delete(cfg.Parameters, "cloudsql")
-	if err := checkInstance(instance); err != nil {
-		return nil, err
+	instance, err := mssqlconfig.TakeInstance(&cfg)
+	if err != nil {
+		return c, err
 	}
 	if opts, err = sqldriver.Options(d, cfg.Parameters, opts); err != nil {
+		return c, err
+	}
+	verify, err := mssqlconfig.TakeSettings(&cfg)
+	if err != nil {
+		return c, err
+	}
+	return connector{&mssqltunnel.Login{Dialer: d, Instance: instance, Options: opts, Config: cfg, Verify: verify}}, nil
+}
+
+// connector makes a Conn of a login.
+type connector struct{ login *mssqltunnel.Login }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, tunnel, err := c.login.Connect(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if err := checkConfig(&cfg); err != nil {
-		return nil, fmt.Errorf("%w: %w", cloudsqlconn.ErrConfig, err)
-	}
-	c := &connector{dialer: d, instance: instance, opts: opts, verify: takeTLS(&cfg)}
-	if cfg.Parameters["dial timeout"] == "" {
-		cfg.DialTimeout = -1 // the Dialer has its own
-	}
-	// The name of a SQL Server instance means a look-up of its port, and a host
-	// that is an address or missing a name for the server.
-	cfg.Instance, cfg.Port, cfg.Protocols = "", 0, []string{"tcp"}
-	if cfg.ServerSPN == "" {
-		cfg.ServerSPN = "MSSQLSvc/" + cfg.Host + ":1433"
-	}
-	if cfg.Parameters[authenticator] == "krb5" {
-		cfg.Parameters[authenticator] = kerberosProvider
-	}
-	c.cfg = cfg
-	return c, nil
-}
-
-const authenticator = "authenticator"
-
-// dnsName is what can be a name for a Resolver: not what it should be.
-var dnsName = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$`)
-
-func checkInstance(s string) error {
-	if s == "" {
-		return fmt.Errorf("%w: the data source name has no parameter cloudsql; want cloudsql=project:region:instance", cloudsqlconn.ErrBadName)
-	}
-	err := sqldriver.CheckInstance(s)
-	if err == nil && !dnsName.MatchString(s) {
-		_, err = cloudsqlconn.ParseName(s)
-	}
-	if err != nil {
-		return fmt.Errorf("the parameter cloudsql of the data source name: %w", err)
-	}
-	return nil
-}
-
-// checkConfig refuses what cannot work inside the tunnel.
-func checkConfig(cfg *msdsn.Config) error {
-	if cfg.Encryption == msdsn.EncryptionStrict {
-		return errors.New("encrypt=strict (TLS around TDS) is not supported inside the Dialer's TLS tunnel; leave encrypt out, or use encrypt=true")
-	}
-	if p := cfg.Parameters["protocol"]; p != "" && p != "tcp" {
-		return fmt.Errorf("the protocol is %.20q; Cloud SQL has tcp alone", p)
-	}
-	if cfg.FailOverPartner != "" {
-		return errors.New("failoverpartner names a second server; the instance keeps its name when it fails over")
-	}
-	if cfg.Parameters[authenticator] == "krb5" && cfg.ServerSPN == "" && (net.ParseIP(cfg.Host) != nil || !strings.Contains(cfg.Host, ".")) {
-		return errors.New("the host has no domain; with authenticator=krb5 it is the instance's name in the domain, as sqlserver.ServerName makes it")
-	}
-	return nil
-}
-
-// takeTLS makes cfg do TLS inside TDS, should it come to that, and reports
-// whether the Dialer is to verify the server.
-func takeTLS(cfg *msdsn.Config) (verify bool) {
-	if cfg.TLSConfig == nil {
-		// With encrypt=disable, too, go-mssqldb does TLS if the server insists;
-		// without a configuration it would ask the system's CAs.
-		cfg.TLSConfig, _ = msdsn.SetupTLS("", "", true, cfg.Host, cfg.Parameters["tlsmin"]) // fails on files only
-	}
-	t := cfg.TLSConfig
-	ownCA := t.RootCAs != nil && !t.InsecureSkipVerify
-	ownRule := t.VerifyConnection != nil || t.VerifyPeerCertificate != nil
-	trust := cfg.Parameters["trustservercertificate"] != "" && cfg.TrustServerCertificate
-	if ownCA || ownRule || trust {
-		return false
-	}
-	t.InsecureSkipVerify = true // VerifyConnection is set at each connection
-	return true
+	return &Conn{conn, tunnel}, nil
 }
 
 // RegisterDriver makes a driver for sql.Open that connects through a Dialer of
@@ -185,5 +124,3 @@ func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() er
 	})
 	return cleanup, err
 }
-
-var _ mssql.HostDialer = (*attempt)(nil)

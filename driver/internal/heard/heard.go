@@ -1,5 +1,5 @@
 // Package heard looks whether a connection that should be idle has something to
-// say. That is mostly its end.
+// say. That is mostly its end. It knows no protocol.
 package heard
 
 // State is what a look at a connection has found.

@@ -1,4 +1,5 @@
-// Package mysqlpacket reads packets of MySQL's protocol.
+// Package mysqlpacket reads packets of MySQL's protocol. It knows nothing of
+// connections.
 package mysqlpacket
 
 import (

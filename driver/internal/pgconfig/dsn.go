@@ -1,4 +1,5 @@
-// Package pgconfig makes configurations of pgx fit for a Dialer's tunnel.
+// Package pgconfig makes configurations of pgx fit for a Dialer's tunnel. It knows nothing
+// of connections.
 package pgconfig
 
 import (

@@ -1,4 +1,5 @@
-// Package pglogin watches logins to PostgreSQL, and has those by IAM repeated.
+// Package pglogin watches logins to PostgreSQL, and has those by IAM repeated. It does not
+// know how connections are made.
 package pglogin
 
 import (

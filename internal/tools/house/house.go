@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -23,6 +25,7 @@ type room struct {
 	knows   bool   // the comment says what it knows, or must not know
 	imports []string
 	level   int // 0 imports nothing of the module
+	code    int // lines, without those of tests, comments and blanks
 }
 
 // house is the packages of the module by their names.
@@ -55,7 +58,11 @@ func load(dir string) (house, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := &room{name: short(p.ImportPath), says: sentence(comment), knows: strings.Contains(comment, " know")}
+		code, err := code(p.Dir)
+		if err != nil {
+			return nil, err
+		}
+		r := &room{name: short(p.ImportPath), says: sentence(comment), knows: strings.Contains(comment, " know"), code: code}
 		for _, path := range p.Imports {
 			if strings.HasPrefix(path+"/", module+"/") {
 				r.imports = append(r.imports, short(path))
@@ -91,8 +98,34 @@ func (h house) rank(r *room) int {
 	return r.level
 }
 
+// code counts the lines of code in a folder's Go files, for whatever system.
+func code(dir string) (n int, err error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
 // ships is what the root package is made of, itself included.
-func (h house) ships() map[string]bool {
+func (h house) ships() map[string]bool { return h.madeOf(root) }
+
+// madeOf is a package and all that it imports, itself or through others.
+func (h house) madeOf(name string) map[string]bool {
 	all := map[string]bool{}
 	var add func(name string)
 	add = func(name string) {
@@ -103,7 +136,7 @@ func (h house) ships() map[string]bool {
 			}
 		}
 	}
-	add(root)
+	add(name)
 	return all
 }
 

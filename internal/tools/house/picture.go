@@ -43,6 +43,8 @@ func (h house) picture() string {
 	}
 	b.WriteString("```\n\n")
 	h.table(&b, h.sorted(func(r *room) bool { return ships[r.name] && r.name != root }))
+	b.WriteString("\nUnder the driver packages:\n\n")
+	h.table(&b, h.sorted(ofDrivers))
 	b.WriteString("\nNot part of the library:\n\n")
 	h.table(&b, h.sorted(func(r *room) bool { return !ships[r.name] && strings.HasPrefix(r.name, "internal/") }))
 	b.WriteByte('\n')

@@ -9,9 +9,14 @@ import (
 // programs are packages under internal/ that use the library as anybody does.
 var programs = []string{"internal/emulator"}
 
+// mostCode is how many lines of code a driver package has at most: what is a job of its own
+// is a package under driver/internal.
+const mostCode = 249
+
 // alone are packages that import nothing of the module: each can be read, and
 // understood, by itself.
 var alone = []string{
+	"driver/internal/ctxconn", "driver/internal/kerberos", "driver/internal/mysqlpacket",
 	"internal/answer", "internal/cooldown", "internal/deadline", "internal/door", "internal/failover", "internal/failure", "internal/foreign",
 	"internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh", "internal/relogin", "internal/secondway", "internal/telemetry",
 	"internal/tlsverify",
@@ -26,6 +31,9 @@ var strangers = []struct{ who, whom string }{
 	{"internal/hint", "internal/doctor"},
 	{"internal/sqldata", "internal/admin"},
 	{"internal/auth", "internal/admin"},
+	{"driver/internal/pgtunnel", "driver/internal/pgconfig"}, // it is given what has been read
+	{"driver/internal/mssqltunnel", "driver/internal/mssqlconfig"},
+	{"driver/internal/pgconfig", "driver/internal/pglogin"},
 }
 
 // broken are the rules that do not hold.
@@ -35,8 +43,15 @@ func (h house) broken() (list []string) {
 		if slices.Contains(r.imports, root) && !slices.Contains(programs, r.name) {
 			say("%s imports the root package", r.name)
 		}
+	}
+	for _, r := range h.sorted(func(r *room) bool { return strings.HasPrefix(r.name, "internal/") || ofDrivers(r) }) {
 		if !r.knows {
 			say("the comment of %s does not say what it must not know", r.name)
+		}
+	}
+	for _, r := range h.sorted(func(r *room) bool { return strings.HasPrefix(r.name, "driver/") && !ofDrivers(r) }) {
+		if r.code > mostCode {
+			say("%s has %d lines of code, and was to have at most %d", r.name, r.code, mostCode)
 		}
 	}
 	for name := range h.ships() {
@@ -56,7 +71,7 @@ func (h house) broken() (list []string) {
 		}
 	}
 	for _, s := range strangers {
-		if h.needs(s.who, s.whom) {
+		if h.madeOf(s.who)[s.whom] {
 			say("%s needs %s, which it must not know", s.who, s.whom)
 		}
 	}
@@ -64,7 +79,5 @@ func (h house) broken() (list []string) {
 	return list
 }
 
-// needs reports whether a package imports another one, itself or through others.
-func (h house) needs(who, whom string) bool {
-	return slices.ContainsFunc(h[who].imports, func(name string) bool { return name == whom || h.needs(name, whom) })
-}
+// ofDrivers reports whether a package is for the driver packages alone.
+func ofDrivers(r *room) bool { return strings.HasPrefix(r.name, "driver/internal/") }

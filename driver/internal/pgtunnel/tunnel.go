@@ -1,4 +1,6 @@
-package postgres
+// Package pgtunnel connects pgx through a Dialer, and sees to the login and to requests
+// to cancel queries. It does not know how data source names are read.
+package pgtunnel
 
 import (
 	"cmp"
@@ -19,46 +21,54 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
-// tunnel is the way of a configuration to its instances.
-type tunnel struct {
-	dialer    *cloudsqlconn.Dialer
-	opts      []cloudsqlconn.DialOption
-	iam       bool
-	instances []string
-	random    bool           // order of the instances
-	cfg       *pgconn.Config // the configured one itself: connections have copies
+// Tunnel is the way of a configuration to its instances.
+type Tunnel struct {
+	Dialer    *cloudsqlconn.Dialer
+	Options   []cloudsqlconn.DialOption
+	IAM       bool     // what Options mean; the user may be left out then
+	Instances []string // at least one
+	Random    bool     // order of the instances, by Prepare
+
+	cfg *pgconn.Config // the configured one itself: connections have copies
 
 	// The configuration's own.
 	netConnected  func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error) // nil: none
 	buildFrontend pgconn.BuildFrontendFunc
 }
 
-// instance returns the instance that pgx has made addr of.
-func (t *tunnel) instance(addr string) (string, bool) {
-	host, _, err := net.SplitHostPort(addr)
-	return host, err == nil && slices.Contains(t.instances, host)
+// Use makes cfg connect through t, which is of no other configuration.
+func (t *Tunnel) Use(cfg *pgx.ConnConfig) {
+	t.cfg, t.netConnected, t.buildFrontend = &cfg.Config, cfg.AfterNetConnect, cfg.BuildFrontend
+	cfg.DialFunc, cfg.AfterNetConnect = t.dial, t.connected
+	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 }
 
-// prepare prepares cfg, a copy, for a connect of a pool.
-func (t *tunnel) prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
-	if t.iam && cfg.User == "" {
-		if err := sqldriver.CheckUser(ctx, t.dialer, cfg.Host); err != nil {
+// instance returns the instance that pgx has made addr of.
+func (t *Tunnel) instance(addr string) (string, bool) {
+	host, _, err := net.SplitHostPort(addr)
+	return host, err == nil && slices.Contains(t.Instances, host)
+}
+
+// Prepare prepares cfg, a copy, for a connect of a pool.
+func (t *Tunnel) Prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
+	if t.IAM && cfg.User == "" {
+		if err := sqldriver.CheckUser(ctx, t.Dialer, cfg.Host); err != nil {
 			return err
 		}
 	}
-	if t.random {
+	if t.Random {
 		return stdlib.RandomizeHostOrderFunc(ctx, cfg)
 	}
 	return nil
 }
 
 // dial connects for pgx.
-func (t *tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+func (t *Tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	instance, ok := t.instance(addr)
 	if !ok {
-		instance = t.instances[0] // a request to cancel, from a connection without a copy of cfg
+		instance = t.Instances[0] // a request to cancel, from a connection without a copy of cfg
 	}
-	c, err := sqldriver.Dial(ctx, t.dialer, instance, sqldriver.Postgres, t.opts)
+	c, err := sqldriver.Dial(ctx, t.Dialer, instance, sqldriver.Postgres, t.Options)
 	if err != nil {
 		return nil, told{err}
 	}
@@ -67,7 +77,7 @@ func (t *tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 
 // connected prepares the login of a connection that stands. cfg is the
 // connection's own.
-func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
+func (t *Tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Conn) (net.Conn, error) {
 	c := conn // of Dial, as long as nothing is around it
 	info, ok := cloudsqlconn.InfoOf(c)
 	if t.netConnected != nil {
@@ -77,9 +87,9 @@ func (t *tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 		}
 	}
 	own := ok && cfg != t.cfg
-	if t.iam && cfg.User == "" {
+	if t.IAM && cfg.User == "" {
 		if !own {
-			return conn, sqldriver.NoUser(t.instances[0])
+			return conn, sqldriver.NoUser(t.Instances[0])
 		}
 		user, err := sqldriver.IAMUser(ctx, info, sqldriver.Postgres)
 		if err != nil {
@@ -98,31 +108,31 @@ var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 // bind makes cfg the configuration of c: its requests to cancel a query go to
 // the host that c is on, and a refused login has a hint if it was, or should have been,
 // by IAM.
-func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
+func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
 	var (
 		instance, user = info.Instance.String(), cfg.User
 		loggedIn       atomic.Bool
 		refused        func(error) error
 	)
 	passed := func() { loggedIn.Store(true) }
-	if t.iam {
+	if t.IAM {
 		passed = func() {
 			loggedIn.Store(true)
-			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.opts)
+			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.Options)
 		}
 	}
-	if sqldriver.HasLoginHint(t.iam, user) {
+	if sqldriver.HasLoginHint(t.IAM, user) {
 		refused = func(err error) error {
-			if answer, ok := errors.AsType[*pgconn.PgError](err); t.iam && ok && answer.Code == pglogin.ProtocolViolation {
+			if answer, ok := errors.AsType[*pgconn.PgError](err); t.IAM && ok && answer.Code == pglogin.ProtocolViolation {
 				return sqldriver.PoolerError(instance, err)
 			}
-			return sqldriver.LoginError(ctx, t.dialer, instance, sqldriver.Postgres, user, t.opts, err)
+			return sqldriver.LoginError(ctx, t.Dialer, instance, sqldriver.Postgres, user, t.Options, err)
 		}
 	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}
-	opts := append(slices.Clip(t.opts), cloudsqlconn.WithSameHost(c))
+	opts := append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if _, ok := t.instance(addr); ok {
 			return t.dial(ctx, network, addr) // the next host, or another connection with a copy of cfg
@@ -130,6 +140,6 @@ func (t *tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 		if !loggedIn.Load() {
 			return nil, errNotLoggedIn
 		}
-		return t.dialer.Dial(ctx, instance, opts...)
+		return t.Dialer.Dial(ctx, instance, opts...)
 	}
 }

@@ -1,4 +1,4 @@
-package mysql
+package mysqltunnel
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	gomysql "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
@@ -68,7 +68,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("\x0f\x00\x00\x00\xff\x15\x04#28000Access"), 1)
 	f.Add([]byte("SSH-2.0-x\r\n"), 5)
 	f.Fuzz(func(t *testing.T, said []byte, piece int) {
-		a := &attempt{cfg: gomysql.NewConfig()}
+		a := &attempt{cfg: mysql.NewConfig()}
 		for rest := said; len(rest) > 0; {
 			n := min(max(piece, 1), len(rest))
 			_ = a.hear(rest[:n])

@@ -1,4 +1,6 @@
-package sqlserver
+// Package kerberos logs in to SQL Server with Kerberos, for go-mssqldb. It knows nothing of
+// Cloud SQL and of connections.
+package kerberos
 
 import (
 	"cmp"
@@ -17,28 +19,29 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 )
 
-// kerberosProvider is what go-mssqldb knows kerberos as.
-const kerberosProvider = "cloudsqlconn-krb5"
+// Provider is the authenticator of a configuration of go-mssqldb that logs in by this
+// package.
+const Provider = "cloudsqlconn-krb5"
 
 func init() {
-	err := integratedauth.SetIntegratedAuthenticationProvider(kerberosProvider, integratedauth.ProviderFunc(newKerberos))
+	err := integratedauth.SetIntegratedAuthenticationProvider(Provider, integratedauth.ProviderFunc(newLogin))
 	if err != nil {
 		panic(err)
 	}
 }
 
-// kerberos logs in with Kerberos. It has the parameters of go-mssqldb's krb5,
+// login is a login with Kerberos. It has the parameters of go-mssqldb's krb5,
 // which would look up the server's name in the DNS to get a ticket for what
 // that says.
-type kerberos struct {
+type login struct {
 	client *client.Client
 	spn    string
 }
 
 var errNoCredentials = errors.New("kerberos: neither a user with a password or krb5-keytabfile, nor krb5-credcachefile")
 
-func newKerberos(cfg msdsn.Config) (integratedauth.IntegratedAuthenticator, error) {
-	conf, err := kerberosConfig(cfg.Parameters)
+func newLogin(cfg msdsn.Config) (integratedauth.IntegratedAuthenticator, error) {
+	conf, err := loadConfig(cfg.Parameters)
 	if err != nil {
 		return nil, fmt.Errorf("kerberos: %w", err)
 	}
@@ -48,18 +51,18 @@ func newKerberos(cfg msdsn.Config) (integratedauth.IntegratedAuthenticator, erro
 	}
 	realm = cmp.Or(realm, conf.LibDefaults.DefaultRealm)
 	settings := client.DisablePAFXFAST(true) // which Active Directory does not take
-	k := &kerberos{spn: cfg.ServerSPN}
+	l := &login{spn: cfg.ServerSPN}
 	if user != "" && cfg.Password != "" {
-		k.client = client.NewWithPassword(user, realm, cfg.Password, conf, settings)
-		return k, nil
+		l.client = client.NewWithPassword(user, realm, cfg.Password, conf, settings)
+		return l, nil
 	}
 	if file := keytabFile(cfg.Parameters, conf); user != "" && file != "" {
 		keys, err := keytab.Load(file)
 		if err != nil {
 			return nil, fmt.Errorf("kerberos: the keytab: %w", err)
 		}
-		k.client = client.NewWithKeytab(user, realm, keys, conf, settings)
-		return k, nil
+		l.client = client.NewWithKeytab(user, realm, keys, conf, settings)
+		return l, nil
 	}
 	file := fromEnv(cfg.Parameters["krb5-credcachefile"], "KRB5CCNAME")
 	if file == "" {
@@ -67,15 +70,15 @@ func newKerberos(cfg msdsn.Config) (integratedauth.IntegratedAuthenticator, erro
 	}
 	cache, err := credentials.LoadCCache(file)
 	if err == nil {
-		k.client, err = client.NewFromCCache(cache, conf, settings)
+		l.client, err = client.NewFromCCache(cache, conf, settings)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kerberos: the credential cache: %w", err)
 	}
-	return k, nil
+	return l, nil
 }
 
-func kerberosConfig(params map[string]string) (*config.Config, error) {
+func loadConfig(params map[string]string) (*config.Config, error) {
 	conf, err := config.Load(cmp.Or(params["krb5-configfile"], os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf"))
 	if err != nil {
 		return nil, err
@@ -115,20 +118,20 @@ func fromEnv(file, variable string) string {
 }
 
 // InitialBytes gets a ticket for the server, and returns the token to send.
-func (k *kerberos) InitialBytes() ([]byte, error) {
-	if err := k.client.Login(); err != nil {
+func (l *login) InitialBytes() ([]byte, error) {
+	if err := l.client.Login(); err != nil {
 		return nil, fmt.Errorf("kerberos: %w", err)
 	}
-	token, err := spnego.SPNEGOClient(k.client, k.spn).InitSecContext()
+	token, err := spnego.SPNEGOClient(l.client, l.spn).InitSecContext()
 	if err != nil {
-		return nil, fmt.Errorf("kerberos: a ticket for %s: %w", k.spn, err)
+		return nil, fmt.Errorf("kerberos: a ticket for %s: %w", l.spn, err)
 	}
 	return token.Marshal()
 }
 
 // NextBytes reads the server's answer. It ends the exchange: mutual
 // authentication is not asked for, since the tunnel has proved the server.
-func (k *kerberos) NextBytes(answer []byte) ([]byte, error) {
+func (l *login) NextBytes(answer []byte) ([]byte, error) {
 	var r spnego.NegTokenResp
 	if err := r.Unmarshal(answer); err != nil {
 		return nil, fmt.Errorf("kerberos: the server's answer: %w", err)
@@ -140,4 +143,4 @@ func (k *kerberos) NextBytes(answer []byte) ([]byte, error) {
 }
 
 // Free forgets the credentials.
-func (k *kerberos) Free() { k.client.Destroy() }
+func (l *login) Free() { l.client.Destroy() }

@@ -1,9 +1,10 @@
-package sqlserver
+// Package mssqltunnel connects go-mssqldb through a Dialer, and sees to the login. It
+// does not know how data source names are read.
+package mssqltunnel
 
 import (
 	"context"
 	"crypto/tls"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -13,24 +14,25 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/ctxconn"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
-// connector connects as cfg says. It is immutable.
-type connector struct {
-	dialer   *cloudsqlconn.Dialer
-	instance string
-	opts     []cloudsqlconn.DialOption
-	cfg      msdsn.Config
-	verify   bool // the server of TLS inside TDS, by what the Dialer knows
+// Login is how to log in to what. It is immutable.
+type Login struct {
+	Dialer   *cloudsqlconn.Dialer
+	Instance string
+	Options  []cloudsqlconn.DialOption
+	Config   msdsn.Config
+	Verify   bool // the server of TLS inside TDS, by what the Dialer knows
 }
 
-// Connect connects. Where go-mssqldb looks at ctx while it dials only, it
-// returns when ctx has ended.
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	a := &attempt{connector: c, ctx: ctx}
-	cfg := c.cfg
-	if c.verify {
+// Connect connects, and returns what the connection runs over with it. Where go-mssqldb
+// looks at ctx while it dials only, it returns when ctx has ended.
+func (l *Login) Connect(ctx context.Context) (*mssql.Conn, *ctxconn.Conn, error) {
+	a := &attempt{Login: l, ctx: ctx}
+	cfg := l.Config
+	if l.Verify {
 		cfg.TLSConfig = cfg.TLSConfig.Clone()
 		cfg.TLSConfig.VerifyConnection = a.verifyInner
 	}
@@ -41,34 +43,36 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	switch ended := !stop(); {
 	case ended && err == nil:
 		_ = conn.Close()
-		return nil, sqldriver.ConnectError(c.instance, ctx.Err())
+		return nil, nil, sqldriver.ConnectError(l.Instance, ctx.Err())
 	case ended && !errors.Is(err, ctx.Err()):
-		return nil, sqldriver.ConnectError(c.instance, fmt.Errorf("mssql: login: %w", ctx.Err()))
+		return nil, nil, sqldriver.ConnectError(l.Instance, fmt.Errorf("mssql: login: %w", ctx.Err()))
 	case a.unverified != nil: // go-mssqldb drops the cause
-		return nil, &cloudsqlconn.Error{
-			Op: cloudsqlconn.OpLogin, Instance: c.instance,
+		return nil, nil, &cloudsqlconn.Error{
+			Op: cloudsqlconn.OpLogin, Instance: l.Instance,
 			Hint: "The database's own certificate, inside the Dialer's TLS, is not from the instance's server CA; trustservercertificate=true in the data source name accepts any there.",
 			Err:  fmt.Errorf("%w: TLS inside TDS: %w", cloudsqlconn.ErrUnverified, a.unverified),
 		}
 	case err != nil:
-		return nil, sqldriver.ConnectError(c.instance, err)
+		return nil, nil, sqldriver.ConnectError(l.Instance, err)
 	}
-	return &Conn{conn.(*mssql.Conn), a.conn}, nil
+	return conn.(*mssql.Conn), a.conn, nil
 }
 
 // attempt is one Connect. It is go-mssqldb's dialer: a HostDialer, since for
 // those no host is looked up.
 type attempt struct {
-	*connector
+	*Login
 	ctx        context.Context
 	unverified error // why the server of TLS inside TDS was refused
 
-	mu   sync.Mutex // guards conn
-	conn *tunnel    // nil before it is dialled
+	mu   sync.Mutex    // guards conn
+	conn *ctxconn.Conn // nil before it is dialled
 }
 
+var _ mssql.HostDialer = (*attempt)(nil)
+
 // HostName is asked of every HostDialer, and used by none.
-func (a *attempt) HostName() string { return a.cfg.Host }
+func (a *attempt) HostName() string { return a.Config.Host }
 
 // DialContext dials the instance. It does so once: a server that sends its
 // client on to another address would get it back, for ever.
@@ -76,13 +80,13 @@ func (a *attempt) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	if a.conn != nil {
 		return nil, fmt.Errorf("the server wants its client to go to %q, which no Dialer can reach", addr)
 	}
-	conn, err := sqldriver.Dial(ctx, a.dialer, a.instance, sqldriver.SQLServer, a.opts)
+	conn, err := sqldriver.Dial(ctx, a.Dialer, a.Instance, sqldriver.SQLServer, a.Options)
 	if err != nil {
 		return nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.conn = &tunnel{Conn: conn}
+	a.conn = ctxconn.New(conn)
 	if a.ctx.Err() != nil {
 		_ = conn.Close()
 	}

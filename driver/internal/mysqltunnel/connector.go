@@ -1,4 +1,6 @@
-package mysql
+// Package mysqltunnel connects go-sql-driver/mysql through a Dialer, and sees to the
+// login. It does not know how data source names are read.
+package mysqltunnel
 
 import (
 	"context"
@@ -23,18 +25,19 @@ import (
 // client certificate, database/sql connects again.
 type connector struct {
 	driver.Connector
-	login login
+	login Login
 }
 
-// login is who logs in to what.
-type login struct {
-	dialer   *cloudsqlconn.Dialer
-	instance string
-	opts     []cloudsqlconn.DialOption
-	iam      bool
+// Login is who logs in to what.
+type Login struct {
+	Dialer   *cloudsqlconn.Dialer
+	Instance string
+	Options  []cloudsqlconn.DialOption
+	IAM      bool // what Options mean; the user may be left out then
 }
 
-func (l login) newConnector(cfg *mysql.Config) (driver.Connector, error) {
+// NewConnector returns a connector that logs in as cfg says. It changes cfg.
+func (l Login) NewConnector(cfg *mysql.Config) (driver.Connector, error) {
 	cfg.DialFunc = l.dial
 	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
 		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
@@ -69,14 +72,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
 	switch {
-	case refused != nil && refused.Number == accessDenied && sqldriver.HasLoginHint(c.login.iam, a.cfg.User):
-		return nil, sqldriver.LoginError(ctx, c.login.dialer, c.login.instance, sqldriver.MySQL, a.cfg.User, c.login.opts, err)
+	case refused != nil && refused.Number == accessDenied && sqldriver.HasLoginHint(c.login.IAM, a.cfg.User):
+		return nil, sqldriver.LoginError(ctx, c.login.Dialer, c.login.Instance, sqldriver.MySQL, a.cfg.User, c.login.Options, err)
 	case errors.Is(err, rsa.ErrMessageTooLong):
-		return nil, &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: c.login.instance, Hint: longPasswordHint, Err: err}
+		return nil, &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: c.login.Instance, Hint: longPasswordHint, Err: err}
 	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
-		return nil, sqldriver.SilentError(c.login.instance, err)
+		return nil, sqldriver.SilentError(c.login.Instance, err)
 	}
-	return nil, sqldriver.ConnectError(c.login.instance, err)
+	return nil, sqldriver.ConnectError(c.login.Instance, err)
 }
 
 const longPasswordHint = "MySQL has asked for the password encrypted with its RSA key, which can take 213 bytes: put tls=preferred into the data source name, so that it goes as it is through TLS to the server, or choose one that is shorter."
@@ -143,15 +146,15 @@ func (a *attempt) refusal() *mysql.MySQLError {
 }
 
 // dial connects for go-sql-driver.
-func (l login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (l Login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	a := ctx.Value(attemptKey{}).(*attempt)
-	nobody := l.iam && a.cfg.User == ""
+	nobody := l.IAM && a.cfg.User == ""
 	if nobody {
-		if err := sqldriver.CheckUser(ctx, l.dialer, l.instance); err != nil {
+		if err := sqldriver.CheckUser(ctx, l.Dialer, l.Instance); err != nil {
 			return nil, err
 		}
 	}
-	c, err := sqldriver.Dial(ctx, l.dialer, l.instance, sqldriver.MySQL, l.opts)
+	c, err := sqldriver.Dial(ctx, l.Dialer, l.Instance, sqldriver.MySQL, l.Options)
 	if err != nil {
 		return nil, err
 	}
