@@ -104,9 +104,9 @@ var uses = map[string]func(*testing.T, *cloud){
 		pool, err := postgres.NewPool(t.Context(), c.dialer, dsn)
 		wantNil(t, err)
 		defer pool.Close()
-		wantTitle(t)(sqlcTitle(t.Context(), pool))
+		wantTitle(t)(sqlcPGX(t.Context(), pool))
 	},
-	"sqlc, with database/sql": func(t *testing.T, c *cloud) { wantTitle(t)(sqlcSQLTitle(t.Context(), c.pool())) },
+	"sqlc, with database/sql": func(t *testing.T, c *cloud) { wantTitle(t)(sqlcSQL(t.Context(), c.pool())) },
 	"otelsql": func(t *testing.T, c *cloud) {
 		wantSpans(t, func(p *trace.TracerProvider) *sql.DB { return otelWith(c.connector(), p) })
 	},
@@ -136,7 +136,7 @@ var uses = map[string]func(*testing.T, *cloud){
 		pool, err := pqPool(c.dialer, dsn+" sslmode=disable")
 		wantNil(t, err)
 		defer pool.Close()
-		wantTitle(t)(sqlcSQLTitle(t.Context(), pool))
+		wantTitle(t)(sqlcSQL(t.Context(), pool))
 	},
 }
 
@@ -148,10 +148,12 @@ var uncalled = map[string]string{
 
 func TestEachLibraryWorksThroughTheInstance(t *testing.T) {
 	t.Parallel()
+	books, err := os.ReadFile("sqlc/schema.sql")
+	wantNil(t, err)
 	db := dbtest.New(t, dbtest.PostgreSQL,
 		"CREATE ROLE app LOGIN PASSWORD 'secret'", "CREATE DATABASE shop OWNER app", `\connect shop`,
 		"CREATE TYPE mood AS ENUM ('glad', 'sad')",
-		"CREATE TABLE books (id bigserial PRIMARY KEY, title text)", "INSERT INTO books (title) VALUES ('Book One')",
+		string(books), "INSERT INTO books (title) VALUES ('Book One')",
 		"ALTER TABLE books OWNER TO app", "GRANT ALL ON SCHEMA public TO app")
 	for what, use := range uses {
 		t.Run(what, func(t *testing.T) {
@@ -241,7 +243,7 @@ func wantSpans(t *testing.T, open func(*trace.TracerProvider) *sql.DB) {
 	defer func() { wantNil(t, provider.Shutdown(t.Context())) }()
 	pool := open(provider)
 	defer pool.Close()
-	wantTitle(t)(sqlcSQLTitle(t.Context(), pool))
+	wantTitle(t)(sqlcSQL(t.Context(), pool))
 	if !slices.ContainsFunc(spans.GetSpans(), func(s tracetest.SpanStub) bool { return s.Name == "sql.conn.query" }) {
 		t.Errorf("no span of the query among %v", spans.GetSpans())
 	}

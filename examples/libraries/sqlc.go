@@ -4,33 +4,23 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/cloudsqlconn/cloudsqlconn/examples/libraries/sqlc/viapgx"
+	"github.com/cloudsqlconn/cloudsqlconn/examples/libraries/sqlc/viasql"
 )
 
-// DBTX has the shape of what sqlc generates for pgx: a *pgxpool.Pool is one.
-type DBTX interface {
-	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
-	Query(context.Context, string, ...any) (pgx.Rows, error)
-	QueryRow(context.Context, string, ...any) pgx.Row
+// What is in sqlc/viapgx and sqlc/viasql is made by sqlc, which is built without cgo: no C
+// compiler is needed.
+//
+//go:generate env CGO_ENABLED=0 go run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1 generate -f sqlc/sqlc.yaml
+
+// sqlcPGX works with what sqlc generates for pgx.
+func sqlcPGX(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	return viapgx.New(pool).GetTitle(ctx, 1)
 }
 
-// SQLDBTX has the shape of what sqlc generates for database/sql: a *sql.DB is one.
-type SQLDBTX interface {
-	ExecContext(context.Context, string, ...any) (sql.Result, error)
-	PrepareContext(context.Context, string) (*sql.Stmt, error)
-	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-	QueryRowContext(context.Context, string, ...any) *sql.Row
-}
-
-const getTitle = "SELECT title FROM books WHERE id = $1"
-
-func sqlcTitle(ctx context.Context, db DBTX) (title string, err error) {
-	err = db.QueryRow(ctx, getTitle, 1).Scan(&title)
-	return title, err
-}
-
-func sqlcSQLTitle(ctx context.Context, db SQLDBTX) (title string, err error) {
-	err = db.QueryRowContext(ctx, getTitle, 1).Scan(&title)
-	return title, err
+// sqlcSQL works with what sqlc generates for database/sql.
+func sqlcSQL(ctx context.Context, pool *sql.DB) (string, error) {
+	return viasql.New(pool).GetTitle(ctx, 1)
 }

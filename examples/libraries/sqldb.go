@@ -22,7 +22,8 @@ func bunTitle(ctx context.Context, pool *sql.DB) (title string, err error) {
 }
 
 // entTitle works with the driver that a generated client of ent takes:
-// ent.NewClient(ent.Driver(driver)).
+// ent.NewClient(ent.Driver(driver)). No client is here: for an entity of one field ent
+// generates 3,200 lines.
 func entTitle(ctx context.Context, pool *sql.DB) (string, error) {
 	driver := entsql.OpenDB(dialect.Postgres, pool)
 	query, args := entsql.Dialect(dialect.Postgres).

@@ -1,0 +1,2 @@
+-- name: GetTitle :one
+SELECT title FROM books WHERE id = $1;

@@ -1,0 +1,4 @@
+CREATE TABLE books (
+    id bigserial PRIMARY KEY,
+    title text NOT NULL
+);
