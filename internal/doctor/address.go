@@ -20,7 +20,7 @@ import (
 // place is an address.
 type place struct {
 	host string
-	kind string // as in an attempt
+	kind string // as in a reach.AddrError
 	who  string // has it, for people
 	node int    // of a read pool, from 1; 0: the instance itself
 }
@@ -89,9 +89,9 @@ func (w *walk) address(ctx context.Context, p place, left int, m *admin.Metadata
 		if err == nil {
 			return nil
 		}
-		a := &reach.Attempt{Kind: p.kind, Addr: addr, Step: step, ClockOffset: m.ClockOffset, Err: failure.Ended(ctx, err)}
+		a := &reach.AddrError{Kind: p.kind, Addr: addr, Step: step, ClockOffset: m.ClockOffset, Err: failure.Ended(ctx, err)}
 		a.Cut = failure.Over(ctx) && context.Cause(ctx) == race.ErrShareUsed
-		return &reach.Error{Attempts: []*reach.Attempt{a}, Others: reach.OtherTypes(m.Info, w.Types)}
+		return &reach.Error{Addrs: []*reach.AddrError{a}, Others: reach.OtherTypes(m.Info, w.Types)}
 	}
 	if !w.step(ctx, HopTCP, addr, func() (string, error) {
 		found := p.who

@@ -85,7 +85,7 @@ func (s *Step) problem() string {
 	if err == nil {
 		return ""
 	}
-	var a *reach.Attempt
+	var a *reach.AddrError
 	if errors.As(err, &a) {
 		err = a.Err // the rest is told already
 	}

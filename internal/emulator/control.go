@@ -50,7 +50,7 @@ func newControlServer(h http.Handler) *http.Server {
 var changes = map[string]func(e *emulator, i *running, body []byte) (any, error){
 	"stop": func(_ *emulator, i *running, _ []byte) (any, error) { i.Stop(); return i.status(), nil },
 	"start": func(_ *emulator, i *running, _ []byte) (any, error) {
-		err := attempt(i.Start)
+		err := asError(i.Start)
 		return i.status(), err
 	},
 	"rotate-server-ca": func(_ *emulator, i *running, _ []byte) (any, error) {

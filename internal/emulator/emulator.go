@@ -171,7 +171,7 @@ func (e *emulator) add(ctx context.Context, cfg *instance) (*running, error) {
 		return nil, err
 	}
 	i := &running{cfg: cfg, db: db, on: switches{serverCert: cfg.ServerCertificate, certTTL: cfg.CertificateLife}}
-	err = attempt(func() { i.EmulatedInstance = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
+	err = asError(func() { i.EmulatedInstance = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
 	if err == nil {
 		err = i.move(cfg.Addresses)
 		if err != nil {
@@ -241,7 +241,7 @@ func (i *running) move(to *addresses) error {
 			want[t] = host
 		}
 	}
-	return attempt(func() { i.SetAddrs(want) })
+	return asError(func() { i.SetAddrs(want) })
 }
 
 // remove ends an instance and its database.
@@ -296,9 +296,9 @@ func (e *emulator) removeRules() int {
 	return n
 }
 
-// attempt makes an error of the kit's panic about what it was told to do: a
+// asError makes an error of the kit's panic about what it was told to do: a
 // test would want that, a user of this program does not.
-func attempt(do func()) (err error) {
+func asError(do func()) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:

@@ -35,7 +35,7 @@ func (i *running) enter(state string) error {
 	if all := cloudsqltest.States(); !slices.Contains(all, to) {
 		return fmt.Errorf("unknown state %q; want one of %v", state, all)
 	}
-	return attempt(func() { i.SetState(to) })
+	return asError(func() { i.SetState(to) })
 }
 
 func (i *running) alterServerCert(is string) error {

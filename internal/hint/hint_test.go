@@ -36,12 +36,12 @@ var subject = hint.Subject{
 	Stream: sqldata.Endpoint{Host: "sqladmin.googleapis.com", Port: "443"},
 }
 
-// tries are the error of attempts that have failed at a step, one for each type of
+// tries are the error of tries that have failed at a step, one for each type of
 // address.
 func tries(step string, err error, types ...string) *reach.Error {
 	e := &reach.Error{}
 	for _, kind := range types {
-		e.Attempts = append(e.Attempts, &reach.Attempt{Kind: kind, Addr: "203.0.113.10:3307", Step: step, Err: err})
+		e.Addrs = append(e.Addrs, &reach.AddrError{Kind: kind, Addr: "203.0.113.10:3307", Step: step, Err: err})
 	}
 	return e
 }
@@ -71,7 +71,7 @@ var failures = []struct {
 	{"no answer on any address", failure.OpDial, tries(reach.StepTCP, context.DeadlineExceeded, admin.AddressTypes...)},
 	{"refused on a private address", failure.OpDial, tries(reach.StepTCP, syscall.ECONNREFUSED, admin.Private)},
 	{"no TLS", failure.OpHandshake, tries(reach.StepTLS, errors.New("first record does not look like a TLS handshake"), admin.Public)},
-	{"other addresses are there", failure.OpDial, &reach.Error{Attempts: tries(reach.StepTCP, context.DeadlineExceeded, admin.PSC).Attempts, Others: []string{admin.Public}}},
+	{"other addresses are there", failure.OpDial, &reach.Error{Addrs: tries(reach.StepTCP, context.DeadlineExceeded, admin.PSC).Addrs, Others: []string{admin.Public}}},
 	{"no such address", failure.OpDial, &reach.NoAddressError{Wanted: []string{admin.Private}, Has: []string{admin.Public}}},
 	{"none of one type", failure.OpDial, &reach.NoAddressError{Wanted: []string{admin.PSC}}},
 	{"no address at all", failure.OpDial, &reach.NoAddressError{Wanted: admin.AddressTypes}},

@@ -45,7 +45,7 @@ func ofCloudSQL(domain string) bool {
 	return slices.ContainsFunc([]string{".sql.goog", ".sql-psa.goog", ".sql-psc.goog"}, func(zone string) bool { return strings.HasSuffix(domain, zone) })
 }
 
-// unreachableHint is for attempts of which none led to the instance.
+// unreachableHint is for tries of which none led to the instance.
 func (s Subject) unreachableHint(e *reach.Error) string {
 	others := ""
 	if len(e.Others) > 0 {
@@ -60,7 +60,7 @@ func (s Subject) unreachableHint(e *reach.Error) string {
 		{admin.Private, "for a private address, this program must run in the instance's VPC network or in one that is connected to it; Cloud Run, functions and App Engine need Direct VPC egress or a Serverless VPC Access connector"},
 		{admin.PSC, "for PSC, this program's VPC network needs an endpoint for the instance, and a DNS record that points the instance's name to that endpoint"},
 	} {
-		if slices.ContainsFunc(e.Attempts, func(a *reach.Attempt) bool { return a.Kind == kind.kind }) {
+		if slices.ContainsFunc(e.Addrs, func(a *reach.AddrError) bool { return a.Kind == kind.kind }) {
 			ways = append(ways, kind.hint)
 		}
 	}

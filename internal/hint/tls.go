@@ -20,12 +20,12 @@ const unlistedHint = "Add the DNS name to the instance's custom subject alternat
 func (s Subject) unverifiedHint(fake *tlsverify.Error, err error) string {
 	addr, offset := "its address", time.Duration(0)
 	if e, ok := errors.AsType[*reach.Error](err); ok {
-		i := slices.IndexFunc(e.Attempts, func(a *reach.Attempt) bool {
+		i := slices.IndexFunc(e.Addrs, func(a *reach.AddrError) bool {
 			_, ok := errors.AsType[*tlsverify.Error](a.Err)
 			return ok
 		})
 		if i >= 0 {
-			addr, offset = e.Attempts[i].Addr, e.Attempts[i].ClockOffset
+			addr, offset = e.Addrs[i].Addr, e.Addrs[i].ClockOffset
 		}
 	}
 	switch {

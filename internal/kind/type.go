@@ -95,7 +95,7 @@ func aboutTLS(err error) bool {
 		verify *tls.CertificateVerificationError
 		wrong  x509.CertificateInvalidError
 	)
-	if failed, ok := errors.AsType[*reach.Error](err); ok && slices.ContainsFunc(failed.Attempts, func(a *reach.Attempt) bool { return a.Step == reach.StepTLS && !a.Silent }) {
+	if failed, ok := errors.AsType[*reach.Error](err); ok && slices.ContainsFunc(failed.Addrs, func(a *reach.AddrError) bool { return a.Step == reach.StepTLS && !a.Silent }) {
 		return true
 	}
 	return failure.IsAlert(err) || errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &wrong)

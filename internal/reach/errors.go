@@ -12,14 +12,14 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 )
 
-// What an attempt does, in this order.
+// What a try does, in this order.
 const (
 	StepTCP = "TCP"
 	StepTLS = "TLS handshake"
 )
 
-// Attempt is the error of a try to reach the instance at one address.
-type Attempt struct {
+// AddrError is the error of a try to reach the instance at one address.
+type AddrError struct {
 	Kind        string        // of address, or the DNS name that it belongs to
 	Addr        string        // host and port
 	Step        string        // that failed
@@ -32,9 +32,9 @@ type Attempt struct {
 	took time.Duration
 }
 
-// newAttempt is a try that failed at that step.
-func newAttempt(t race.Try, step string, info *admin.Info, domain string) *Attempt {
-	return &Attempt{
+// newAddrError is the error of a try that failed at that step.
+func newAddrError(t race.Try, step string, info *admin.Info, domain string) *AddrError {
+	return &AddrError{
 		Kind: cmp.Or(TypeOf(t.Host, info), domain), Addr: net.JoinHostPort(t.Host, Port), Step: step,
 		ClockOffset: info.ClockOffset, Cut: t.Cut, Silent: t.Silent, Err: t.Err,
 		nth: t.Nth, took: t.Took,
@@ -42,35 +42,35 @@ func newAttempt(t race.Try, step string, info *admin.Info, domain string) *Attem
 }
 
 // Error is one line with all that it takes to try the same by hand.
-func (a *Attempt) Error() string {
+func (e *AddrError) Error() string {
 	cut := ""
-	if a.Cut {
+	if e.Cut {
 		cut = ", to leave time for other addresses"
 	}
-	return fmt.Sprintf("%s %s: %v (%s, after %v%s)", a.Kind, a.Addr, a.Err, a.Step, a.took.Round(time.Millisecond), cut)
+	return fmt.Sprintf("%s %s: %v (%s, after %v%s)", e.Kind, e.Addr, e.Err, e.Step, e.took.Round(time.Millisecond), cut)
 }
 
-// Unwrap returns the cause. That of an attempt that was cut is the end of its
+// Unwrap returns the cause. That of a try that was cut is the end of its
 // share of the time, which errors.Is must not take for the end of the caller's.
-func (a *Attempt) Unwrap() error {
-	if a.Cut {
+func (e *AddrError) Unwrap() error {
+	if e.Cut {
 		return race.ErrShareUsed
 	}
-	return a.Err
+	return e.Err
 }
 
-// Error is the error of the attempts at all addresses.
+// Error is the error of the tries at all addresses.
 type Error struct {
-	Attempts []*Attempt
-	Others   []string // types of address that the instance has and that were not wanted
+	Addrs  []*AddrError
+	Others []string // types of address that the instance has and that were not wanted
 }
 
 func (e *Error) Error() string { return failure.Lines(e.Unwrap()).Error() }
 
-// Unwrap returns the attempts.
+// Unwrap returns the errors of the addresses.
 func (e *Error) Unwrap() []error {
-	errs := make([]error, len(e.Attempts))
-	for i, a := range e.Attempts {
+	errs := make([]error, len(e.Addrs))
+	for i, a := range e.Addrs {
 		errs[i] = a
 	}
 	return errs
@@ -78,12 +78,12 @@ func (e *Error) Unwrap() []error {
 
 // Silent reports whether an address has given no answer.
 func (e *Error) Silent() bool {
-	return slices.ContainsFunc(e.Attempts, func(a *Attempt) bool { return a.Silent })
+	return slices.ContainsFunc(e.Addrs, func(a *AddrError) bool { return a.Silent })
 }
 
 // Connected reports whether a TCP connection could be opened.
 func (e *Error) Connected() bool {
-	return slices.ContainsFunc(e.Attempts, func(a *Attempt) bool { return a.Step == StepTLS })
+	return slices.ContainsFunc(e.Addrs, func(a *AddrError) bool { return a.Step == StepTLS })
 }
 
 // NoAddressError says that the instance has no address of the wanted types.

@@ -79,7 +79,7 @@ func (i *Instance) Connect(ctx context.Context, info *admin.Info, to *Target) (*
 	run.Prompt = !to.Way.Foreign
 	defer run.Stop()
 	var (
-		failed []*Attempt
+		failed []*AddrError
 		astray []string // hosts at which another server answers
 	)
 	for try, more := run.Next(); more; try, more = run.Next() {
@@ -100,10 +100,10 @@ func (i *Instance) Connect(ctx context.Context, info *admin.Info, to *Target) (*
 		case len(info.Nodes) > 0 && !failure.Over(ctx):
 			i.memory.Defer(nodeRest, try.Host)
 		}
-		failed = append(failed, newAttempt(try, step, info, to.Domain))
+		failed = append(failed, newAddrError(try, step, info, to.Domain))
 	}
-	slices.SortFunc(failed, func(a, b *Attempt) int { return cmp.Compare(a.nth, b.nth) })
-	return nil, "", failure.Ended(ctx, &Error{Attempts: failed, Others: OtherTypes(info, to.Types)})
+	slices.SortFunc(failed, func(a, b *AddrError) int { return cmp.Compare(a.nth, b.nth) })
+	return nil, "", failure.Ended(ctx, &Error{Addrs: failed, Others: OtherTypes(info, to.Types)})
 }
 
 // openTCP opens the TCP connection to a host.

@@ -93,33 +93,33 @@ func (c *Cache[T]) Await(ctx context.Context, old *T) (*T, error) {
 }
 
 func (c *Cache[T]) get(ctx context.Context, not *T, patient bool) (*T, error) {
-	s := c.step(ctx, not, false, patient)
-	if s.value != nil || s.err != nil {
-		return s.value, s.err
+	a := c.advise(ctx, not, false, patient)
+	if a.value != nil || a.err != nil {
+		return a.value, a.err
 	}
 	done := c.waiting(ctx)
-	for s.value == nil && s.err == nil {
-		c.wait(ctx, s)
-		s = c.step(ctx, not, true, patient)
+	for a.value == nil && a.err == nil {
+		c.wait(ctx, a)
+		a = c.advise(ctx, not, true, patient)
 	}
-	done(s.err)
-	return s.value, s.err
+	done(a.err)
+	return a.value, a.err
 }
 
-// step is what a caller does next: take the value, take the error, or wait
+// advice is what a caller is to do next: take the value, take the error, or wait
 // until a fetch has landed or it is time for another.
-type step[T any] struct {
+type advice[T any] struct {
 	value  *T
 	err    error
 	landed <-chan struct{}
 	until  time.Time // zero: there is a fetch to wait for
 }
 
-func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[T] {
+func (c *Cache[T]) advise(ctx context.Context, not *T, waited, patient bool) advice[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return step[T]{err: ErrClosed}
+		return advice[T]{err: ErrClosed}
 	}
 	now := time.Now()
 	if c.fail != nil && !c.fail.verdict.Terminal && !waited && now.Sub(c.asked) > maxGap {
@@ -132,13 +132,13 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[
 		if c.cur.suspect && !waited {
 			c.forceLocked(now)
 			if c.flight != nil {
-				return step[T]{landed: c.landed}
+				return advice[T]{landed: c.landed}
 			}
 		}
 		if c.isDueLocked(now) && c.flight == nil && !now.Before(c.retryAtLocked()) {
 			c.startLocked(now)
 		}
-		return step[T]{value: c.cur.value}
+		return advice[T]{value: c.cur.value}
 	}
 
 	if patient && usable && ctx.Err() == nil {
@@ -146,23 +146,23 @@ func (c *Cache[T]) step(ctx context.Context, not *T, waited, patient bool) step[
 	}
 	switch {
 	case usable && c.flight == nil && c.fail == nil && (!patient || ctx.Err() != nil):
-		return step[T]{err: ErrUnchanged}
+		return advice[T]{err: ErrUnchanged}
 	case usable && c.flight == nil && c.fail == nil:
-		return step[T]{landed: c.landed, until: c.forcedAgainLocked()}
+		return advice[T]{landed: c.landed, until: c.forcedAgainLocked()}
 	case ctx.Err() != nil:
-		return step[T]{err: c.reportLocked(now, ContextError(ctx))}
+		return advice[T]{err: c.reportLocked(now, ContextError(ctx))}
 	case c.flight != nil && !c.flight.suspended(now, c.policy.Timeout):
-		return step[T]{landed: c.landed}
+		return advice[T]{landed: c.landed}
 	case c.flight != nil, c.fail == nil, c.fail.slept:
 		// An attempt that the machine slept through has dead connections, and
 		// must not decide for a caller that has time left.
-		return step[T]{landed: c.startLocked(now)}
+		return advice[T]{landed: c.startLocked(now)}
 	}
 	return c.retryLocked(ctx, now)
 }
 
 // retryLocked decides what a caller does after a failure.
-func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) step[T] {
+func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) advice[T] {
 	at := c.retryAtLocked()
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(at) && !c.fail.verdict.Terminal {
 		// This caller cannot wait for its turn: it gets an attempt of its own,
@@ -170,30 +170,30 @@ func (c *Cache[T]) retryLocked(ctx context.Context, now time.Time) step[T] {
 		// the source wants to be left alone for longer than that, it is told
 		// so at once.
 		if asked := c.fail.verdict.RetryAfter; asked > 0 && deadline.Before(c.fail.at.Add(asked)) {
-			return step[T]{err: c.fail.report(now, nil)}
+			return advice[T]{err: c.fail.report(now, nil)}
 		}
 		at = c.fail.at.Add(max(transientGap, c.fail.verdict.RetryAfter, deadline.Sub(c.fail.at)/2))
 	}
 	switch {
 	case !now.Before(at):
-		return step[T]{landed: c.startLocked(now)}
+		return advice[T]{landed: c.startLocked(now)}
 	case c.fail.verdict.Terminal:
-		return step[T]{err: c.fail.report(now, nil)}
+		return advice[T]{err: c.fail.report(now, nil)}
 	}
-	return step[T]{landed: c.landed, until: at}
+	return advice[T]{landed: c.landed, until: at}
 }
 
-// wait returns when it is time for another step: ctx may have ended, or the
+// wait returns when it is time to ask for advice again: ctx may have ended, or the
 // cache been closed.
-func (c *Cache[T]) wait(ctx context.Context, s step[T]) {
+func (c *Cache[T]) wait(ctx context.Context, a advice[T]) {
 	var turn <-chan time.Time
-	if !s.until.IsZero() {
-		timer := time.NewTimer(time.Until(s.until))
+	if !a.until.IsZero() {
+		timer := time.NewTimer(time.Until(a.until))
 		defer timer.Stop()
 		turn = timer.C
 	}
 	select {
-	case <-s.landed:
+	case <-a.landed:
 	case <-turn:
 	case <-ctx.Done():
 	case <-c.ctx.Done():

@@ -186,34 +186,34 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (Answer, error) {
 func (r *Resolver) resolve(ctx context.Context, d *domain, known bool) (Answer, error) {
 	pause := firstPause
 	var (
-		seen *flight[route]
+		seen *question[route]
 		last error // of seen
 	)
 	for {
-		f := start(r, &d.route, seen)
-		answer, err := r.follow(ctx, f, known, last)
+		q := start(r, &d.route, seen)
+		answer, err := r.follow(ctx, q, known, last)
 		switch {
 		case err == nil:
-			r.remember(d, f.began, answer)
+			r.remember(d, q.began, answer)
 			return answer, nil
 		case known || ctx.Err() != nil || !temporary(err):
 			return Answer{}, err
 		case !r.sleep(ctx, pause):
 			return Answer{}, r.ended(ctx, err)
 		}
-		seen, last, pause = f, err, min(2*pause, maxPause)
+		seen, last, pause = q, err, min(2*pause, maxPause)
 	}
 }
 
 // follow waits for a look-up, not for long if there is an answer from before,
 // and goes where it leads. last is how the one before has failed, or nil.
-func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, last error) (Answer, error) {
+func (r *Resolver) follow(ctx context.Context, q *question[route], known bool, last error) (Answer, error) {
 	if known {
-		short, cancel := within(ctx, patience(ctx, f.began))
+		short, cancel := within(ctx, patience(ctx, q.began))
 		defer cancel()
 		ctx = short
 	}
-	to, err := r.await(ctx, f, last)
+	to, err := r.await(ctx, q, last)
 	if err != nil || to.instance != "" {
 		return Answer{Instance: to.instance}, err
 	}
@@ -223,18 +223,18 @@ func (r *Resolver) follow(ctx context.Context, f *flight[route], known bool, las
 
 // await returns what the look-up brought, or why it was not waited for, with
 // what is known by then.
-func (r *Resolver) await(ctx context.Context, f *flight[route], last error) (route, error) {
+func (r *Resolver) await(ctx context.Context, q *question[route], last error) (route, error) {
 	select {
-	case <-f.landed:
-		if f.err != nil {
-			return route{}, r.ended(ctx, f.err)
+	case <-q.done:
+		if q.err != nil {
+			return route{}, r.ended(ctx, q.err)
 		}
-		return f.value, nil
+		return q.value, nil
 	case <-ctx.Done():
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if f.told != nil {
-			last = f.told
+		if q.told != nil {
+			last = q.told
 		}
 		if last == nil {
 			return route{}, fmt.Errorf("%w while waiting for DNS", refresh.ContextError(ctx))
@@ -283,11 +283,11 @@ func (r *Resolver) remember(d *domain, began time.Time, answer Answer) {
 
 // hosts returns the last known hosts, and waits a little if they are being
 // looked up.
-func (r *Resolver) hosts(ctx context.Context, d *domain, f *flight[[]string]) []string {
-	ctx, cancel := within(ctx, hostGrace-time.Since(f.began))
+func (r *Resolver) hosts(ctx context.Context, d *domain, q *question[[]string]) []string {
+	ctx, cancel := within(ctx, hostGrace-time.Since(q.began))
 	defer cancel()
 	select {
-	case <-f.landed:
+	case <-q.done:
 	case <-ctx.Done():
 	case <-r.ctx.Done():
 	}

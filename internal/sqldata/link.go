@@ -75,8 +75,8 @@ type link struct {
 }
 
 // take returns a link with a place for a stream, which is given back. Beside an
-// attempt it is another link, made since: older ones may be as dead.
-func (c *Client) take(r *Route, beside *attempt) (*link, error) {
+// try it is another link, made since: older ones may be as dead.
+func (c *Client) take(r *Route, beside *try) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -218,25 +218,25 @@ func (c *Client) full(l *link) {
 }
 
 // opened is told that there is a stream for a place.
-func (c *Client) opened(a *attempt) {
+func (c *Client) opened(t *try) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !a.over {
-		a.open = true
-		a.link.open++
+	if !t.over {
+		t.open = true
+		t.link.open++
 	}
 }
 
-// giveBack gives back the place of an attempt, if that has not been done.
-func (c *Client) giveBack(a *attempt) {
+// giveBack gives back the place of a try, if that has not been done.
+func (c *Client) giveBack(t *try) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a.over {
+	if t.over {
 		return
 	}
-	a.over = true
-	l := a.link
-	if a.open {
+	t.over = true
+	l := t.link
+	if t.open {
 		l.open--
 	}
 	switch l.streams--; {

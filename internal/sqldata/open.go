@@ -22,8 +22,8 @@ const (
 	patience = 4
 )
 
-// attempt is a try to open a stream over one link.
-type attempt struct {
+// try is one go at opening a stream, over one link.
+type try struct {
 	link   *link
 	began  time.Time
 	heard  int64              // by the link, before
@@ -39,43 +39,43 @@ type attempt struct {
 	over bool // the place has been given back
 }
 
-// event is what has become of an attempt: a stream, then an answer on it, or an
+// event is what has become of a try: a stream, then an answer on it, or an
 // error.
 type event struct {
-	attempt *attempt
-	conn    *Conn
-	err     error
+	try  *try
+	conn *Conn
+	err  error
 }
 
-// open opens a stream. It makes a second attempt, over another link, if the first
+// open opens a stream. It makes a second try, over another link, if the first
 // one has no place, or may be dead.
 func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, token string, r *Route) (*Conn, error) {
 	var (
-		attempts []*attempt
-		won      *attempt
-		failed   error // of an attempt, while another goes on
-		events   = make(chan event, 4)
-		done     = make(chan struct{})
-		ticker   = time.NewTicker(look)
+		tries  []*try
+		won    *try
+		failed error // of a try, while another goes on
+		events = make(chan event, 4)
+		done   = make(chan struct{})
+		ticker = time.NewTicker(look)
 	)
 	defer ticker.Stop()
 	defer close(done)
 	defer func() {
-		for _, a := range attempts {
-			if a != won {
-				a.drop()
+		for _, t := range tries {
+			if t != won {
+				t.drop()
 			}
 		}
 	}()
-	begin := func(beside *attempt) error {
+	begin := func(beside *try) error {
 		l, err := c.take(r, beside)
 		if err != nil {
 			return err
 		}
 		streamCtx, cancel := context.WithCancel(metadata.NewOutgoingContext(context.Background(), header))
-		a := &attempt{link: l, began: time.Now(), heard: l.heard.Load(), token: token, cancel: cancel}
-		attempts = append(attempts, a)
-		go a.run(streamCtx, s, events, done)
+		t := &try{link: l, began: time.Now(), heard: l.heard.Load(), token: token, cancel: cancel}
+		tries = append(tries, t)
+		go t.run(streamCtx, s, events, done)
 		return nil
 	}
 	if err := begin(nil); err != nil {
@@ -86,77 +86,77 @@ func (c *Client) open(ctx context.Context, s wire.Session, header metadata.MD, t
 		case e := <-events:
 			switch {
 			case e.conn != nil:
-				e.attempt.conn = e.conn
+				e.try.conn = e.conn
 			case e.err == nil:
-				e.attempt.link.pool.terse.Store(false)
-				won = e.attempt
+				e.try.link.pool.terse.Store(false)
+				won = e.try
 				return won.conn, nil
-			case len(attempts) == 1 || !isLost(e.err):
+			case len(tries) == 1 || !isLost(e.err):
 				return nil, e.err
 			default:
 				failed = e.err
-				e.attempt.drop()
-				attempts = slices.DeleteFunc(attempts, func(a *attempt) bool { return a == e.attempt })
+				e.try.drop()
+				tries = slices.DeleteFunc(tries, func(t *try) bool { return t == e.try })
 			}
 		case <-ticker.C:
-			for i, a := range attempts {
-				a.looks++
-				last := i == len(attempts)-1
-				if a.silent() && (a.alive() || last && a.link.pool.terse.Load()) {
-					a.link.pool.terse.Store(true)
-					won = a
+			for i, t := range tries {
+				t.looks++
+				last := i == len(tries)-1
+				if t.silent() && (t.alive() || last && t.link.pool.terse.Load()) {
+					t.link.pool.terse.Store(true)
+					won = t
 					return won.conn, nil
 				}
 			}
-			if a := attempts[0]; len(attempts) == 1 && failed == nil && c.stuck(a) {
-				if err := begin(a); err != nil {
+			if t := tries[0]; len(tries) == 1 && failed == nil && c.stuck(t) {
+				if err := begin(t); err != nil {
 					return nil, err
 				}
 			}
 		case <-ctx.Done():
-			return nil, attempts[len(attempts)-1].stopped(ctx, failed)
+			return nil, tries[len(tries)-1].stopped(ctx, failed)
 		}
 	}
 }
 
-// drop ends an attempt that is of no use.
-func (a *attempt) drop() {
-	a.cancel()
-	a.link.client.giveBack(a)
+// drop ends a try that is of no use.
+func (t *try) drop() {
+	t.cancel()
+	t.link.client.giveBack(t)
 }
 
 // ended is told how the stream has ended.
-func (a *attempt) ended(err error) {
+func (t *try) ended(err error) {
 	if tooManyPings(err) {
-		a.link.client.calm.Store(true)
-		a.link.retire()
+		t.link.client.calm.Store(true)
+		t.link.retire()
 	}
-	a.link.client.giveBack(a)
+	t.link.client.giveBack(t)
 }
 
 // run opens the stream and starts the session.
-func (a *attempt) run(ctx context.Context, s wire.Session, events chan<- event, done <-chan struct{}) {
-	stream, err := a.link.cc.NewStream(ctx, &wire.Desc, wire.Path)
+func (t *try) run(ctx context.Context, s wire.Session, events chan<- event, done <-chan struct{}) {
+	stream, err := t.link.cc.NewStream(ctx, &wire.Desc, wire.Path)
 	if err == nil {
 		err = stream.SendMsg(&wire.Request{Start: &s})
 	}
 	early := errors.Is(err, io.EOF) // the stream has ended: what is received tells why
 	if err != nil && !early {
-		err = hide(a.token, streamError(err))
+		err = hide(t.token, streamError(err))
 		if isLost(err) {
-			a.link.retire() // it waits before it connects again
+			t.link.retire() // it waits before it connects again
 		}
-		events <- event{attempt: a, err: err}
+		events <- event{try: t, err: err}
 		return
 	}
-	a.link.client.opened(a)
-	c := newConn(stream, a.cancel, a.ended, s.Name(), a.token)
-	events <- event{attempt: a, conn: c}
+	t.link.client.opened(t)
+	c := newConn(stream, t.cancel, t.ended, s.Name(), t.token)
+	events <- event{try: t, conn: c}
 	if err, heard := c.hear(done); heard {
 		if early && isLost(err) {
-			a.link.retire()
+			t.link.retire()
 		}
-		events <- event{attempt: a, err: err}
+		events <- event{try: t, err: err}
 	}
 }
 
@@ -187,36 +187,36 @@ func isLost(err error) bool {
 }
 
 // silent reports whether the service has had its time for a first message.
-func (a *attempt) silent() bool { return a.conn != nil && a.looks >= patience }
+func (t *try) silent() bool { return t.conn != nil && t.looks >= patience }
 
-// alive reports whether the link has heard anything since the attempt began.
-func (a *attempt) alive() bool { return a.link.heard.Load() > a.heard }
+// alive reports whether the link has heard anything since the try began.
+func (t *try) alive() bool { return t.link.heard.Load() > t.heard }
 
-// stuck reports whether the attempt may do better over another link, and sees to
+// stuck reports whether the try may do better over another link, and sees to
 // it that others do not try this one.
-func (c *Client) stuck(a *attempt) bool {
+func (c *Client) stuck(t *try) bool {
 	switch {
-	case a.conn == nil && a.link.ready(): // the server allows no more streams
-		if a.waits++; a.waits < 2 {
+	case t.conn == nil && t.link.ready(): // the server allows no more streams
+		if t.waits++; t.waits < 2 {
 			return false // or the link has come to stand just now
 		}
-		c.full(a.link)
+		c.full(t.link)
 		return true
-	case a.looks < patience:
+	case t.looks < patience:
 		return false
-	case a.conn != nil:
-		a.link.retire()
+	case t.conn != nil:
+		t.link.retire()
 	}
 	return true
 }
 
-// stopped says why the attempt did not succeed until ctx ended.
-func (a *attempt) stopped(ctx context.Context, failed error) error {
-	what := "connecting to " + a.link.client.cfg.Endpoint.Addr()
+// stopped says why the try did not succeed until ctx ended.
+func (t *try) stopped(ctx context.Context, failed error) error {
+	what := "connecting to " + t.link.client.cfg.Endpoint.Addr()
 	switch {
-	case a.conn != nil:
+	case t.conn != nil:
 		what = "the service's answer"
-	case a.link.ready():
+	case t.link.ready():
 		what = "a free stream: the service allows no more of them on one connection"
 	}
 	err := fmt.Errorf("waited for %s: %w", what, context.Cause(ctx))

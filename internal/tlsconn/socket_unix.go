@@ -48,24 +48,24 @@ func (t *transport) look() error {
 	return os.NewSyscallError("recvfrom", peekErr) // a socket tells it only once
 }
 
-// attempt is a read of a socket that does not wait.
-type attempt struct {
+// instantRead is a read of a socket that does not wait.
+type instantRead struct {
 	call func(fd uintptr) bool // read: made once, since it would be allocated
 	b    []byte
 	n    int
 	err  error
 }
 
-var attempts = sync.Pool{New: func() any {
-	a := new(attempt)
-	a.call = a.read
-	return a
+var instantReads = sync.Pool{New: func() any {
+	r := new(instantRead)
+	r.call = r.read
+	return r
 }}
 
-func (a *attempt) read(fd uintptr) bool {
+func (r *instantRead) read(fd uintptr) bool {
 	for {
-		a.n, a.err = syscall.Read(int(fd), a.b)
-		if a.err != syscall.EINTR {
+		r.n, r.err = syscall.Read(int(fd), r.b)
+		if r.err != syscall.EINTR {
 			return true
 		}
 	}
@@ -74,12 +74,12 @@ func (a *attempt) read(fd uintptr) bool {
 // tryRead is a Read that returns errQuiet instead of waiting. That is not to be
 // told apart from a deadline, or from Close: another Read finds out.
 func (t *transport) tryRead(b []byte) (int, error) {
-	a := attempts.Get().(*attempt)
-	a.b, a.err = b, syscall.EAGAIN
-	_ = t.raw.Read(a.call)
-	n, err := a.n, a.err
-	a.b, a.n = nil, 0
-	attempts.Put(a)
+	r := instantReads.Get().(*instantRead)
+	r.b, r.err = b, syscall.EAGAIN
+	_ = t.raw.Read(r.call)
+	n, err := r.n, r.err
+	r.b, r.n = nil, 0
+	instantReads.Put(r)
 	switch {
 	case err == syscall.EAGAIN:
 		return 0, errQuiet

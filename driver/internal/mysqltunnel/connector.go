@@ -40,7 +40,7 @@ type Login struct {
 func (l Login) NewConnector(cfg *mysql.Config) (driver.Connector, error) {
 	cfg.DialFunc = l.dial
 	err := cfg.Apply(mysql.BeforeConnect(func(ctx context.Context, cfg *mysql.Config) error {
-		ctx.Value(attemptKey{}).(*attempt).cfg = cfg
+		ctx.Value(connectingKey{}).(*connecting).cfg = cfg
 		return nil
 	}))
 	if err != nil {
@@ -54,8 +54,8 @@ func (l Login) NewConnector(cfg *mysql.Config) (driver.Connector, error) {
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	a := new(attempt)
-	conn, err := c.try(context.WithValue(ctx, attemptKey{}, a), a)
+	a := new(connecting)
+	conn, err := c.try(context.WithValue(ctx, connectingKey{}, a), a)
 	a.over = true
 	if err == nil {
 		a.said = nil
@@ -87,7 +87,7 @@ const longPasswordHint = "MySQL has asked for the password encrypted with its RS
 // try makes an error of a panic of go-sql-driver, which does not survive every
 // answer. What it has started for the connection then stays; the connection does
 // not.
-func (c connector) try(ctx context.Context, a *attempt) (conn driver.Conn, err error) {
+func (c connector) try(ctx context.Context, a *connecting) (conn driver.Conn, err error) {
 	defer func() {
 		r := recover()
 		if r == nil {
@@ -105,8 +105,8 @@ func (c connector) try(ctx context.Context, a *attempt) (conn driver.Conn, err e
 	return c.Connector.Connect(ctx)
 }
 
-// attempt is one call of Connect.
-type attempt struct {
+// connecting is one call of Connect.
+type connecting struct {
 	cfg  *mysql.Config // the connection's own copy
 	conn net.Conn
 	read error  // of the first Read that failed
@@ -117,10 +117,10 @@ type attempt struct {
 // mostSaid is what is kept of what the server says: more than a login is.
 const mostSaid = 8 << 10
 
-type attemptKey struct{}
+type connectingKey struct{}
 
 // hear is told what the server says. It returns an error if that is not MySQL's.
-func (a *attempt) hear(b []byte) error {
+func (a *connecting) hear(b []byte) error {
 	if a.over || len(a.said)+len(b) > mostSaid {
 		a.over = true
 		return nil
@@ -138,7 +138,7 @@ func (a *attempt) hear(b []byte) error {
 }
 
 // refusal returns the error packet that the server has ended with, or nil.
-func (a *attempt) refusal() *mysql.MySQLError {
+func (a *connecting) refusal() *mysql.MySQLError {
 	if a.cfg == nil || a.cfg.TLS != nil {
 		return nil // these are no packets
 	}
@@ -147,7 +147,7 @@ func (a *attempt) refusal() *mysql.MySQLError {
 
 // dial connects for go-sql-driver.
 func (l Login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	a := ctx.Value(attemptKey{}).(*attempt)
+	a := ctx.Value(connectingKey{}).(*connecting)
 	nobody := l.IAM && a.cfg.User == ""
 	if nobody {
 		if err := sqldriver.CheckUser(ctx, l.Dialer, l.Instance); err != nil {
@@ -177,7 +177,7 @@ func (l Login) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // watch returns c, which tells a what is read, and why the first Read failed
 // that did.
-func watch(c net.Conn, a *attempt) net.Conn {
+func watch(c net.Conn, a *connecting) net.Conn {
 	if socket, ok := c.(syscall.Conn); ok {
 		return struct {
 			watched
@@ -189,16 +189,16 @@ func watch(c net.Conn, a *attempt) net.Conn {
 
 type watched struct {
 	net.Conn
-	attempt *attempt
+	of *connecting
 }
 
 func (w watched) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
-	if stranger := w.attempt.hear(b[:n]); stranger != nil {
+	if stranger := w.of.hear(b[:n]); stranger != nil {
 		n, err = 0, stranger
 	}
-	if err != nil && w.attempt.read == nil {
-		w.attempt.read = err
+	if err != nil && w.of.read == nil {
+		w.of.read = err
 	}
 	return n, err
 }

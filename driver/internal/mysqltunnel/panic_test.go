@@ -23,7 +23,7 @@ type broken struct {
 }
 
 func (b broken) Connect(ctx context.Context) (driver.Conn, error) {
-	a := ctx.Value(attemptKey{}).(*attempt)
+	a := ctx.Value(connectingKey{}).(*connecting)
 	a.conn = b.conn
 	_, _ = watch(b.conn, a).Read(make([]byte, 100))
 	b.fault()
@@ -68,7 +68,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("\x0f\x00\x00\x00\xff\x15\x04#28000Access"), 1)
 	f.Add([]byte("SSH-2.0-x\r\n"), 5)
 	f.Fuzz(func(t *testing.T, said []byte, piece int) {
-		a := &attempt{cfg: mysql.NewConfig()}
+		a := &connecting{cfg: mysql.NewConfig()}
 		for rest := said; len(rest) > 0; {
 			n := min(max(piece, 1), len(rest))
 			_ = a.hear(rest[:n])
