@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
@@ -59,7 +59,7 @@ func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.Syscal
 
 func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
 	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.domain, host: at.host, own: at.own}
-	if dc.exchange != exchangeNever && info.MetadataExchange && strings.HasPrefix(info.DatabaseVersion, "MYSQL") {
+	if dc.exchange != exchangeNever && info.MetadataExchange && engine.Of(info.DatabaseVersion) == engine.MySQL {
 		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
@@ -172,19 +172,7 @@ func (c *conn) expiry() time.Time { return c.info.Expiry }
 //   - MySQL: the part before "@"
 //
 // Addresses are lowercased, as Cloud SQL stores them. Names that are already in this
-// form, and those for other engines, are returned unchanged. Sources: the
-// README of Google's Python connector; Cloud SQL's documentation of IAM users,
-// which are in lower case.
+// form, and those for other engines, are returned unchanged.
 func FormatIAMUser(engineVersion, principal string) string {
-	if !strings.Contains(principal, "@") {
-		return principal
-	}
-	switch {
-	case strings.HasPrefix(engineVersion, "POSTGRES"):
-		return strings.TrimSuffix(strings.ToLower(principal), ".gserviceaccount.com")
-	case strings.HasPrefix(engineVersion, "MYSQL"):
-		user, _, _ := strings.Cut(strings.ToLower(principal), "@")
-		return user
-	}
-	return principal
+	return engine.Of(engineVersion).IAMUser(principal)
 }

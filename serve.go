@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/door"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/pgclient"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/pgstartup"
@@ -155,7 +155,7 @@ func (s *served) login(conn net.Conn, user, database string) {
 // over another one; nil if there is none.
 func queryHost(conn net.Conn) any {
 	c, ok := unwrap(conn)
-	if !ok || !strings.HasPrefix(c.describe().EngineVersion, "POSTGRES") {
+	if !ok || engine.Of(c.describe().EngineVersion) != engine.Postgres {
 		return nil
 	}
 	at := c.location()
@@ -169,7 +169,7 @@ func queryHost(conn net.Conn) any {
 // it said anything. Of PostgreSQL that is nothing to tell: it ends the connection
 // of every request to cancel a query like this.
 func (s *served) silent(ctx context.Context, client, server net.Conn, err error) {
-	if info, _ := InfoOf(server); !strings.HasPrefix(info.EngineVersion, "MYSQL") {
+	if info, _ := InfoOf(server); engine.Of(info.EngineVersion) != engine.MySQL {
 		return
 	}
 	if err == nil {
@@ -183,18 +183,18 @@ func (s *served) refuse(ctx context.Context, client net.Conn, err error) {
 	if _, ok := errors.AsType[*Error](err); !ok {
 		err = &Error{Op: OpDial, Instance: s.name, Err: err}
 	}
-	_ = refusal.Tell(client, s.engine(ctx), err.Error(), Hint(err)) // who has gone need not know
+	_ = refusal.Tell(client, s.version(ctx), err.Error(), Hint(err)) // who has gone need not know
 }
 
-// engine returns the instance's engine, if that is known.
-func (s *served) engine(ctx context.Context) string {
+// version returns the instance's engine and version, if that is known.
+func (s *served) version(ctx context.Context) string {
 	if s.dialer.SQLDataMode(s.opts...) == SQLDataOnly {
 		return "" // the Admin API is not asked in this way
 	}
 	known, cancel := context.WithCancel(ctx)
 	cancel() // what is not known already is not waited for
-	engine, _ := s.dialer.EngineVersion(known, s.name, s.opts...)
-	return engine
+	version, _ := s.dialer.EngineVersion(known, s.name, s.opts...)
+	return version
 }
 
 // hintAttr is what the log says about a failure beside its text.

@@ -6,11 +6,11 @@ import (
 	"log"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/login"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 // lead is the database's part of a connection. It reports whether there is a
@@ -70,7 +70,7 @@ func (p *EmulatedInstance) forward(ctx context.Context, c net.Conn, addr string)
 	// When c is cut, a copy that waits for the backend does not notice.
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	backend := socket
-	if tunnel, ok := c.(*Conn); ok && tunnel.exchange != nil && network == "tcp" && strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL") {
+	if tunnel, ok := c.(*Conn); ok && tunnel.exchange != nil && network == "tcp" && engine.Of(p.cfg.DatabaseVersion) == engine.MySQL {
 		if backend, err = login.MeetMySQL(ctx, tunnel, tunnel.secure, socket); backend == nil || err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/login"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 // checkLogin returns what looks at the login of a connection, or nil unless the
@@ -14,7 +15,7 @@ import (
 // IAM login.
 func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out io.Writer) *login.Check {
 	principal := p.server.Principals[token]
-	postgres := strings.HasPrefix(p.cfg.DatabaseVersion, "POSTGRES")
+	postgres := engine.Of(p.cfg.DatabaseVersion) == engine.Postgres
 	pooler := p.cfg.Pooler
 	if !postgres {
 		pooler = nil
@@ -38,7 +39,7 @@ func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out i
 	switch {
 	case postgres:
 		cfg.Engine = login.PostgreSQL
-	case strings.HasPrefix(p.cfg.DatabaseVersion, "MYSQL"):
+	case engine.Of(p.cfg.DatabaseVersion) == engine.MySQL:
 		cfg.Engine = login.MySQL
 	default:
 		return nil

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 // place is where clients of an instance connect.
@@ -92,11 +94,11 @@ func (p *place) open(engine string) (net.Listener, error) {
 	return l, err
 }
 
-func enginePort(engine string) string {
-	switch {
-	case strings.HasPrefix(engine, "MYSQL"):
+func enginePort(version string) string {
+	switch engine.Of(version) {
+	case engine.MySQL:
 		return "3306"
-	case strings.HasPrefix(engine, "SQLSERVER"):
+	case engine.SQLServer:
 		return "1433"
 	}
 	return "5432"
@@ -154,11 +156,11 @@ func (p *place) share(path string) error {
 }
 
 // socketName is the name that the engine's clients look for in a folder.
-func socketName(engine string) (string, error) {
-	switch {
-	case strings.HasPrefix(engine, "MYSQL"):
+func socketName(version string) (string, error) {
+	switch engine.Of(version) {
+	case engine.MySQL:
 		return "mysqld.sock", nil
-	case strings.HasPrefix(engine, "SQLSERVER"):
+	case engine.SQLServer:
 		return "", errors.New("clients of SQL Server know no unix sockets; want host:port")
 	}
 	return ".s.PGSQL.5432", nil

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hedge"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqladmin"
 )
@@ -224,9 +225,7 @@ func (c *Client) slot(ctx context.Context) (release func(), err error) {
 // checkIAM reports an engine that has no IAM login. One that the metadata does
 // not name is left to the server.
 func checkIAM(databaseVersion string) error {
-	switch {
-	case databaseVersion == "", databaseVersion == "SQL_DATABASE_VERSION_UNSPECIFIED",
-		strings.HasPrefix(databaseVersion, "POSTGRES"), strings.HasPrefix(databaseVersion, "MYSQL"):
+	if databaseVersion == "" || databaseVersion == "SQL_DATABASE_VERSION_UNSPECIFIED" || engine.Of(databaseVersion).HasIAM() {
 		return nil
 	}
 	return &ConfigError{Problem: fmt.Sprintf("IAM login needs PostgreSQL or MySQL; the instance runs %s", databaseVersion)}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
@@ -142,7 +143,7 @@ func (w *walk) address(ctx context.Context, p place, left int, m *admin.Metadata
 		return
 	}
 	ok := w.step(ctx, HopDatabase, addr, func() (string, error) { return hear(ctx, conn, raw, ask) })
-	w.answered[p.node] = ok && strings.HasPrefix(info.DatabaseVersion, "MYSQL")
+	w.answered[p.node] = ok && engine.Of(info.DatabaseVersion) == engine.MySQL
 }
 
 // errVerified ends a handshake that has led far enough.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 )
 
@@ -18,13 +19,12 @@ type greeting func(io.ReadWriter) (found string, err error)
 // firstBytes returns how to make a database speak. It is nil for an engine
 // that nothing is known of.
 func firstBytes(databaseVersion string) greeting {
-	engine, _, _ := strings.Cut(databaseVersion, "_")
-	switch engine {
-	case "POSTGRES":
+	switch engine.Of(databaseVersion) {
+	case engine.Postgres:
 		return greetPostgres
-	case "MYSQL":
+	case engine.MySQL:
 		return greetMySQL
-	case "SQLSERVER":
+	case engine.SQLServer:
 		return greetSQLServer
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/deadline"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 const (
@@ -31,20 +32,20 @@ const (
 const SilentHint = "The path to the database works, but the database does not answer: check whether the instance is starting, out of memory or at its connection limit, and look at its log."
 
 // Tell sends message, and hint if the protocol has a place for it, to a client
-// that has not been sent anything yet. engine is the database version that the
+// that has not been sent anything yet. version is the database version that the
 // Admin API reports; if it is empty, the client shows its protocol. The caller
 // closes c.
-func Tell(c net.Conn, engine, message, hint string) error {
+func Tell(c net.Conn, version, message, hint string) error {
 	c = deadline.Of(c)
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	switch {
-	case strings.HasPrefix(engine, "POSTGRES"):
+	switch engine.Of(version) {
+	case engine.Postgres:
 		return postgres(c, message, hint)
-	case strings.HasPrefix(engine, "MYSQL"):
+	case engine.MySQL:
 		return mysql(c, message)
-	case strings.HasPrefix(engine, "SQLSERVER"):
+	case engine.SQLServer:
 		return sqlServer(c, message)
 	}
 	return unknown(c, message, hint)

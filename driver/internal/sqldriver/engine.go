@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 // The engines, as the names of their versions begin.
 const (
-	Postgres  = "POSTGRES"
-	MySQL     = "MYSQL"
-	SQLServer = "SQLSERVER"
+	Postgres  = string(engine.Postgres)
+	MySQL     = string(engine.MySQL)
+	SQLServer = string(engine.SQLServer)
 )
 
 // packages are the driver packages.

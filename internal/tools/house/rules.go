@@ -17,9 +17,9 @@ const mostCode = 249
 // understood, by itself.
 var alone = []string{
 	"driver/internal/ctxconn", "driver/internal/kerberos", "driver/internal/mysqlpacket",
-	"internal/answer", "internal/cooldown", "internal/deadline", "internal/door", "internal/failover", "internal/failure", "internal/foreign",
-	"internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh", "internal/relogin", "internal/secondway", "internal/telemetry",
-	"internal/tlsverify",
+	"internal/answer", "internal/cooldown", "internal/deadline", "internal/door", "internal/engine", "internal/failover", "internal/failure",
+	"internal/foreign", "internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh",
+	"internal/relogin", "internal/secondway", "internal/telemetry", "internal/tlsverify",
 }
 
 // strangers must not know each other, not even through others.

@@ -1,0 +1,45 @@
+// Package engine tells the database engines of Cloud SQL apart, by the names that the
+// Admin API has for their versions, and says how each spells the users of IAM. Whatever
+// differs by engine asks it; only telemetry has words of its own. It knows no protocol.
+package engine
+
+import "strings"
+
+// Engine is how the names of an engine's versions begin.
+type Engine string
+
+// The engines.
+const (
+	Postgres  Engine = "POSTGRES"
+	MySQL     Engine = "MYSQL"
+	SQLServer Engine = "SQLSERVER"
+)
+
+// Of returns the engine of a version, such as POSTGRES_16; "" if it is none of these.
+func Of(version string) Engine {
+	for _, e := range []Engine{Postgres, MySQL, SQLServer} {
+		if strings.HasPrefix(version, string(e)) {
+			return e
+		}
+	}
+	return ""
+}
+
+// HasIAM reports whether the engine has IAM login.
+func (e Engine) HasIAM() bool { return e == Postgres || e == MySQL }
+
+// IAMUser returns the database user of an account, given as an e-mail address. What
+// is no address is returned as it is, and so is any for an engine without IAM login.
+// Sources: the README of Google's Python connector; Cloud SQL's documentation of IAM
+// users, which are in lower case.
+func (e Engine) IAMUser(email string) string {
+	lower := strings.ToLower(email)
+	account, _, isEmail := strings.Cut(lower, "@")
+	switch {
+	case isEmail && e == Postgres:
+		return strings.TrimSuffix(lower, ".gserviceaccount.com")
+	case isEmail && e == MySQL:
+		return account
+	}
+	return email
+}
