@@ -61,8 +61,8 @@ func shownName(name string) string {
 func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 	p := &doctor.Path{
 		Name: shown,
-		From: d.cfg.sources, File: d.cfg.file, Credentials: d.credentials,
-		Admin: d.admin, QuotaProject: d.cfg.quotaProject, IAM: dc.iam,
+		From: d.cfg.caller.Sources, File: d.cfg.caller.File, Credentials: d.credentials,
+		Admin: d.admin, QuotaProject: d.cfg.caller.QuotaProject, IAM: dc.iam,
 		Types: dc.types, Way: dc.tcp, Signs: d.cfg.signs(),
 		Fail: func(op, instance string, err error, hint string) (string, error) {
 			e := d.newError(op, instance, err)
@@ -70,7 +70,7 @@ func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 			return e.Hint, e
 		},
 	}
-	if u, err := url.Parse(d.cfg.endpoint); err == nil {
+	if u, err := url.Parse(d.cfg.caller.Endpoint); err == nil {
 		p.AdminHost = u.Host
 	}
 	if dc.way != nil {

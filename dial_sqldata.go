@@ -76,9 +76,9 @@ func (d *Dialer) streamService() (*streams.Service, error) {
 			Endpoint:     d.cfg.serviceEndpoint(),
 			UserAgent:    d.cfg.userAgent,
 			Admin:        d.admin,
-			QuotaProject: d.cfg.quotaProject,
+			QuotaProject: d.cfg.caller.QuotaProject,
 			Principal:    d.credentials.KnownEmail,
-			HTTPClient:   d.cfg.httpClient,
+			HTTPClient:   d.cfg.caller.HTTPClient,
 		})
 		d.sqlData = s
 	}

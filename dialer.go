@@ -104,16 +104,16 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	}
 	d := &Dialer{connectors: map[key]*connector{}, sweepAt: idleSweep}
 	hedged := func(call string) { d.telemetry.Hedged(call) }
-	api, login, creds := cfg.tokenSources(hedged)
+	api, login, creds := cfg.caller.Tokens(hedged)
 	makeKey := admin.ProcessKey
 	if cfg.key != nil {
 		makeKey = func() (crypto.Signer, error) { return cfg.key, nil }
 	}
 	client, err := admin.NewClient(admin.Config{
-		Endpoint:     cfg.endpoint,
-		HTTPClient:   cfg.httpClient,
+		Endpoint:     cfg.caller.Endpoint,
+		HTTPClient:   cfg.caller.HTTPClient,
 		UserAgent:    cfg.userAgent,
-		QuotaProject: cfg.quotaProject,
+		QuotaProject: cfg.caller.QuotaProject,
 		API:          api,
 		Login:        login,
 		Principal:    creds.KnownEmail,

@@ -40,7 +40,7 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
 	dc, err := d.cfg.dial.with(opts)
 	if err == nil {
-		err = asConfigError(d.cfg.credentialFaults(dc.iam && dc.sqlData != SQLDataOnly, dc.way != nil))
+		err = asConfigError(d.cfg.caller.Faults(dc.iam && dc.sqlData != SQLDataOnly, dc.way != nil))
 	}
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/caller"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
@@ -48,7 +48,7 @@ type DialOption interface {
 
 // config is all that a Dialer can be told.
 type config struct {
-	credentials
+	caller         caller.Caller
 	userAgent      string
 	refreshTimeout time.Duration
 	lazy           bool
@@ -57,7 +57,7 @@ type config struct {
 	observe        observeConfig
 	sqlData        sqldata.Endpoint // empty: the Admin API's host
 	dial           dialConfig
-	errs           []error // about options that cannot even be stored
+	errs           faults // about options that cannot even be stored
 }
 
 type option func(*config)
@@ -105,21 +105,36 @@ func (c *config) signs() reach.Signs {
 
 func (c *config) validate() error {
 	errs := append(c.errs, c.dial.faults()...)
-	if c.refreshTimeout < 0 {
-		errs = append(errs, fmt.Errorf("WithRefreshTimeout: want 0 or more, got %v", c.refreshTimeout))
-	}
+	errs.note(c.refreshTimeout < 0, "WithRefreshTimeout: want 0 or more, got %v", c.refreshTimeout)
 	errs = append(errs, c.names.faults()...)
 	errs = append(errs, c.observe.errs...)
-	errs = append(errs, c.endpointFaults()...)
-	c.completeCredentials()
-	errs = append(errs, c.credentialFaults(c.dial.iam && c.dial.sqlData != SQLDataOnly, c.dial.way != nil)...)
-	if strings.ContainsAny(c.userAgent, "\r\n") {
-		errs = append(errs, errors.New("WithUserAgent: want one line"))
-	}
-	if key, ok := c.key.(*rsa.PrivateKey); ok && (key == nil || key.N == nil || key.N.BitLen() < 2048) {
-		errs = append(errs, errors.New("WithPrivateKey: want RSA with 2048 bits or more"))
-	}
+	errs = append(errs, c.caller.Complete()...)
+	errs = append(errs, c.caller.Faults(c.dial.iam && c.dial.sqlData != SQLDataOnly, c.dial.way != nil)...)
+	errs.note(strings.ContainsAny(c.userAgent, "\r\n"), "WithUserAgent: want one line")
+	key, ok := c.key.(*rsa.PrivateKey)
+	errs.note(ok && (key == nil || key.N == nil || key.N.BitLen() < 2048), "WithPrivateKey: want RSA with 2048 bits or more")
 	return asConfigError(errs)
+}
+
+// faults are what is wrong with options.
+type faults []error
+
+// note adds a fault, if something is wrong.
+func (f *faults) note(wrong bool, format string, args ...any) {
+	if wrong {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
+// applyAll applies options in their order, and notes those that are nil.
+func applyAll[O any](opts []O, errs *faults, apply func(O)) {
+	for i, o := range opts {
+		if any(o) == nil {
+			errs.note(true, "option %d is nil", i)
+			continue
+		}
+		apply(o)
+	}
 }
 
 func asConfigError(errs []error) error {
@@ -148,9 +163,7 @@ func WithLazyRefresh() Option {
 func WithPrivateKey(key crypto.Signer) Option {
 	return option(func(c *config) {
 		c.key = key
-		if key == nil {
-			c.errs = append(c.errs, errors.New("WithPrivateKey: the key is nil"))
-		}
+		c.errs.note(key == nil, "WithPrivateKey: the key is nil")
 	})
 }
 
@@ -158,12 +171,6 @@ func WithPrivateKey(key crypto.Signer) Option {
 func Options(opts ...Option) Option {
 	opts = slices.Clone(opts)
 	return option(func(c *config) {
-		for i, o := range opts {
-			if o == nil {
-				c.errs = append(c.errs, fmt.Errorf("option %d is nil", i))
-				continue
-			}
-			o.applyDialer(c)
-		}
+		applyAll(opts, &c.errs, func(o Option) { o.applyDialer(c) })
 	})
 }

@@ -1,11 +1,12 @@
 package cloudsqlconn
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 
 	"golang.org/x/oauth2"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/caller"
 )
 
 // WithTokenSource sets the source of the tokens that authorise Admin API
@@ -25,15 +26,11 @@ import (
 // of token from one source.
 func WithTokenSource(api oauth2.TokenSource) Option {
 	return option(func(c *config) {
-		c.from("WithTokenSource")
-		c.api, c.login = api, nil
-		if api == nil {
-			c.errs = append(c.errs, errors.New("WithTokenSource: the token source is nil"))
-		}
+		c.caller.From("WithTokenSource")
+		c.caller.API, c.caller.Login = api, nil
+		c.errs.note(api == nil, "WithTokenSource: the token source is nil")
 	})
 }
-
-const withTwoSources = "WithIAMAuthNTokenSources"
 
 // WithIAMAuthNTokenSources sets two sources: one of the tokens that authorise
 // Admin API calls, and one of those that log in to the database. The latter should
@@ -42,11 +39,9 @@ const withTwoSources = "WithIAMAuthNTokenSources"
 // each certificate.
 func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 	return option(func(c *config) {
-		c.from(withTwoSources)
-		c.api, c.login = api, login
-		if api == nil || login == nil {
-			c.errs = append(c.errs, errors.New("WithIAMAuthNTokenSources: a token source is nil"))
-		}
+		c.caller.From(caller.TwoSources)
+		c.caller.API, c.caller.Login = api, login
+		c.errs.note(api == nil || login == nil, "WithIAMAuthNTokenSources: a token source is nil")
 	})
 }
 
@@ -59,11 +54,9 @@ func WithIAMAuthNTokenSources(api, login oauth2.TokenSource) Option {
 // it may contain.
 func WithCredentialsFile(name string) Option {
 	return option(func(c *config) {
-		c.from("WithCredentialsFile")
-		c.file = name
-		if name == "" {
-			c.errs = append(c.errs, errors.New("WithCredentialsFile: the name is empty"))
-		}
+		c.caller.From("WithCredentialsFile")
+		c.caller.File = name
+		c.errs.note(name == "", "WithCredentialsFile: the name is empty")
 	})
 }
 
@@ -88,11 +81,9 @@ func WithCredentialsFile(name string) Option {
 func WithCredentialsJSON(text []byte) Option {
 	text = slices.Clone(text)
 	return option(func(c *config) {
-		c.from("WithCredentialsJSON")
-		c.json = text
-		if len(text) == 0 {
-			c.errs = append(c.errs, errors.New("WithCredentialsJSON: the JSON is empty"))
-		}
+		c.caller.From("WithCredentialsJSON")
+		c.caller.JSON = text
+		c.errs.note(len(text) == 0, "WithCredentialsJSON: the JSON is empty")
 	})
 }
 
@@ -109,10 +100,8 @@ func WithCredentialsJSON(text []byte) Option {
 func WithImpersonation(target string, delegates ...string) Option {
 	delegates = slices.Clone(delegates)
 	return option(func(c *config) {
-		c.target, c.delegates = target, delegates
-		if target == "" {
-			c.errs = append(c.errs, errors.New("WithImpersonation: the target is empty"))
-		}
+		c.caller.Target, c.caller.Delegates = target, delegates
+		c.errs.note(target == "", "WithImpersonation: the target is empty")
 	})
 }
 
@@ -129,10 +118,8 @@ func WithImpersonation(target string, delegates ...string) Option {
 // Options that set credentials apply as always.
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) {
-		c.endpoint = url
-		if url == "" {
-			c.errs = append(c.errs, errors.New("WithAdminAPIEndpoint: the URL is empty"))
-		}
+		c.caller.Endpoint = url
+		c.errs.note(url == "", "WithAdminAPIEndpoint: the URL is empty")
 	})
 }
 
@@ -151,10 +138,8 @@ func WithAdminAPIEndpoint(url string) Option {
 // SendPingTimeout.
 func WithHTTPClient(client *http.Client) Option {
 	return option(func(c *config) {
-		c.httpClient = client
-		if client == nil {
-			c.errs = append(c.errs, errors.New("WithHTTPClient: the client is nil"))
-		}
+		c.caller.HTTPClient = client
+		c.errs.note(client == nil, "WithHTTPClient: the client is nil")
 	})
 }
 
@@ -166,10 +151,8 @@ func WithHTTPClient(client *http.Client) Option {
 // and the calls count against the project that the credentials belong to.
 func WithQuotaProject(project string) Option {
 	return option(func(c *config) {
-		c.quotaProject = project
-		if project == "" {
-			c.errs = append(c.errs, errors.New("WithQuotaProject: the project is empty"))
-		}
+		c.caller.QuotaProject = project
+		c.errs.note(project == "", "WithQuotaProject: the project is empty")
 	})
 }
 
@@ -181,10 +164,8 @@ func WithQuotaProject(project string) Option {
 // it is an error, unless the endpoint's host is in the domain.
 func WithUniverseDomain(domain string) Option {
 	return option(func(c *config) {
-		c.universe = domain
-		if domain == "" {
-			c.errs = append(c.errs, errors.New("WithUniverseDomain: the domain is empty"))
-		}
+		c.caller.Universe = domain
+		c.errs.note(domain == "", "WithUniverseDomain: the domain is empty")
 	})
 }
 
@@ -193,8 +174,6 @@ func WithUniverseDomain(domain string) Option {
 func WithUserAgent(ua string) Option {
 	return option(func(c *config) {
 		c.userAgent += " " + ua
-		if ua == "" {
-			c.errs = append(c.errs, errors.New("WithUserAgent: the word is empty"))
-		}
+		c.errs.note(ua == "", "WithUserAgent: the word is empty")
 	})
 }

@@ -3,7 +3,6 @@ package cloudsqlconn
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -31,8 +30,8 @@ type dialConfig struct {
 	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
-	relogin   bool    // IAM logins to PostgreSQL are repeated
-	errs      []error // about options that cannot even be stored
+	relogin   bool   // IAM logins to PostgreSQL are repeated
+	errs      faults // about options that cannot even be stored
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
@@ -53,33 +52,25 @@ func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
 
 // setProxy stores the proxy of an option, or what is wrong with it.
 func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
-	if d.proxyFrom != "" && d.proxyFrom != option {
-		d.errs = append(d.errs, errors.New("WithProxy and WithProxyFromEnvironment: want one of them"))
-	}
-	if err != nil {
-		d.errs = append(d.errs, fmt.Errorf("%s: %w", option, err))
-	}
+	d.errs.note(d.proxyFrom != "" && d.proxyFrom != option, "WithProxy and WithProxyFromEnvironment: want one of them")
+	d.errs.note(err != nil, "%s: %w", option, err)
 	d.tcp.Proxy, d.proxyFrom, d.proxyID = p, option, id
 }
 
-func (d *dialConfig) faults() []error {
+func (d *dialConfig) faults() faults {
 	errs := d.errs
-	if len(d.types) == 0 {
-		errs = append(errs, errors.New("WithIPTypes: want at least one type"))
-	}
+	errs.note(len(d.types) == 0, "WithIPTypes: want at least one type")
 	for _, t := range d.types {
 		if !IPType(t).valid() {
-			errs = append(errs, fmt.Errorf("WithIPTypes: unknown type %s; want one of %v", failure.Quote(t), allIPTypes))
+			errs.note(true, "WithIPTypes: unknown type %s; want one of %v", failure.Quote(t), allIPTypes)
 		}
 	}
-	if d.tcp.Dial == nil {
-		errs = append(errs, errors.New("WithDialFunc: the function is nil"))
-	}
+	errs.note(d.tcp.Dial == nil, "WithDialFunc: the function is nil")
 	if d.timeout < 0 {
-		errs = append(errs, fmt.Errorf("WithDialTimeout: want 0 or more, got %v", d.timeout))
+		errs.note(true, "WithDialTimeout: want 0 or more, got %v", d.timeout)
 	}
 	if !d.sqlData.valid() {
-		errs = append(errs, fmt.Errorf("WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData))))
+		errs.note(true, "WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData)))
 	}
 	return errs
 }
@@ -262,11 +253,10 @@ func WithDialTimeout(d time.Duration) DialOption {
 func WithSameHost(conn net.Conn) DialOption {
 	return dialOption(func(d *dialConfig) {
 		c, ok := unwrap(conn)
-		if !ok {
-			d.errs = append(d.errs, fmt.Errorf("WithSameHost: want a connection that Dial has returned, got a %T", conn))
-			return
+		d.errs.note(!ok, "WithSameHost: want a connection that Dial has returned, got a %T", conn)
+		if ok {
+			d.same = c.location()
 		}
-		d.same = c.location()
 	})
 }
 
@@ -303,12 +293,6 @@ func WithLoginAfterRefresh(on bool) DialOption {
 func DialOptions(opts ...DialOption) DialOption {
 	opts = slices.Clone(opts)
 	return dialOption(func(d *dialConfig) {
-		for i, o := range opts {
-			if o == nil {
-				d.errs = append(d.errs, fmt.Errorf("option %d is nil", i))
-				continue
-			}
-			o.applyDial(d)
-		}
+		applyAll(opts, &d.errs, func(o DialOption) { o.applyDial(d) })
 	})
 }

@@ -1,7 +1,6 @@
 package cloudsqlconn
 
 import (
-	"errors"
 	"log/slog"
 
 	"go.opentelemetry.io/otel/metric"
@@ -13,7 +12,7 @@ type observeConfig struct {
 	log     *slog.Logger
 	tracers trace.TracerProvider // nil: the global one
 	meters  metric.MeterProvider // nil: the global one
-	errs    []error              // about options that cannot even be stored
+	errs    faults               // about options that cannot even be stored
 }
 
 // WithLogger sets the log. Default: none.
@@ -34,9 +33,7 @@ type observeConfig struct {
 func WithLogger(l *slog.Logger) Option {
 	return option(func(c *config) {
 		c.observe.log = l
-		if l == nil {
-			c.observe.errs = append(c.observe.errs, errors.New("WithLogger: the logger is nil"))
-		}
+		c.observe.errs.note(l == nil, "WithLogger: the logger is nil")
 	})
 }
 
@@ -58,9 +55,7 @@ func WithLogger(l *slog.Logger) Option {
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return option(func(c *config) {
 		c.observe.tracers = p
-		if p == nil {
-			c.observe.errs = append(c.observe.errs, errors.New("WithTracerProvider: the provider is nil; pass that of go.opentelemetry.io/otel/trace/noop for no spans"))
-		}
+		c.observe.errs.note(p == nil, "WithTracerProvider: the provider is nil; pass that of go.opentelemetry.io/otel/trace/noop for no spans")
 	})
 }
 
@@ -95,8 +90,6 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return option(func(c *config) {
 		c.observe.meters = p
-		if p == nil {
-			c.observe.errs = append(c.observe.errs, errors.New("WithMeterProvider: the provider is nil; pass that of go.opentelemetry.io/otel/metric/noop for no metrics"))
-		}
+		c.observe.errs.note(p == nil, "WithMeterProvider: the provider is nil; pass that of go.opentelemetry.io/otel/metric/noop for no metrics")
 	})
 }

@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
@@ -95,9 +94,8 @@ func WithSQLData(mode SQLDataMode) DialOption {
 func WithSQLDataEndpoint(endpoint string) Option {
 	return option(func(c *config) {
 		var err error
-		if c.sqlData, err = sqldata.ParseEndpoint(endpoint); err != nil {
-			c.errs = append(c.errs, fmt.Errorf("WithSQLDataEndpoint: %w", err))
-		}
+		c.sqlData, err = sqldata.ParseEndpoint(endpoint)
+		c.errs.note(err != nil, "WithSQLDataEndpoint: %w", err)
 	})
 }
 
@@ -107,22 +105,5 @@ func (c *config) serviceEndpoint() sqldata.Endpoint {
 	if c.sqlData.Host != "" {
 		return c.sqlData
 	}
-	return c.apiEndpoint()
-}
-
-// apiEndpoint is where the Admin API is.
-func (c *config) apiEndpoint() sqldata.Endpoint {
-	u, err := url.Parse(c.endpoint)
-	if err != nil { // it has been checked
-		return sqldata.Endpoint{}
-	}
-	e := sqldata.Endpoint{Host: u.Hostname(), Port: u.Port(), Plaintext: u.Scheme == "http"}
-	switch {
-	case e.Port != "":
-	case e.Plaintext:
-		e.Port = "80"
-	default:
-		e.Port = "443"
-	}
-	return e
+	return c.caller.APIAddr()
 }

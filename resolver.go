@@ -3,7 +3,6 @@ package cloudsqlconn
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -152,17 +151,13 @@ type nameConfig struct {
 	dns            DNS           // nil: none
 	failoverPeriod time.Duration // 0: no look-ups but those of Dials
 	unlisted       bool          // domains need not be in certificates
-	errs           []error       // about options that cannot even be stored
+	errs           faults        // about options that cannot even be stored
 }
 
-func (c *nameConfig) faults() []error {
+func (c *nameConfig) faults() faults {
 	errs := c.errs
-	if c.resolver != nil && c.dns != nil {
-		errs = append(errs, errors.New("WithResolver and WithDNSResolver: want one of them"))
-	}
-	if c.unlisted && c.resolver == nil && c.dns == nil {
-		errs = append(errs, errors.New("WithUnlistedDomain(true): want WithDNSResolver or WithResolver too"))
-	}
+	errs.note(c.resolver != nil && c.dns != nil, "WithResolver and WithDNSResolver: want one of them")
+	errs.note(c.unlisted && c.resolver == nil && c.dns == nil, "WithUnlistedDomain(true): want WithDNSResolver or WithResolver too")
 	return errs
 }
 
@@ -171,9 +166,7 @@ func (c *nameConfig) faults() []error {
 func WithResolver(r Resolver) Option {
 	return option(func(c *config) {
 		c.names.resolver = r
-		if r == nil {
-			c.names.errs = append(c.names.errs, errors.New("WithResolver: the resolver is nil"))
-		}
+		c.names.errs.note(r == nil, "WithResolver: the resolver is nil")
 	})
 }
 
@@ -194,9 +187,7 @@ func WithResolver(r Resolver) Option {
 func WithDNSResolver(dns DNS) Option {
 	return option(func(c *config) {
 		c.names.dns = dns
-		if dns == nil {
-			c.names.errs = append(c.names.errs, errors.New("WithDNSResolver: the resolver is nil; pass net.DefaultResolver for the system's"))
-		}
+		c.names.errs.note(dns == nil, "WithDNSResolver: the resolver is nil; pass net.DefaultResolver for the system's")
 	})
 }
 

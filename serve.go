@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -28,7 +27,7 @@ type serveConfig struct {
 	dial     []DialOption
 	maxConns int // 0: no limit
 	drain    time.Duration
-	errs     []error
+	errs     faults
 }
 
 type serveOption func(*serveConfig)
@@ -44,9 +43,7 @@ const defaultDrainTimeout = 30 * time.Second
 func WithMaxConnections(n int) ServeOption {
 	return serveOption(func(c *serveConfig) {
 		c.maxConns = n
-		if n < 0 {
-			c.errs = append(c.errs, fmt.Errorf("WithMaxConnections: want 0 or more, got %d", n))
-		}
+		c.errs.note(n < 0, "WithMaxConnections: want 0 or more, got %d", n)
 	})
 }
 
@@ -82,13 +79,7 @@ func WithDrainTimeout(d time.Duration) ServeOption {
 // Open connections have the drain timeout to end.
 func (d *Dialer) Serve(ctx context.Context, l net.Listener, name string, opts ...ServeOption) error {
 	cfg := serveConfig{drain: defaultDrainTimeout}
-	for i, o := range opts {
-		if o == nil {
-			cfg.errs = append(cfg.errs, fmt.Errorf("option %d is nil", i))
-			continue
-		}
-		o.applyServe(&cfg)
-	}
+	applyAll(opts, &cfg.errs, func(o ServeOption) { o.applyServe(&cfg) })
 	if _, err := d.cfg.dial.with(cfg.dial); err != nil {
 		cfg.errs = append(cfg.errs, err)
 	}

@@ -43,18 +43,26 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return Endpoint{}, errNoEndpoint
 	}
+	e := EndpointOf(u)
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return Endpoint{}, errNoEndpoint
+	}
+	if n, err := strconv.ParseUint(e.Port, 10, 16); err != nil || n == 0 {
+		return Endpoint{}, errNoEndpoint
+	}
+	return e, nil
+}
+
+// EndpointOf is where the server of a URL is: of the schemes https and http, whose
+// ports are 443 and 80 if it has none.
+func EndpointOf(u *url.URL) Endpoint {
 	e := Endpoint{Host: u.Hostname(), Port: u.Port(), Plaintext: u.Scheme == "http"}
 	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
-		return Endpoint{}, errNoEndpoint
 	case e.Port != "":
 	case e.Plaintext:
 		e.Port = "80"
 	default:
 		e.Port = "443"
 	}
-	if n, err := strconv.ParseUint(e.Port, 10, 16); err != nil || n == 0 {
-		return Endpoint{}, errNoEndpoint
-	}
-	return e, nil
+	return e
 }

@@ -31,6 +31,7 @@ var strangers = []struct{ who, whom string }{
 	{"internal/hint", "internal/doctor"},
 	{"internal/sqldata", "internal/admin"},
 	{"internal/auth", "internal/admin"},
+	{"internal/caller", "internal/admin"},
 	{"driver/internal/pgtunnel", "driver/internal/pgconfig"}, // it is given what has been read
 	{"driver/internal/mssqltunnel", "driver/internal/mssqlconfig"},
 	{"driver/internal/pgconfig", "driver/internal/pglogin"},
