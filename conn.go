@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -14,7 +15,9 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/known"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/relogin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
@@ -57,14 +60,14 @@ type socketConn struct{ *conn }
 // its functions waits.
 func (c socketConn) SyscallConn() (syscall.RawConn, error) { return c.tls.SyscallConn() }
 
-func newConn(tc *tlsconn.Conn, c *connector, info *admin.Info, at location, dc *dialConfig) net.Conn {
-	conn := &conn{tls: tc, info: info, dialled: at.dialled, domain: at.domain, host: at.host, own: at.own}
-	if dc.exchange != exchangeNever && info.MetadataExchange && engine.Of(info.DatabaseVersion) == engine.MySQL {
-		conn.exchange = mdx.New(mdx.Request{UserAgent: c.userAgent, ClientProtocolType: dc.protocol})
+func newConn(made known.Conn, c *connector, at location, dc *dialConfig) net.Conn {
+	conn := &conn{tls: made.TLS, info: made.Info, dialled: at.dialled, domain: at.domain, host: at.host, own: at.own}
+	if dc.exchange != exchangeNever && made.Info.MetadataExchange && engine.Of(made.Info.DatabaseVersion) == engine.MySQL {
+		conn.exchange = mdx.New(mdx.Request{UserAgent: c.dialer.cfg.userAgent, ClientProtocolType: dc.protocol})
 		conn.tells = dc.exchange == exchangeAlways
 	}
 	conn.track(c, cutConn{conn}, at.domain)
-	if tc.HasSocket() {
+	if made.TLS.HasSocket() {
 		return &socketConn{conn}
 	}
 	return conn
@@ -79,11 +82,13 @@ func (c *conn) Read(b []byte) (int, error) {
 	switch {
 	case c.heard.Load():
 	case n > 0:
-		c.connector.accepted(c.info)
+		c.connector.known.Accepted(c.info)
 		c.heard.Store(true)
 	case err == nil || c.ours(err):
+	case errors.Is(err, io.EOF): // it proves nothing: PostgreSQL ends the connection of every cancel request like this
+		c.heard.Store(true)
 	default:
-		err = c.judged(c.connector.rejected(c.info, err))
+		err = c.unheard(err)
 	}
 	return n, err
 }
@@ -94,10 +99,18 @@ func (c *conn) ours(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) || c.closed.Load()
 }
 
-// judged returns err, the error of the first Read, or what counts as that. A
-// refusal is the reason of all errors to come.
-func (c *conn) judged(err error) error {
-	if refusal := (*Error)(nil); errors.As(err, &refusal) {
+// unheard is told the error of the first Read, or what counts as that, and returns
+// what the caller is to see. A refusal is the reason of all errors to come.
+func (c *conn) unheard(err error) error {
+	var (
+		exchange *mdx.Error
+		refused  *reach.RefusedError
+	)
+	if !errors.As(err, &exchange) {
+		err = c.connector.known.Unheard(c.info, err)
+	}
+	if exchange != nil || errors.As(err, &refused) {
+		err = c.connector.newError(OpHandshake, err)
 		c.reason.CompareAndSwap(nil, &err)
 	}
 	c.heard.Store(true)
@@ -125,23 +138,22 @@ func (c *conn) Write(b []byte) (int, error) {
 	c.connector.written.Add(int64(n))
 	err = c.explain(err)
 	if err != nil && !c.heard.Load() && !c.ended.Load() && !c.ours(err) {
-		err = c.unheard(err)
+		err = c.unwritten(err)
 	}
 	return n, err
 }
 
-// unheard is told the error of a Write before anything was heard, and returns
+// unwritten is told the error of a Write before anything was heard, and returns
 // what the caller is to see: the server may have said why, and closed.
-func (c *conn) unheard(err error) error {
+func (c *conn) unwritten(err error) error {
 	said := c.tls.Said()
 	switch {
 	case errors.Is(said, tlsconn.ErrData), errors.Is(said, tlsconn.ErrBusy):
 		return err // a Read finds what there is to know
 	case failure.IsAlert(said):
-		return c.judged(c.connector.rejected(c.info, said))
+		return c.unheard(said)
 	}
-	err = fmt.Errorf("the server has ended the connection, and has not said why: %w", err)
-	return c.judged(c.connector.unanswered(c.info, err))
+	return c.unheard(fmt.Errorf("the server has ended the connection, and has not said why: %w", err))
 }
 
 // Close closes the connection, and ends Reads and Writes in progress. The server

@@ -136,9 +136,9 @@ func (c *streamConn) innerTLS(ctx context.Context) (*tls.Config, error) {
 	d := c.connector.dialer
 	ctx, cancel := d.bound(ctx, d.cfg.dial.timeout)
 	defer cancel()
-	info, err := c.connector.cache.Get(ctx)
+	info, err := c.connector.known.Cache.Get(ctx)
 	if err != nil {
-		return nil, d.reason(c.connector.String(), d.newError(OpRefresh, c.connector.String(), err))
+		return nil, d.reason(c.connector.String(), c.connector.newError(OpRefresh, err))
 	}
 	return info.InnerTLS(), nil
 }

@@ -1,31 +1,21 @@
 package cloudsqlconn
 
 import (
-	"context"
-	"database/sql/driver"
 	"errors"
-	"io"
 	"net"
-	"sync/atomic"
-	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
 
 // streamConn is the connection that Dial returns for a stream of SQL Data.
 type streamConn struct {
 	tracked
-	*sqldata.Conn
-	service *streams.Service
-	domain  string      // the DNS name that the instance was found by, or ""
-	began   time.Time   // the Dial's try
-	heard   atomic.Bool // something has come
+	*streams.Conn
+	domain string // the DNS name that the instance was found by, or ""
 }
 
-func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, domain string, began time.Time) *streamConn {
-	s := &streamConn{Conn: conn, service: service, domain: domain, began: began}
+func (c *connector) newStreamConn(conn *streams.Conn, domain string) *streamConn {
+	s := &streamConn{Conn: conn, domain: domain}
 	s.track(c, cutStream{s}, domain)
 	return s
 }
@@ -35,9 +25,6 @@ func (c *connector) newStreamConn(conn *sqldata.Conn, service *streams.Service, 
 func (c *streamConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.connector.read.Add(int64(n))
-	if n > 0 && !c.heard.Load() && !c.heard.Swap(true) {
-		c.connector.streams.Good(c.began)
-	}
 	return n, c.failed(err)
 }
 
@@ -50,31 +37,11 @@ func (c *streamConn) Write(b []byte) (int, error) {
 
 // failed returns the error of a Read or Write as the caller is to see it.
 func (c *streamConn) failed(err error) error {
-	if err = c.explain(err); err == nil || errors.Is(err, io.EOF) {
-		return err
+	err = c.explain(err)
+	if _, ofStream := errors.AsType[*streams.Error](err); ofStream {
+		return c.connector.newError(OpStream, err)
 	}
-	status, ok := errors.AsType[*sqldata.StatusError](err)
-	if !ok {
-		return err
-	}
-	err = c.service.Explain(status)
-	if status.Exhausted() {
-		began := c.began
-		if c.heard.Load() {
-			began = time.Now() // in the middle of a session, it tells of now
-		}
-		if until := c.connector.streams.Refused(began, status.RetryAfter, err); !until.IsZero() {
-			c.connector.seen.CoolingDown(context.Background(), err, until)
-		}
-		if until := c.connector.streams.CoolingUntil(); !until.IsZero() {
-			err = &streams.CoolingError{Left: time.Until(until), Err: err}
-		}
-	}
-	e := c.connector.dialer.newError(OpStream, c.connector.String(), err)
-	if !c.heard.Load() && status.Lost() {
-		e.Err = failure.Mark(driver.ErrBadConn, e.Err) // nothing has been done: database/sql may connect again
-	}
-	return e
+	return err
 }
 
 // Close closes the connection, and returns at once. What Write has accepted is

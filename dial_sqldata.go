@@ -67,7 +67,7 @@ func (sqlDataWay) path(d *Dialer, dc *dialConfig) *doctor.Stream {
 func (d *Dialer) streamService() (*streams.Service, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.connectors == nil {
+	if d.ctx.Err() != nil {
 		return nil, ErrDialerClosed
 	}
 	s, ok := d.sqlData.(*streams.Service)
@@ -105,7 +105,7 @@ func (dc *dialConfig) call(to admin.Instance, iam bool) *streams.Call {
 func (c *connector) openStream(ctx context.Context, domain string, dc *dialConfig) (*streamConn, error) {
 	service, err := c.dialer.streamService()
 	if err != nil {
-		return nil, c.dialer.newError(OpStream, c.String(), err)
+		return nil, c.newError(OpStream, err)
 	}
 	opening := streams.Opening{
 		Service:  service,
@@ -113,15 +113,15 @@ func (c *connector) openStream(ctx context.Context, domain string, dc *dialConfi
 		Instance: &c.streams,
 		Seen:     c.seen.Instance,
 		Again: func(ctx context.Context, err error) {
-			c.seen.StreamAgain(ctx, c.dialer.newError(OpStream, c.String(), err))
+			c.seen.StreamAgain(ctx, c.newError(OpStream, err))
 		},
 		Cooling: c.seen.CoolingDown,
 	}
-	conn, began, err := opening.Open(ctx)
+	conn, err := opening.Open(ctx)
 	if err != nil {
-		return nil, c.dialer.newError(OpStream, c.String(), err)
+		return nil, c.newError(OpStream, err)
 	}
-	return c.newStreamConn(conn, service, domain, began), nil
+	return c.newStreamConn(conn, domain), nil
 }
 
 // fallBack connects by an address, since SQL Data does not serve the instance.
@@ -185,7 +185,7 @@ func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
 	_, err := conn.Write(b)
 	switch {
 	case !stop():
-		err = c.dialer.newError(OpDial, c.String(), context.Cause(ctx))
+		err = c.newError(OpDial, context.Cause(ctx))
 	case err != nil:
 		_ = conn.Close()
 	}
@@ -196,7 +196,7 @@ func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
 func (d *Dialer) spawn(f func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.connectors == nil {
+	if d.ctx.Err() != nil {
 		return ErrDialerClosed
 	}
 	d.wg.Go(f)

@@ -63,6 +63,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/observe"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/registry"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
@@ -78,19 +79,18 @@ type Dialer struct {
 	resolver    resolver
 	failover    *failover.Follower
 	dials       dialing.Set
+	connectors  *registry.Registry[key, *connector]
 	telemetry   *telemetry.Telemetry
 	ctx         context.Context // ends at Close
 	cancel      context.CancelFunc
-	wg          sync.WaitGroup // counts the making of the client key, and connectors that are let go
+	wg          sync.WaitGroup // counts the making of the client key, and second ways that are opened
 
 	pacer refresh.Pacer // of background refreshes
 
 	closeOnce sync.Once
 
-	mu         sync.Mutex           // guards everything below; never held over I/O
-	connectors map[key]*connector   // nil after Close
-	sweepAt    int                  // number of connectors at which to look for idle ones
-	sqlData    interface{ Close() } // a *streams.Service; nil before the first Dial that asks for it
+	mu      sync.Mutex           // guards everything below, and the end of ctx; never held over I/O
+	sqlData interface{ Close() } // a *streams.Service; nil before the first Dial that asks for it
 }
 
 // NewDialer returns a Dialer. It neither uses the network nor reads a file:
@@ -102,7 +102,8 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dialer{connectors: map[key]*connector{}, sweepAt: idleSweep}
+	d := &Dialer{}
+	d.connectors = registry.New(d.newConnector)
 	hedged := func(call string) { d.telemetry.Hedged(call) }
 	api, login, creds := cfg.caller.Tokens(hedged)
 	makeKey := admin.ProcessKey
@@ -288,20 +289,16 @@ func (d *Dialer) reason(instance string, err error) error {
 func (d *Dialer) Close() error {
 	d.closeOnce.Do(func() {
 		d.mu.Lock()
-		connectors := d.connectors
-		d.connectors = nil
 		d.cancel()
-		d.credentials.Close()
-		d.dials.Close()
 		if d.sqlData != nil {
 			d.sqlData.Close()
 		}
 		d.mu.Unlock()
+		d.credentials.Close()
+		d.dials.Close()
 		d.resolver.close()
 		d.failover.Close()
-		for _, c := range connectors {
-			c.close()
-		}
+		d.connectors.Close()
 		d.wg.Wait()
 		d.admin.Close()
 		d.telemetry.Close()

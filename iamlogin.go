@@ -118,7 +118,7 @@ func (l *loginAgain) login(ctx context.Context) (expiry time.Time, again bool, e
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if again, err = l.do(conn); err != nil {
-		return expiry, again, c.dialer.newError(OpLogin, c.String(), failure.Ended(ctx, err))
+		return expiry, again, c.newError(OpLogin, failure.Ended(ctx, err))
 	}
 	return conn.(interface{ expiry() time.Time }).expiry(), again, nil
 }
@@ -127,7 +127,7 @@ func (l *loginAgain) login(ctx context.Context) (expiry time.Time, again bool, e
 // cannot be found out. Its errors are final.
 func (l *loginAgain) target(ctx context.Context) (target, error) {
 	c := l.connector
-	if info, err := c.cache.Get(ctx); err == nil && l.node != "" && !reach.Has(info, l.node) {
+	if info, err := c.known.Cache.Get(ctx); err == nil && l.node != "" && !reach.Has(info, l.node) {
 		return target{}, errNodeGone
 	}
 	if l.to.Domain == "" {
@@ -154,11 +154,19 @@ func (c *connector) dialAgain(ctx context.Context, to target, dc *dialConfig) (n
 // loginExpiry is when the login token expires in the certificate for the next
 // connection. It also has that kept fresh.
 func (c *connector) loginExpiry(ctx context.Context) (time.Time, error) {
-	info, err := c.cache.Get(ctx)
+	info, err := c.known.Cache.Get(ctx)
 	if err != nil {
-		return time.Time{}, c.dialer.newError(OpRefresh, c.String(), err)
+		return time.Time{}, c.newError(OpRefresh, err)
 	}
 	return info.Expiry, nil
+}
+
+// unknown is the error of a look whose the credentials are.
+func (c *connector) unknown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.dialer.reason(c.String(), c.newError(OpRefresh, &admin.TokenError{Err: err}))
 }
 
 // expiry is when the login token in the connection's certificate expires.

@@ -20,7 +20,7 @@ func (d *Dialer) Warmup(ctx context.Context, name string, opts ...DialOption) er
 			_, err := streams.Token(ctx, d.admin)
 			return err
 		}
-		_, err := c.cache.Get(ctx)
+		_, err := c.known.Cache.Get(ctx)
 		return err
 	})
 }
@@ -92,14 +92,14 @@ func (d *Dialer) about(ctx context.Context, name string, opts []DialOption, f fu
 		return err
 	}
 	if err := f(ctx, c, &dc); err != nil {
-		return d.reason(c.String(), d.newError(OpRefresh, c.String(), err))
+		return d.reason(c.String(), c.newError(OpRefresh, err))
 	}
 	return nil
 }
 
 func (d *Dialer) info(ctx context.Context, name string, opts []DialOption) (info *admin.Info, err error) {
 	err = d.about(ctx, name, opts, func(ctx context.Context, c *connector, _ *dialConfig) error {
-		info, err = c.cache.Get(ctx)
+		info, err = c.known.Cache.Get(ctx)
 		return err
 	})
 	if err != nil {

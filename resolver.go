@@ -12,6 +12,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failover"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/foreign"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/known"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/resolve"
 )
@@ -120,9 +121,9 @@ func newDNSResolver(dns DNS, client *admin.Client, timeout time.Duration) dnsRes
 			return err == nil
 		},
 		Instance: func(ctx context.Context, region, dnsName string) (string, error) {
-			return client.ResolveDNS(traced(ctx), region, dnsName)
+			return client.ResolveDNS(known.Traced(ctx), region, dnsName)
 		},
-		Policy: refresh.Policy{Timeout: timeout, Judge: judge},
+		Policy: refresh.Policy{Timeout: timeout, Judge: known.Judge},
 	})}
 }
 

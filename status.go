@@ -2,7 +2,6 @@ package cloudsqlconn
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -54,9 +53,7 @@ type RefreshAttempt struct {
 // up, sorted by name. An instance used both with passwords and with IAM login
 // appears twice.
 func (d *Dialer) Instances() []InstanceStatus {
-	d.mu.Lock()
-	connectors := slices.Collect(maps.Values(d.connectors))
-	d.mu.Unlock()
+	connectors := d.connectors.All()
 	all := make([]InstanceStatus, len(connectors))
 	for i, c := range connectors {
 		all[i] = c.status()
@@ -78,7 +75,7 @@ func compareBool(a, b bool) int {
 }
 
 func (c *connector) status() InstanceStatus {
-	cached := c.cache.Status()
+	cached := c.known.Cache.Status()
 	s := InstanceStatus{
 		Name:            c.key.name,
 		IAMAuthN:        c.key.iam,
@@ -90,11 +87,11 @@ func (c *connector) status() InstanceStatus {
 		BytesWritten:    c.written.Load(),
 	}
 	if cached.Err != nil {
-		s.LastError = c.dialer.newError(OpRefresh, c.String(), cached.Err)
+		s.LastError = c.newError(OpRefresh, cached.Err)
 	}
 	s.SQLDataUnserved = c.streams.UnservedUntil()
 	s.SQLDataCooldown = c.streams.CoolingUntil()
-	for _, a := range c.cache.History() {
+	for _, a := range c.known.Cache.History() {
 		s.History = append(s.History, RefreshAttempt{Time: a.Began, Duration: a.Duration, Forced: a.Forced, Hedges: a.Noted, Error: a.Err})
 	}
 	if info := cached.Value; info != nil {
@@ -111,12 +108,10 @@ func (c *connector) status() InstanceStatus {
 
 // read tells the gauges of every instance.
 func (d *Dialer) read(report func(*telemetry.Instance, telemetry.Reading)) {
-	d.mu.Lock()
-	connectors := slices.Collect(maps.Values(d.connectors))
-	d.mu.Unlock()
+	connectors := d.connectors.All()
 	for _, c := range connectors {
 		report(c.seen.Instance, telemetry.Reading{
-			Expiry:  c.cache.Status().Expiry,
+			Expiry:  c.known.Cache.Status().Expiry,
 			Open:    c.open.Load(),
 			Read:    c.read.Load(),
 			Written: c.written.Load(),

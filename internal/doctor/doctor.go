@@ -141,7 +141,7 @@ func (w *walk) step(ctx context.Context, hop, target string, f func() (found str
 		if _, ofStream := errors.AsType[kind.Told](err); ofStream {
 			op, told = failure.OpStream, ""
 		}
-		if _, refused := errors.AsType[*refusedError](err); refused {
+		if _, refused := errors.AsType[*reach.RefusedError](err); refused {
 			told = refusedCertHint
 		}
 		s.Result, s.cause = Failed, failure.Ended(ctx, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 )
 
 // greeting waits for a database's first bytes and says what they are. It may
@@ -43,22 +44,12 @@ func hear(ctx context.Context, conn io.ReadWriter, closer io.Closer, greet greet
 	case !stop():
 		return "", errors.New("no answer from the database")
 	case failure.IsAlert(err):
-		return "", &refusedError{err}
+		return "", &reach.RefusedError{Err: err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "", fmt.Errorf("the connection was ended before the database answered: %w", err)
 	}
 	return "", err
 }
-
-// refusedError is the server's refusal of a certificate that was made for this
-// connection.
-type refusedError struct{ error }
-
-func (e *refusedError) Error() string {
-	return "the server refuses the client certificate: " + e.error.Error()
-}
-
-func (e *refusedError) Unwrap() error { return e.error }
 
 // greetPostgres sends an SSLRequest, which PostgreSQL answers with one byte.
 // Source: its documentation, "Message Formats".

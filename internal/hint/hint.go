@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
@@ -35,6 +36,8 @@ func (s Subject) Hint(op string, err error) string {
 		unready *admin.NotReadyError
 		proxy   *netdial.Error
 		fake    *tlsverify.Error
+		refused *reach.RefusedError
+		said    *mdx.Error
 		way     Hinter
 	)
 	switch {
@@ -58,6 +61,10 @@ func (s Subject) Hint(op string, err error) string {
 		return s.addressHint(addr)
 	case errors.As(err, &config):
 		return config.Hint
+	case errors.As(err, &refused):
+		return refusedCertificate(refused.ClockOffset)
+	case errors.As(err, &said):
+		return refusedExchange
 	case errors.As(err, &way):
 		return way.Hint(s, err)
 	case op == failure.OpStream && errors.Is(err, context.DeadlineExceeded):

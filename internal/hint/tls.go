@@ -56,11 +56,11 @@ func expired(err error) bool {
 	return ok && invalid.Reason == x509.Expired
 }
 
-// RefusedCertificate is for a client certificate that the server has refused. The
+// refusedCertificate is for a client certificate that the server has refused. The
 // offset is that of this machine's clock.
-func RefusedCertificate(offset time.Duration) string {
+func refusedCertificate(offset time.Duration) string {
 	return Join(Clock(offset, TheAPI), "Connect again: a new client certificate is being fetched. If that is refused as well, check this machine's clock, and whether the instance has been restored or its certificates have been reset.")
 }
 
-// RefusedExchange is for a metadata exchange that the server has refused.
-const RefusedExchange = "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client."
+// refusedExchange is for a metadata exchange that the server has refused.
+const refusedExchange = "Pass WithMetadataExchange(false): the instance does not accept what it is told about the client."

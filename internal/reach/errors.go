@@ -86,6 +86,21 @@ func (e *Error) Connected() bool {
 	return slices.ContainsFunc(e.Addrs, func(a *AddrError) bool { return a.Step == StepTLS })
 }
 
+// RefusedError is the server's refusal of the client certificate. With TLS 1.3 the
+// client's handshake is over before the server has looked at that, so that it comes
+// later, when the first byte of the database would.
+type RefusedError struct {
+	ClockOffset time.Duration // see admin.Info
+	Err         error         // a TLS alert
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the server refuses the client certificate: %v", e.Err)
+}
+
+// Unwrap returns the alert.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // NoAddressError says that the instance has no address of the wanted types.
 type NoAddressError struct{ Wanted, Has []string }
 

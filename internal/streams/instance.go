@@ -94,14 +94,13 @@ type Opening struct {
 	Cooling func(ctx context.Context, refusal error, until time.Time)
 }
 
-// Open opens a stream, and returns when the try began. It waits for the end of a
-// pause, and through what passes.
-func (o *Opening) Open(ctx context.Context) (*sqldata.Conn, time.Time, error) {
+// Open opens a stream. It waits for the end of a pause, and through what passes.
+func (o *Opening) Open(ctx context.Context) (*Conn, error) {
 	pause := firstPause
 	var before error // of the try before
 	for {
 		if err := o.Instance.coolDown(ctx); err != nil {
-			return nil, time.Time{}, err
+			return nil, err
 		}
 		began := time.Now()
 		conn, err := o.try(ctx)
@@ -109,26 +108,26 @@ func (o *Opening) Open(ctx context.Context) (*sqldata.Conn, time.Time, error) {
 			if conn.Answered() {
 				o.Instance.Good(began)
 			}
-			return conn, began, nil
+			return &Conn{Conn: conn, service: o.Service, instance: o.Instance, cooling: o.Cooling, began: began}, nil
 		}
 		status, _ := errors.AsType[*sqldata.StatusError](err)
 		switch {
 		case failure.Over(ctx) && status == nil && before != nil:
-			return nil, began, failure.Lines{err, before}
+			return nil, failure.Lines{err, before}
 		case failure.Over(ctx):
-			return nil, began, failure.Ended(ctx, err)
+			return nil, failure.Ended(ctx, err)
 		case status.Exhausted():
 			if until := o.Instance.Refused(began, status.RetryAfter, err); !until.IsZero() {
 				o.Cooling(ctx, err, until)
 			}
 			continue
 		case !passes(err, status):
-			return nil, began, err
+			return nil, err
 		}
 		before = err
 		o.Again(ctx, err)
 		if !sleep(ctx, time.Duration(float64(pause)*(0.5+rand.Float64()))) {
-			return nil, began, failure.Ended(ctx, err)
+			return nil, failure.Ended(ctx, err)
 		}
 		pause = min(2*pause, mostPause)
 	}

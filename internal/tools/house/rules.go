@@ -18,7 +18,7 @@ const mostCode = 249
 var alone = []string{
 	"driver/internal/ctxconn", "driver/internal/kerberos", "driver/internal/mysqlpacket",
 	"internal/answer", "internal/cooldown", "internal/deadline", "internal/door", "internal/engine", "internal/failover", "internal/failure",
-	"internal/foreign", "internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh",
+	"internal/foreign", "internal/hedge", "internal/mdx", "internal/pgstartup", "internal/race", "internal/refresh", "internal/registry",
 	"internal/relogin", "internal/secondway", "internal/telemetry", "internal/tlsverify",
 }
 
