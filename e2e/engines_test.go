@@ -124,7 +124,7 @@ func newPostgresEngine(name, version string, start func(context.Context, dbserve
 
 var (
 	mysqlEngine   = newMySQLEngine("mysql", "MYSQL_8_0", dbserver.StartMariaDB)
-	mysql97Engine = newMySQLEngine("mysql97", "MYSQL_9_7", startMySQL97)
+	mysql97Engine = withPerformanceSchema(newMySQLEngine("mysql97", "MYSQL_9_7", startMySQL97))
 	mysqlEngines  = []*engine{mysqlEngine, mysql97Engine}
 )
 
@@ -172,6 +172,16 @@ func newMySQLEngine(name, version string, start func(context.Context, dbserver.O
 		sleepers:    "select id from information_schema.processlist where db = database() and info like 'select sleep%'",
 		kill:        "kill query %d",
 	}
+}
+
+// withPerformanceSchema has e look at other sessions in the performance schema: in
+// MySQL, though not in MariaDB, the information schema's list fails while any session runs a
+// statement that is no UTF-8 of three bytes, such as one with a BLOB in it.
+func withPerformanceSchema(e *engine) *engine {
+	e.args = append(e.args, "--performance-schema=ON")
+	e.sessions = strings.ReplaceAll(e.sessions, "information_schema", "performance_schema")
+	e.sleepers = strings.ReplaceAll(e.sleepers, "information_schema", "performance_schema")
+	return e
 }
 
 // mysqlError returns the number of the server's error in err, or 0.
