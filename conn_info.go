@@ -101,16 +101,14 @@ var errNoConn = asConfigError([]error{errors.New("this ConnInfo is not one of In
 func (c *conn) describe() ConnInfo {
 	return ConnInfo{
 		Instance:      c.connector.key.name,
-		Domain:        c.domain,
+		Domain:        c.at.domain,
 		EngineVersion: c.info.DatabaseVersion,
-		IPType:        IPType(reach.TypeOf(c.host, c.info)),
+		IPType:        IPType(reach.TypeOf(c.at.host, c.info)),
 		conn:          c,
 	}
 }
 
-func (c *conn) location() *location {
-	return &location{c.dialled, c.connector.key.name, c.domain, c.own, c.host}
-}
+func (c *conn) location() *location { return c.at }
 
 func (c *conn) innerTLS(context.Context) (*tls.Config, error) { return c.info.InnerTLS(), nil }
 

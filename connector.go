@@ -35,8 +35,9 @@ type connector struct {
 	logins  *relogin.Logins
 	seen    observe.Instance
 
-	open          atomic.Int64 // connections
-	read, written atomic.Int64 // bytes
+	last          atomic.Pointer[location] // of a connection
+	open          atomic.Int64             // connections
+	read, written atomic.Int64             // bytes
 }
 
 // connector returns what knows the instance n, made at the first use.
@@ -92,5 +93,14 @@ func (c *connector) dial(g *dialing.Dial, t target, dc *dialConfig) (net.Conn, e
 	if failed != nil {
 		return nil, c.newError(failed.Op, failed.Err)
 	}
-	return newConn(made, c, location{t.dialled, t.Instance, t.Domain, t.own, made.Host}, dc), nil
+	return newConn(made, c, c.place(location{t.dialled, t.Instance, t.Domain, t.own, made.Host}), dc), nil
+}
+
+// place returns at. Connections in a row that lead to the same place share it.
+func (c *connector) place(at location) *location {
+	if last := c.last.Load(); last != nil && *last == at {
+		return last
+	}
+	c.last.Store(&at)
+	return &at
 }

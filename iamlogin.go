@@ -70,13 +70,13 @@ func (c *conn) repeatLogin(as string, opts []DialOption, do func(net.Conn) (agai
 	if err != nil || !to.key.iam || !dc.relogin {
 		return
 	}
-	led := target{Resolution: Resolution{Instance: to.key.name, Domain: c.domain, own: c.own}, dialled: c.dialled}
+	led := target{Resolution: Resolution{Instance: to.key.name, Domain: c.at.domain, own: c.at.own}, dialled: c.at.dialled}
 	again := &loginAgain{connector: to, to: led, dial: dc, do: do}
 	switch {
-	case !reach.Has(c.info, c.host): // only the DNS name leads there
-		again.to.only = c.host
+	case !reach.Has(c.info, c.at.host): // only the DNS name leads there
+		again.to.only = c.at.host
 	case len(c.info.Nodes) > 0: // each has a pooler of its own
-		again.node, again.to.only = c.host, c.host
+		again.node, again.to.only = c.at.host, c.at.host
 	}
 	l := to.logins.Add(as, again.node, c.info.Expiry, again.login)
 	if l == nil {
