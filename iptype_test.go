@@ -2,11 +2,14 @@ package cloudsqlconn_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/telemetry"
 )
 
 func TestParseIPTypes(t *testing.T) {
@@ -55,4 +58,22 @@ func FuzzParseIPTypes(f *testing.F) {
 			t.Errorf("ParseIPTypes(%q) = %v", s, types)
 		}
 	})
+}
+
+// The packages below have lists of their own, since one imports nothing of the others.
+func TestAllKnowTheSameTypesOfAddress(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for _, s := range admin.AddressTypes {
+		if _, err := cloudsqlconn.ParseIPType(s); err != nil {
+			t.Error(err)
+		}
+		all = append(all, s)
+	}
+	if _, err := cloudsqlconn.ParseIPType("?"); !strings.Contains(err.Error(), fmt.Sprint(all)) {
+		t.Errorf("%v, want %v", err, all)
+	}
+	if all = append(all, telemetry.ByDNSName); !slices.Equal(telemetry.AddressTypes, all) {
+		t.Errorf("metrics have %v, want %v", telemetry.AddressTypes, all)
+	}
 }

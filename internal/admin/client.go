@@ -1,6 +1,6 @@
 // Package admin asks the SQL Admin API how to reach an instance: its metadata
-// (connectSettings) and a short-lived client certificate
-// (generateEphemeralCert), together an [Info]. It knows nothing of when to ask.
+// (connectSettings), which has the addresses and their types, and a short-lived client
+// certificate (generateEphemeralCert), together an [Info]. It knows nothing of when to ask.
 package admin
 
 import (

@@ -3,181 +3,79 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"path/filepath"
-	"strings"
+	"errors"
 	"time"
 
-	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/refresh"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/kind"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
-// resolve takes the hops name and DNS, and reports whether the instance is known.
-func (w *walk) resolve(ctx context.Context) bool {
-	find := func() (found string, err error) {
-		if w.target, err = w.Resolve(ctx); err != nil {
-			return "", err
-		}
-		w.instance = w.target.Name()
-		if len(w.target.Hosts) > 0 {
-			return fmt.Sprintf("%s at %s", w.instance, strings.Join(w.target.Hosts, ", ")), nil
-		}
-		return w.instance, nil
-	}
-	if !w.DNS {
-		named := w.step(ctx, HopName, "", find)
-		if named {
-			w.skip(HopDNS, "the name needs none")
-		} else {
-			w.skip(HopDNS, "no name to look up")
-		}
-		return named
-	}
-	w.step(ctx, HopName, "", func() (string, error) { return "a DNS name", nil })
-	return w.step(ctx, HopDNS, w.Name, find)
+// The hops. The root package describes them.
+const (
+	HopName        = "name"
+	HopDNS         = "DNS"
+	HopCredentials = "credentials"
+	HopToken       = "token"
+	HopStream      = "SQL Data"
+	HopMetadata    = "metadata"
+	HopClock       = "clock"
+	HopLoginToken  = "login token"
+	HopCertificate = "certificate"
+	HopTCP         = "TCP"
+	HopTLS         = "TLS"
+	HopDatabase    = "database"
+)
+
+// ops are the steps of a Dial that the hops belong to.
+var ops = map[string]string{
+	HopName: failure.OpResolve, HopDNS: failure.OpResolve,
+	HopCredentials: failure.OpRefresh, HopToken: failure.OpRefresh, HopMetadata: failure.OpRefresh, HopClock: failure.OpRefresh,
+	HopLoginToken: failure.OpRefresh, HopCertificate: failure.OpRefresh,
+	HopStream: failure.OpStream, HopTCP: failure.OpDial, HopTLS: failure.OpHandshake, HopDatabase: failure.OpHandshake,
 }
 
-// authorise takes the hops credentials and token, and reports whether there is
-// something to call the Admin API with.
-func (w *walk) authorise(ctx context.Context) bool {
-	if !w.step(ctx, HopCredentials, "", func() (string, error) { return w.whose(ctx) }) {
-		w.skip(HopToken, "no credentials")
-		return false
-	}
-	var failed error
-	ok := w.step(ctx, HopToken, "", func() (string, error) {
-		tok, err := w.Admin.Token(ctx)
-		switch {
-		case err != nil:
-			failed = err
-			return "", err
-		case tok == nil:
-			return "the program's own HTTP client has it", nil
-		}
-		found := expires(tok.Expiry)
-		if project := hint.ProjectID(cmp.Or(w.QuotaProject, auth.QuotaProject(tok))); project != "" {
-			found += ", quota project " + project
-		}
-		return found, nil
-	})
-	if offset, told := admin.ClockOffset(failed); told {
-		w.clock(ctx, offset, hint.TheTokenServer)
-	}
-	return ok
+// hopHints are for hops that a Dial does not take.
+var hopHints = map[string]string{
+	HopClock:    "Set this machine's clock, and have NTP keep it right: tokens and certificates are valid for a limited time.",
+	HopDatabase: refusal.SilentHint,
 }
 
-// whose says what the credentials are.
-func (w *walk) whose(ctx context.Context) (string, error) {
-	from := strings.Join(w.From, ", ")
-	if auth.LooksLikePath(w.File) {
-		from += " " + filepath.Base(w.File)
+// refusedCertHint is for a client certificate that was made for this connection.
+const refusedCertHint = "The certificate was issued a moment ago, so it is not too old: compare the clocks of this machine and of the instance, and check again in a minute, in case the instance has just received another client CA."
+
+// step takes a hop, and reports whether it led on.
+func (w *walk) step(ctx context.Context, hop, target string, f func() (found string, err error)) bool {
+	began := time.Now()
+	found, err := f()
+	s := Step{Hop: hop, Target: printable(target), Result: Passed, Duration: time.Since(began), Detail: printable(found)}
+	if errors.Is(err, auth.ErrClosed) {
+		err = failure.ErrDialerClosed // ctx ends for the same reason, if only a moment later
 	}
-	if w.Credentials == nil {
-		return "the program's own: " + cmp.Or(from, "WithHTTPClient"), nil
-	}
-	who, err := w.Credentials.Describe(ctx)
 	if err != nil {
-		return "", &admin.TokenError{Err: err}
+		op, told := ops[hop], cmp.Or(mysqlHint(err), hopHints[hop])
+		if _, ofStream := errors.AsType[kind.Told](err); ofStream {
+			op, told = failure.OpStream, ""
+		}
+		if _, refused := errors.AsType[*reach.RefusedError](err); refused {
+			told = refusedCertHint
+		}
+		s.Result, s.cause = Failed, failure.Ended(ctx, err)
+		s.Hint, s.Err = w.Fail(op, w.instance, s.cause, told)
 	}
-	found := who.Kind
-	if hint.IsEmail(who.Email) {
-		found += " " + who.Email
-	}
-	return found + ", from " + cmp.Or(from, "Application Default Credentials"), nil
+	w.steps = append(w.steps, s)
+	return err == nil
 }
 
-// metadata takes the hops metadata and clock. It returns nil if there is none.
-func (w *walk) metadata(ctx context.Context, named, authorised bool) (m *admin.Metadata) {
-	switch {
-	case !named:
-		w.skip(HopMetadata, "no instance to ask for")
-		return nil
-	case !authorised:
-		w.skip(HopMetadata, "no token")
-		return nil
-	}
-	var (
-		offset time.Duration // of the clocks
-		told   bool
-	)
-	w.step(ctx, HopMetadata, w.AdminHost, func() (string, error) {
-		got, err := w.Admin.Metadata(ctx, w.target.Instance)
-		if got != nil {
-			offset, told = got.ClockOffset, got.ClockTold
-		} else {
-			offset, told = admin.ClockOffset(err)
-		}
-		if err != nil {
-			return "", err
-		}
-		m = got
-		return describe(m), nil
-	})
-	if told {
-		w.clock(ctx, offset, hint.TheAPI)
-	} else {
-		w.skip(HopClock, "the Admin API has not told the time")
-	}
-	return m
+func (w *walk) skip(hop, why string) {
+	w.steps = append(w.steps, Step{Hop: hop, Result: Skipped, Detail: why})
 }
 
-// describe is what metadata tells, in short.
-func describe(m *admin.Metadata) string {
-	found := cmp.Or(m.DatabaseVersion, "unknown engine") + " in " + cmp.Or(m.Region, "unknown region")
-	for _, a := range places(m.Info, admin.AddressTypes) {
-		found += ", " + a.who + " " + a.host
-	}
-	return found
-}
-
-// certificate takes the hops login token and certificate. It returns nil if
-// there is none.
-func (w *walk) certificate(ctx context.Context, m *admin.Metadata) (info *admin.Info) {
-	if w.IAM {
-		if m == nil {
-			w.skip(HopLoginToken, "no metadata")
-		} else if !w.step(ctx, HopLoginToken, "", func() (string, error) {
-			tok, err := w.Admin.LoginToken(ctx)
-			if err != nil {
-				return "", err
-			}
-			return expires(tok.Expiry), nil
-		}) {
-			w.skip(HopCertificate, "no login token")
-			return nil
-		}
-	}
-	if m == nil {
-		w.skip(HopCertificate, "no metadata")
-		return nil
-	}
-	w.step(ctx, HopCertificate, "", func() (string, error) {
-		got, expiry, err := w.Admin.Certificate(ctx, m, w.IAM)
-		if err != nil {
-			return "", err
-		}
-		if time.Until(expiry) < time.Second { // a Dial would not use it
-			return expires(expiry), refresh.ErrExpired
-		}
-		info = got
-		if w.IAM {
-			return "for IAM login, " + expires(expiry), nil
-		}
-		return expires(expiry), nil
-	})
-	return info
-}
-
-// expires tells when something ends.
-func expires(at time.Time) string {
-	if at.IsZero() {
-		return "without expiry"
-	}
-	text, left := at.UTC().Format(time.RFC3339), time.Until(at)
-	if left < 0 {
-		return fmt.Sprintf("expired %s, %s ago", text, hint.Span(-left))
-	}
-	return fmt.Sprintf("expires %s, in %s", text, hint.Span(left))
+// clock takes the hop of that name. The offset is how far this machine's clock
+// is ahead of the other.
+func (w *walk) clock(ctx context.Context, offset time.Duration, other string) {
+	w.step(ctx, HopClock, "", func() (string, error) { return hint.CompareClocks(offset, other) })
 }

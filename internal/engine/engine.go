@@ -1,6 +1,7 @@
 // Package engine tells the database engines of Cloud SQL apart, by the names that the
-// Admin API has for their versions, and says how each spells the users of IAM. Whatever
-// differs by engine asks it; only telemetry has words of its own. It knows no protocol.
+// Admin API has for their versions, and says how each spells the users of IAM. What
+// differs by engine in the library asks it, but for telemetry, which has words of its own. It
+// knows no protocol.
 package engine
 
 import "strings"

@@ -186,8 +186,10 @@ func (p *Proxy) tunnel(conn net.Conn, addr string) (net.Conn, error) {
 		return tc, connect(tc, addr, p.user)
 	case "http":
 		return conn, connect(conn, addr, p.user)
+	case "socks5", "socks5h":
+		return conn, p.connectSOCKS(conn, addr)
 	}
-	return conn, p.connectSOCKS(conn, addr)
+	return nil, fmt.Errorf("unknown scheme %q", p.scheme)
 }
 
 // connectSOCKS asks a SOCKS5 proxy (RFC 1928) to connect to addr.

@@ -1,100 +1,49 @@
 package refresh
 
-import (
-	"context"
-	"time"
+import "time"
+
+const (
+	minLife       = time.Second      // a value with less is as good as expired
+	maxMargin     = 30 * time.Second // a value is not served in this last part of its life
+	longLife      = 59 * time.Minute // from here on a value is due at half its life: what was issued for an hour comes with a little less
+	refreshLead   = 4 * time.Minute  // before its expiry, one with less is due
+	timerInterval = time.Minute      // between two fetches that a timer starts
+
+	forEver = 100 * 365 * 24 * time.Hour // the life of a value without expiry
 )
 
-// forceLocked starts a fetch that somebody's bad luck asks for.
-func (c *Cache[T]) forceLocked(now time.Time) {
-	if c.flight != nil || now.Before(c.retryAtLocked()) {
-		return
-	}
-	if now.Before(c.forcedAgainLocked()) {
-		return
-	}
-	c.fruitless++
-	c.forced = now
-	c.startLocked(now)
-	c.flight.forced = true
+// margin is how long before its expiry a value stops being served, so that it
+// outlives the handshake it is used for.
+func margin(life time.Duration) time.Duration {
+	return min(maxMargin, life/10)
 }
 
-// forcedAgainLocked is when the next fetch may be forced: now, unless the last
-// one was fruitless.
-func (c *Cache[T]) forcedAgainLocked() time.Time {
-	if c.fruitless == 0 {
-		return time.Time{}
+// dueAfter is the age at which a value with this much life is due to be
+// replaced.
+func dueAfter(life time.Duration) time.Duration {
+	if life >= longLife {
+		return life / 2
 	}
-	return c.forced.Add(gap(transientGap, maxGap, c.fruitless))
+	return max(life-refreshLead, life*3/4)
 }
 
-// retryAtLocked is when the next attempt may start for a caller: now, unless
-// the last one failed.
-func (c *Cache[T]) retryAtLocked() time.Time {
-	if c.fail == nil {
-		return time.Time{}
-	}
-	return c.fail.retryAt(true)
+// timerAfter is the age at which a timer replaces a value with this much life:
+// when it is due, give or take a tenth, but with time left for the fetch. r is
+// a random number in [0, 1).
+func timerAfter(life time.Duration, r float64) time.Duration {
+	due, end := dueAfter(life), life-margin(life)
+	return between(due-due/10, min(due+due/10, due+(end-due)/2), r)
 }
 
-// startLocked starts a fetch, in place of one in progress. What it returns is
-// closed when the fetch has ended.
-func (c *Cache[T]) startLocked(now time.Time) <-chan struct{} {
-	if c.flight != nil {
-		c.flight.cancel()
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.policy.Timeout)
-	f := &flight{began: now, cancel: cancel, mu: &c.mu}
-	ctx = context.WithValue(ctx, flightKey{}, f)
-	c.flight, c.paced = f, false
-	c.wg.Go(func() {
-		defer cancel()
-		v, expiry, err := c.fetch(ctx)
-		c.land(f, v, expiry, err)
-	})
-	return c.landed
+// firstTimerAfter is timerAfter for a value that a caller has fetched, and
+// perhaps many callers at the same time: the second half of what would be due
+// spreads what comes after that.
+func firstTimerAfter(life time.Duration, r float64) time.Duration {
+	due := dueAfter(life)
+	return between(due/2, due, r)
 }
 
-// isDueLocked reports whether a Get is to start the fetch: the value is due, and
-// no timer will do it in time.
-func (c *Cache[T]) isDueLocked(now time.Time) bool {
-	if !c.cur.isDue(now) {
-		return false
-	}
-	wait := c.alarm.Sub(now.Round(0))
-	return c.policy.Lazy || wait < -lateSlack || wait > c.cur.left(now)
-}
-
-func (c *Cache[T]) armLocked(wait time.Duration) {
-	c.alarm = time.Now().Round(0).Add(wait)
-	if c.timer == nil {
-		c.timer = time.AfterFunc(wait, c.tick)
-		return
-	}
-	c.timer.Reset(wait)
-}
-
-// tick starts the fetch that is due, unless there is nothing left to keep
-// fresh, or nobody to keep it fresh for.
-func (c *Cache[T]) tick() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if c.closed || c.flight != nil || !c.cur.usable(now) {
-		return
-	}
-	if c.idleLocked(now) {
-		c.cur = nil
-		return
-	}
-	if !c.paced {
-		if wait := c.policy.Pacer.reserve(now, c.cur.left(now)/2); wait > 0 {
-			c.paced = true
-			c.armLocked(wait)
-			return
-		}
-	}
-	c.ticked = now
-	c.startLocked(now)
-	c.flight.timed = true
+// between is the point at r, in [0, 1), of the way from lo to hi.
+func between(lo, hi time.Duration, r float64) time.Duration {
+	return lo + time.Duration(r*float64(hi-lo))
 }

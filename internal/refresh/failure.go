@@ -7,6 +7,16 @@ import (
 	"time"
 )
 
+const (
+	transientGap  = time.Second // after the first failure, doubling
+	terminalGap   = 5 * time.Second
+	maxGap        = 30 * time.Second
+	maxUnattended = 15 * time.Minute // terminal failures, nobody asking
+
+	clockSlack = time.Second // wall and monotonic clock disagree by less than this
+	lateSlack  = 250 * time.Millisecond
+)
+
 // Failure says why a [Cache] has no value to give. errors.Is and errors.As
 // reach both the caller's context error and the last error of the fetch.
 type Failure struct {
@@ -111,4 +121,21 @@ func ContextError(ctx context.Context) error {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), cause)
+}
+
+// gap is the pause after the n-th failure in a row.
+func gap(first, most time.Duration, n int) time.Duration {
+	d := first
+	for i := 1; i < n && d < most; i++ {
+		d *= 2
+	}
+	return min(d, most)
+}
+
+// suspended reports whether the process or the machine stood still during an
+// attempt: the two clocks say how long the attempt took, timeout how long it
+// was allowed to. A sleeping machine stops the monotonic clock, a stopped
+// process notices its timeout late.
+func suspended(wall, monotonic, timeout time.Duration) bool {
+	return wall-monotonic > clockSlack || monotonic > timeout+lateSlack
 }

@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -126,5 +127,80 @@ func TestFailureUnwrapsToBothErrors(t *testing.T) {
 	}
 	if errs := (&Failure{Ctx: context.Canceled}).Unwrap(); len(errs) != 1 {
 		t.Errorf("without Err: unwraps to %v", errs)
+	}
+}
+
+func TestGapDoubles(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		first, most time.Duration
+		want        string
+	}{
+		{transientGap, maxGap, "[1s 1s 2s 4s 8s 16s 30s 30s]"},
+		{terminalGap, maxGap, "[5s 5s 10s 20s 30s 30s 30s 30s]"},
+		{terminalGap, maxUnattended, "[5s 5s 10s 20s 40s 1m20s 2m40s 5m20s]"},
+	} {
+		var got []time.Duration
+		for n := range 8 {
+			got = append(got, gap(tt.first, tt.most, n))
+		}
+		if fmt.Sprint(got) != tt.want {
+			t.Errorf("gap(%v, %v) = %v, want %v", tt.first, tt.most, got, tt.want)
+		}
+		if got := gap(tt.first, tt.most, 1<<40); got != tt.most {
+			t.Errorf("gap(%v, %v, 1<<40) = %v", tt.first, tt.most, got)
+		}
+	}
+}
+
+func TestSuspended(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		wall, monotonic time.Duration
+		want            bool
+	}{
+		{"nothing happened", 50 * time.Millisecond, 50 * time.Millisecond, false},
+		{"it timed out as it should", time.Minute, time.Minute, false},
+		{"it timed out on a busy machine", 60250 * time.Millisecond, 60250 * time.Millisecond, false},
+		{"the machine slept two hours", 2 * time.Hour, time.Second, true},
+		{"the machine slept a second", 1100 * time.Millisecond, 100 * time.Millisecond, false},
+		{"the process stood still past its timeout", 61 * time.Second, 61 * time.Second, true},
+		{"somebody set the clock back", -time.Hour, time.Second, false},
+		{"NTP moved the clock a little", 900 * time.Millisecond, 0, false},
+	} {
+		if got := suspended(tt.wall, tt.monotonic, time.Minute); got != tt.want {
+			t.Errorf("%s: suspended = %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestRetryAt(t *testing.T) {
+	t.Parallel()
+	terminal := Verdict{Terminal: true}
+	for _, tt := range []struct {
+		name  string
+		f     failures
+		asked bool
+		want  time.Duration
+	}{
+		{"first transient failure", failures{inARow: 1}, true, time.Second},
+		{"with all the jitter", failures{inARow: 1, jitter: 1}, true, 1100 * time.Millisecond},
+		{"fourth", failures{inARow: 4}, true, 8 * time.Second},
+		{"hundredth", failures{inARow: 100}, true, 30 * time.Second},
+		{"hundredth, nobody asking", failures{inARow: 100}, false, 30 * time.Second},
+		{"first terminal failure", failures{inARow: 1, verdict: terminal}, true, 5 * time.Second},
+		{"hundredth terminal", failures{inARow: 100, verdict: terminal}, true, 30 * time.Second},
+		{"hundredth terminal, nobody asking", failures{inARow: 100, verdict: terminal}, false, 15 * time.Minute},
+		{"fourth that is known to pass", failures{inARow: 4, jitter: 1, verdict: Verdict{MaxPause: 4 * time.Second}}, true, 4400 * time.Millisecond},
+		{"fourth that is known to pass, nobody asking", failures{inARow: 4, verdict: Verdict{MaxPause: 4 * time.Second}}, false, 8 * time.Second},
+		{"Retry-After, and never earlier", failures{inARow: 1, jitter: 1, verdict: Verdict{RetryAfter: 30 * time.Second}}, true, 30 * time.Second},
+		{"Retry-After shorter than the pause", failures{inARow: 4, verdict: Verdict{RetryAfter: time.Second}}, true, 8 * time.Second},
+		{"Retry-After of a terminal failure", failures{inARow: 1, verdict: Verdict{Terminal: true, RetryAfter: time.Hour}}, true, time.Hour},
+	} {
+		tt.f.at = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		if got := tt.f.retryAt(tt.asked).Sub(tt.f.at); got != tt.want {
+			t.Errorf("%s: after %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }

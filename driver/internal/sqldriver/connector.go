@@ -1,5 +1,5 @@
-// Package sqldriver is what the driver packages share: connectors of database/sql, Dials,
-// and errors with hints. It knows no protocol of a database, and no driver of one.
+// Package sqldriver is what the driver packages share: the parameters of data source names
+// that are for the Dialer, connectors of database/sql, Dials, and errors with hints. It knows no protocol of a database, and no driver of one.
 package sqldriver
 
 import (
