@@ -165,6 +165,64 @@ func TestAnInstanceThatRefusesConnectionsDoesNotHammerTheAPI(t *testing.T) {
 	})
 }
 
+// An instance that is restarted again and again: connections are cut before the server
+// has said anything, so that none is a proof, and then refused. Each first refusal after
+// that waited for another look at the metadata, up to 30 s.
+func TestAnInstanceThatCutsAndRefusesConnectionsByTurnsFailsDialsAtOnce(t *testing.T) {
+	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		for range 20 {
+			for range 2 {
+				c, err := w.dialer.Dial(t.Context(), testInstance)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.instance.CutConnections(true)
+				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+					t.Fatalf("got %v, want a reset", err)
+				}
+				_ = c.Close()
+				time.Sleep(time.Second)
+			}
+			w.instance.Stop()
+			w.wantRefusedAtOnce(2)
+			w.instance.Start()
+		}
+		if n := w.calls(); n > 18 {
+			t.Errorf("%d Admin API calls, want 18 at the most", n)
+		}
+	})
+}
+
+// What the metadata was looked at before for, in vain, made a Dial wait.
+func TestAnInstanceThatRefusesConnectionsAfterASilenceFailsDialsAtOnce(t *testing.T) {
+	bothStrategies(t, cloudsqltest.Instance{}, func(t *testing.T, w *world) {
+		w.wantDial()
+		w.instance.SetBehavior(cloudsqltest.Unreachable)
+		for range 100 {
+			_ = w.wantError(context.DeadlineExceeded, 50*time.Millisecond)
+			time.Sleep(time.Second)
+		}
+		before := w.calls()
+		w.instance.Stop()
+		w.wantRefusedAtOnce(60)
+		if n := w.calls() - before; n > 10 {
+			t.Errorf("%d Admin API calls, want 10 at the most", n)
+		}
+	})
+}
+
+// wantRefusedAtOnce checks that n Dials, one a second, fail without waiting.
+func (w *world) wantRefusedAtOnce(n int) {
+	w.t.Helper()
+	for range n {
+		d := took(func() { _ = w.wantError(syscall.ECONNREFUSED, 20*time.Second) })
+		if d > time.Second/2 {
+			w.t.Errorf("a Dial that was refused took %v", d)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
 // F21, core
 func TestAShortDeadlineHoldsAgainstASilentNetwork(t *testing.T) {
 	for name, arrange := range map[string]func(w *world){

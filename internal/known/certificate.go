@@ -15,7 +15,7 @@ func (i *Instance) Accepted(info *admin.Info) {
 	if i.refused.Swap(false) {
 		i.rejecting.Store(nil)
 		i.cfg.Seen.Accepted()
-		i.Cache.Confirm(info)
+		i.proven(info)
 	}
 }
 

@@ -39,13 +39,23 @@ func (i *Instance) latest(ctx context.Context) (*admin.Info, error) {
 
 // unproven is told when a try has failed with info, and reports whether the metadata
 // may only be too old: unless it was asked for after the first such failure, the
-// instance may have changed before that.
+// instance may have changed before that. What other metadata has been asked for until
+// then, for callers in a hurry or connections that were cut, makes nobody wait.
 func (i *Instance) unproven(info *admin.Info, failedAt time.Time) bool {
 	if i.failing.CompareAndSwap(nil, &failedAt) {
+		i.Cache.Hasten()
 		return true
 	}
 	first := i.failing.Load()
 	return first == nil || info.Asked.Before(*first)
+}
+
+// proven is told that info works.
+func (i *Instance) proven(info *admin.Info) {
+	if i.failing.Load() != nil {
+		i.failing.Store(nil)
+	}
+	i.Cache.Confirm(info)
 }
 
 // blame tells the cache what a failed try means for info, and reports whether

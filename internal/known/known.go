@@ -137,11 +137,8 @@ func (i *Instance) try(ctx context.Context, info *admin.Info, to *reach.Target) 
 		return Conn{}, &Error{Op: op, Err: err}
 	}
 	i.dials.Looks.Answered()
-	if i.failing.Load() != nil {
-		i.failing.Store(nil)
-	}
 	if !i.refused.Load() {
-		i.Cache.Confirm(info)
+		i.proven(info)
 	}
 	return Conn{TLS: conn, Host: host, Info: info}, nil
 }

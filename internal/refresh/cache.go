@@ -225,6 +225,14 @@ func (c *Cache[T]) doubt(old *T, suspect bool) {
 	c.forceLocked(time.Now())
 }
 
+// Hasten says that there is a reason to fetch that is not one of those there were: the
+// next fetch that is forced is no more than 1 s apart from the last one.
+func (c *Cache[T]) Hasten() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fruitless = min(c.fruitless, 1)
+}
+
 // Confirm says that v works. It costs one atomic load when nothing was in
 // doubt.
 func (c *Cache[T]) Confirm(v *T) {

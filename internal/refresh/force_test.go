@@ -269,3 +269,23 @@ func TestStatus(t *testing.T) {
 		}
 	})
 }
+
+func TestAnotherReasonToFetchDoesNotWaitAsLongAsTheSameOneAgain(t *testing.T) {
+	tellBoth(t, func(t *testing.T, w *world) {
+		v := w.get(time.Minute).want(1, latency)
+		for range 60 {
+			w.c.Refresh(v)
+			time.Sleep(time.Second)
+			v = w.want(len(w.fetches()))
+		}
+		n := len(w.fetches())
+		w.c.Refresh(v)
+		w.wantFetches(n)
+		w.c.Hasten()
+		w.c.Refresh(v)
+		w.wantFetches(n + 1)
+		w.c.Hasten()
+		w.c.Refresh(v) // there has been one within 1 s
+		w.wantFetches(n + 1)
+	})
+}
