@@ -47,9 +47,10 @@ type Instance struct {
 	dials dialing.Instance
 	reach reach.Instance
 
-	refused   atomic.Bool               // a connection has ended before the server said anything: a handshake proves nothing for the time being
-	rejecting atomic.Pointer[time.Time] // when the server first refused a certificate since it last accepted one; nil: it has not
-	failing   atomic.Pointer[time.Time] // when a try first failed with the metadata as it is; nil: none has
+	refused   atomic.Bool                // a connection has ended before the server said anything: a handshake proves nothing for the time being
+	rejecting atomic.Pointer[time.Time]  // when the server first refused a certificate since it last accepted one; nil: it has not
+	accepted  atomic.Pointer[admin.Info] // by the server, the first after a refusal; nil: there was none
+	failing   atomic.Pointer[time.Time]  // when a try first failed with the metadata as it is; nil: none has
 }
 
 // New returns an Instance of which nothing is known yet. The caller closes its Cache.

@@ -223,6 +223,27 @@ func TestARefusedCertificateIsNotUsedWhileANewerOneComesSoon(t *testing.T) {
 	}
 }
 
+// A connection that was made with an older one can be refused after all that: its first
+// Read may come late.
+func TestARefusalOfAnOlderCertificateSaysNothingOfOneThatWasAccepted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		old := w.get()
+		time.Sleep(time.Minute)
+		_ = w.Unheard(old, alert)
+		w.Accepted(w.get())
+		time.Sleep(time.Minute)
+		_ = w.Unheard(old, alert)
+		w.with(func() { w.takes = 3 * time.Second })
+		began := time.Now()
+		w.connect(time.Minute, admin.Private)
+		w.with(func() {
+			if wait := w.first.Sub(began); wait != 0 {
+				w.t.Errorf("the first try came after %v", wait)
+			}
+		})
+	})
+}
+
 // The alert may have been lost.
 func TestACutConnectionIsAReasonToLook(t *testing.T) {
 	inWorld(t, func(w *world) {
