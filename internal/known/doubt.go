@@ -43,7 +43,9 @@ func (i *Instance) latest(ctx context.Context) (*admin.Info, error) {
 // then, for callers in a hurry or connections that were cut, makes nobody wait.
 func (i *Instance) unproven(info *admin.Info, failedAt time.Time) bool {
 	if i.failing.CompareAndSwap(nil, &failedAt) {
-		i.Cache.Hasten()
+		if !i.hastened.Swap(true) {
+			i.Cache.Hasten()
+		}
 		return true
 	}
 	first := i.failing.Load()
@@ -54,6 +56,9 @@ func (i *Instance) unproven(info *admin.Info, failedAt time.Time) bool {
 func (i *Instance) proven(info *admin.Info) {
 	if i.failing.Load() != nil {
 		i.failing.Store(nil)
+	}
+	if i.hastened.Load() {
+		i.hastened.Store(false)
 	}
 	i.Cache.Confirm(info)
 }

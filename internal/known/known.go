@@ -51,6 +51,7 @@ type Instance struct {
 	rejecting atomic.Pointer[time.Time]  // when the server first refused a certificate since it last accepted one; nil: it has not
 	accepted  atomic.Pointer[admin.Info] // by the server, the first after a refusal; nil: there was none
 	failing   atomic.Pointer[time.Time]  // when a try first failed with the metadata as it is; nil: none has
+	hastened  atomic.Bool                // a fetch, for the first failure since something worked
 }
 
 // New returns an Instance of which nothing is known yet. The caller closes its Cache.

@@ -146,6 +146,23 @@ func TestAnInstanceOnTheMoveIsFollowedTwice(t *testing.T) {
 	})
 }
 
+// Metadata that is another each time, and leads nowhere, is no reason to ask more often.
+func TestMetadataThatIsNeverTheSameDoesNotHammerTheAPI(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.get()
+		for n := range 60 {
+			w.with(func() { w.addr = []string{"10.0.0.1", "10.0.0.2"}[n%2] })
+			w.connect(time.Second, admin.Private)
+			time.Sleep(time.Second)
+		}
+		w.with(func() {
+			if w.fetches > 9 {
+				w.t.Errorf("fetched %d times, want 9 at the most", w.fetches)
+			}
+		})
+	})
+}
+
 func TestWithoutAnAddressThereIsNoOtherTry(t *testing.T) {
 	inWorld(t, func(w *world) {
 		if failed := w.connect(time.Minute, admin.PSC); !errors.Is(failed, failure.ErrNoAddress) {
