@@ -12,7 +12,7 @@ import (
 
 func (p *program) check(fs *flag.FlagSet) func(context.Context, []string) int {
 	asJSON := fs.Bool("json", false, "print the report as JSON")
-	opts := dialerFlags(fs)
+	opts := dialerFlags(p, fs)
 	return func(ctx context.Context, args []string) int {
 		if len(args) != 1 {
 			return p.misused("check", fmt.Errorf("want one instance, got %d", len(args)))

@@ -18,7 +18,7 @@ import (
 // dialerFlags defines the flags that are options of a Dialer. What it returns
 // gives the options, once the flags are parsed, for instances with parameters of
 // their own, if there are any.
-func dialerFlags(fs *flag.FlagSet) func(targets ...target) ([]cloudsqlconn.Option, error) {
+func dialerFlags(p *program, fs *flag.FlagSet) func(targets ...target) ([]cloudsqlconn.Option, error) {
 	opts := []cloudsqlconn.Option{cloudsqlconn.WithUserAgent("cloudsqlconn-cli")}
 	add := func(o cloudsqlconn.Option) { opts = append(opts, o) }
 	iam := fs.Bool("iam", false, "log in to the database with IAM")
@@ -83,13 +83,13 @@ func dialerFlags(fs *flag.FlagSet) func(targets ...target) ([]cloudsqlconn.Optio
 		fs.Visit(func(f *flag.Flag) { given[f.Name] = f.Value.String() })
 		noIAM := given["iam"] == "false"
 		*iam = *iam || *login != ""
-		if err := wayFaults(given, mode, targets); err != nil {
+		if err := wayFaults(given, p.variables, mode, targets); err != nil {
 			return nil, err
 		}
 		_, impersonates := given["impersonate"]
 		logsIn := *iam || slices.ContainsFunc(targets, func(t target) bool { return t.iam })
 		switch {
-		case *unlisted && !*dns:
+		case *unlisted && !*dns && !p.variables["unlisted-domain"]:
 			return nil, errors.New("-unlisted-domain: want -dns too")
 		case *timeout <= 0:
 			return nil, fmt.Errorf("-timeout: want a positive duration, got %v", *timeout)
@@ -105,7 +105,7 @@ func dialerFlags(fs *flag.FlagSet) func(targets ...target) ([]cloudsqlconn.Optio
 		if *dns {
 			add(cloudsqlconn.WithDNSResolver(net.DefaultResolver))
 		}
-		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithIAMAuthN(*iam)), nil
+		return append(opts, cloudsqlconn.WithUnlistedDomain(*unlisted && *dns), cloudsqlconn.WithDialTimeout(*timeout), cloudsqlconn.WithIAMAuthN(*iam)), nil
 	}
 }
 
@@ -115,8 +115,9 @@ func bare(token string) oauth2.TokenSource {
 }
 
 // wayFaults returns which of the flags that were given would have no effect, since
-// they are for another way to an instance than that by which all are reached.
-func wayFaults(given map[string]string, mode cloudsqlconn.SQLDataMode, targets []target) error {
+// they are for another way to an instance than that by which all are reached. Those of
+// variables may have one for another command in the same environment.
+func wayFaults(given map[string]string, variables map[string]bool, mode cloudsqlconn.SQLDataMode, targets []target) error {
 	const withoutEffect = "it has no effect with -sql-data only; want -sql-data prefer, or one of them"
 	if len(targets) == 0 {
 		targets = []target{{}}
@@ -125,11 +126,11 @@ func wayFaults(given map[string]string, mode cloudsqlconn.SQLDataMode, targets [
 		return !slices.ContainsFunc(targets, func(t target) bool { return cmp.Or(t.sqlData, mode) != of })
 	}
 	var errs []error
-	if _, ok := given["sql-data-endpoint"]; ok && all(cloudsqlconn.SQLDataNever) {
+	if _, ok := given["sql-data-endpoint"]; ok && !variables["sql-data-endpoint"] && all(cloudsqlconn.SQLDataNever) {
 		errs = append(errs, errors.New("-sql-data-endpoint: want -sql-data prefer or only too"))
 	}
 	for _, name := range []string{"ip-types", "login-token", "unlisted-domain"} {
-		if value, ok := given[name]; ok && value != "false" && all(cloudsqlconn.SQLDataOnly) {
+		if value, ok := given[name]; ok && !variables[name] && value != "false" && all(cloudsqlconn.SQLDataOnly) {
 			errs = append(errs, fmt.Errorf("-%s: %s", name, withoutEffect))
 		}
 	}

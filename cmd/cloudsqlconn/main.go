@@ -65,6 +65,7 @@ type program struct {
 	stdout, stderr io.Writer
 	options        []cloudsqlconn.Option // of every Dialer, after those of the flags
 	terminal       bool                  // a person reads both
+	variables      map[string]bool       // the flags that the environment has set
 	warnings       []string              // about the environment; a command tells them when it begins
 }
 
@@ -135,7 +136,7 @@ func (p *program) runCommand(ctx context.Context, c *command, args []string) int
 	do := c.flags(p, fs)
 	operands, err := parse(fs, args)
 	if err == nil {
-		err = fromEnvironment(fs)
+		p.variables, err = fromEnvironment(fs)
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):

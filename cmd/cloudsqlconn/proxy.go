@@ -16,7 +16,7 @@ import (
 func (p *program) proxy(fs *flag.FlagSet) func(context.Context, []string) int {
 	var f proxyFlags
 	f.define(fs)
-	opts := dialerFlags(fs)
+	opts := dialerFlags(p, fs)
 	return func(ctx context.Context, args []string) int {
 		targets, err := parseTargets(args, f.listen)
 		options, wrong := opts(targets...)

@@ -20,10 +20,10 @@ func variableOf(flagName string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
-// fromEnvironment sets the flags that have a variable and were not given. Secrets
-// are not seen there by other users.
-func fromEnvironment(fs *flag.FlagSet) error {
-	given := map[string]bool{}
+// fromEnvironment sets the flags that have a variable and were not given, and returns
+// their names. Secrets are not seen there by other users.
+func fromEnvironment(fs *flag.FlagSet) (map[string]bool, error) {
+	given, set := map[string]bool{}, map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	var errs []error
 	fs.VisitAll(func(f *flag.Flag) {
@@ -32,11 +32,12 @@ func fromEnvironment(fs *flag.FlagSet) error {
 		if given[f.Name] || value == "" {
 			return
 		}
+		set[f.Name] = true
 		if err := fs.Set(f.Name, value); err != nil {
 			errs = append(errs, fmt.Errorf("the variable %s: %w", name, err))
 		}
 	})
-	return errors.Join(errs...)
+	return set, errors.Join(errs...)
 }
 
 // kubernetesVariable matches what Kubernetes sets for a service whose name begins

@@ -78,3 +78,21 @@ func TestDistancesOfWords(t *testing.T) {
 		}
 	}
 }
+
+// What has no effect on one command may be for another one in the same environment.
+func TestVariablesMayBeForAnotherCommand(t *testing.T) {
+	for name, value := range map[string]string{"CLOUDSQLCONN_SQL_DATA_ENDPOINT": "host", "CLOUDSQLCONN_IP_TYPES": "PRIVATE", "CLOUDSQLCONN_UNLISTED_DOMAIN": "true"} {
+		t.Setenv(name, value)
+	}
+	s := newServer(t)
+	if code, stdout, stderr := cli(t, s, "check", instance); code != exitOK {
+		t.Errorf("exit status %d, %s\n%s", code, stderr, stdout)
+	}
+	if code, _, stderr := cli(t, s, "check", "-sql-data", "only", instance); code == exitUsage {
+		t.Errorf("exit status %d, %s", code, stderr)
+	}
+	t.Setenv("CLOUDSQLCONN_SQL_DATA", "only")
+	if code, _, stderr := cli(t, s, "check", "-ip-types", "PUBLIC", instance); code != exitUsage {
+		t.Errorf("exit status %d, %s", code, stderr)
+	}
+}
