@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/testmain"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsconn"
 )
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
@@ -117,5 +119,99 @@ func TestALookDoesNotWaitForAWrite(t *testing.T) {
 		if got := heard.Look(c); got != heard.Something {
 			t.Errorf("closed: %v, want %v", got, heard.Something)
 		}
+	}
+}
+
+// What comes between the look of the connection itself and that at its socket may be a
+// session ticket: only the connection can tell. A new connection on a busy machine looked
+// as if its server had ended it.
+func TestWhatComesDuringALookIsLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		nothing bool // for the connection
+		want    heard.State
+	}{
+		"a ticket": {true, heard.Quiet},
+		"data":     {false, heard.Something},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			server, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			late := &lateConn{Conn: c, takes: tt.nothing, come: func() {
+				if _, err := server.Write([]byte("x")); err != nil {
+					t.Error(err)
+				}
+				waitReadable(t, c)
+			}}
+			if got := heard.Look(late); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			if late.reads != 2 {
+				t.Errorf("%d looks, want 2", late.reads)
+			}
+		})
+	}
+}
+
+// lateConn is a connection to whose socket something comes during the first look at it.
+type lateConn struct {
+	net.Conn
+	come  func()
+	takes bool // it is nothing, and is taken by the second look
+	reads int
+}
+
+func (c *lateConn) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	return lateRaw{raw, c}, err
+}
+
+type lateRaw struct {
+	syscall.RawConn
+	conn *lateConn
+}
+
+func (r lateRaw) Read(f func(fd uintptr) bool) error {
+	c := r.conn
+	c.reads++
+	switch {
+	case c.reads == 1:
+		c.come()
+	case !c.takes:
+		return tlsconn.ErrData
+	default:
+		if _, err := c.Conn.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+	}
+	return r.RawConn.Control(func(fd uintptr) { f(fd) })
+}
+
+// waitReadable waits until c has something to read.
+func waitReadable(t *testing.T, c net.Conn) {
+	t.Helper()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		return err != syscall.EAGAIN
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -21,17 +21,26 @@ func Look(c net.Conn) State {
 	if err != nil {
 		return Something
 	}
-	quiet := false
-	err = raw.Read(func(fd uintptr) bool {
-		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
-		quiet = err == syscall.EAGAIN
-		return true
-	})
-	switch {
-	case errors.Is(err, tlsconn.ErrBusy):
-		return Busy
-	case err == nil && quiet:
-		return Quiet
+	for range looks {
+		quiet := false
+		err = raw.Read(func(fd uintptr) bool {
+			_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+			quiet = err == syscall.EAGAIN
+			return true
+		})
+		switch {
+		case errors.Is(err, tlsconn.ErrBusy):
+			return Busy
+		case err != nil:
+			return Something
+		case quiet:
+			return Quiet
+		}
+		// It has come since Read has looked, and may be a session ticket, which is
+		// nothing: Read can tell.
 	}
 	return Something
 }
+
+// looks is how often a socket is looked at that has something new each time.
+const looks = 10
