@@ -78,7 +78,7 @@ func run(s settings) error {
 		if i%2 == 1 {
 			mode = cloudsqltest.GoogleCAS
 		}
-		chaos.add(server.AddInstance(names[i], cloudsqltest.Instance{CAMode: mode}))
+		chaos.add(server.AddInstance(names[i], cloudsqltest.Instance{CAMode: mode, Handler: cloudsqltest.Echo}))
 	}
 	dialer, err := cloudsqlconn.NewDialer(context.Background(),
 		append(server.Options(), cloudsqlconn.WithRefreshTimeout(5*time.Second))...)
