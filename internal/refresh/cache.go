@@ -3,7 +3,7 @@
 // A [Cache] fetches its value when somebody first asks, serves it until it
 // expires, and replaces it before that: by a timer, or lazily when asked. All
 // callers share one fetch, which belongs to the cache and not to any of them.
-// The package knows nothing of what the value is.
+// When a value is due is in policy.go. The package knows nothing of what the value is.
 package refresh
 
 import (

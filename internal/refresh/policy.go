@@ -34,4 +34,50 @@ type Verdict struct {
 	MaxPause time.Duration
 }
 
-const defaultTimeout = time.Minute
+const (
+	defaultTimeout = time.Minute
+
+	minLife       = time.Second      // a value with less is as good as expired
+	maxMargin     = 30 * time.Second // a value is not served in this last part of its life
+	longLife      = 59 * time.Minute // from here on a value is due at half its life: what was issued for an hour comes with a little less
+	refreshLead   = 4 * time.Minute  // before its expiry, one with less is due
+	timerInterval = time.Minute      // between two fetches that a timer starts
+
+	forEver = 100 * 365 * 24 * time.Hour // the life of a value without expiry
+)
+
+// margin is how long before its expiry a value stops being served, so that it
+// outlives the handshake it is used for.
+func margin(life time.Duration) time.Duration {
+	return min(maxMargin, life/10)
+}
+
+// dueAfter is the age at which a value with this much life is due to be
+// replaced.
+func dueAfter(life time.Duration) time.Duration {
+	if life >= longLife {
+		return life / 2
+	}
+	return max(life-refreshLead, life*3/4)
+}
+
+// timerAfter is the age at which a timer replaces a value with this much life:
+// when it is due, give or take a tenth, but with time left for the fetch. r is
+// a random number in [0, 1).
+func timerAfter(life time.Duration, r float64) time.Duration {
+	due, end := dueAfter(life), life-margin(life)
+	return between(due-due/10, min(due+due/10, due+(end-due)/2), r)
+}
+
+// firstTimerAfter is timerAfter for a value that a caller has fetched, and
+// perhaps many callers at the same time: the second half of what would be due
+// spreads what comes after that.
+func firstTimerAfter(life time.Duration, r float64) time.Duration {
+	due := dueAfter(life)
+	return between(due/2, due, r)
+}
+
+// between is the point at r, in [0, 1), of the way from lo to hi.
+func between(lo, hi time.Duration, r float64) time.Duration {
+	return lo + time.Duration(r*float64(hi-lo))
+}
