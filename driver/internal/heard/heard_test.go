@@ -194,11 +194,11 @@ func (r lateRaw) Read(f func(fd uintptr) bool) error {
 	case !c.takes:
 		return tlsconn.ErrData
 	default:
-		if _, err := c.Conn.Read(make([]byte, 1)); err != nil {
+		if _, err := c.Read(make([]byte, 1)); err != nil {
 			return err
 		}
 	}
-	return r.RawConn.Control(func(fd uintptr) { f(fd) })
+	return r.Control(func(fd uintptr) { f(fd) })
 }
 
 // waitReadable waits until c has something to read.
