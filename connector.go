@@ -101,6 +101,7 @@ func (c *connector) place(at location) *location {
 	if last := c.last.Load(); last != nil && *last == at {
 		return last
 	}
-	c.last.Store(&at)
-	return &at
+	kept := at // at itself would be allocated for each of them
+	c.last.Store(&kept)
+	return &kept
 }
