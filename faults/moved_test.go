@@ -182,6 +182,38 @@ func TestAnInstanceThatMovesAfterALongSilenceIsFound(t *testing.T) {
 	}
 }
 
+// Looks in vain at an instance that was only slow, and has answered since, do not
+// have a move wait.
+func TestAnInstanceThatMovesAfterOtherSilencesIsFoundSoon(t *testing.T) {
+	inWorld(t, cloudsqltest.Instance{Addrs: publicOnly}, func(t *testing.T, w *world) {
+		const patience = 300 * time.Millisecond
+		w.wantDial()
+		for range 8 {
+			w.Swallow(publicHost)
+			for range 10 {
+				w.wantError(context.DeadlineExceeded, patience)
+			}
+			if w.Restore(publicHost) == 0 {
+				t.Fatal("the fault did not happen")
+			}
+			w.wantDial()
+			time.Sleep(5 * time.Second)
+		}
+		w.instance.SetAddrs(movedTo)
+		w.Swallow(publicHost)
+		d := took(func() {
+			for w.dial(patience) != nil {
+			}
+		})
+		if d > 5*time.Second {
+			t.Errorf("it was found after %v", d)
+		}
+		if n := w.calls(); n > 2+2*2*9 { // two looks a silence
+			t.Errorf("%d API calls in a minute", n)
+		}
+	})
+}
+
 // Callers that come and go with too little time for a handshake, beside others
 // that have enough: each of the latter says that all is well.
 func TestHastyCallersOfASlowInstanceDoNotHammerTheAPI(t *testing.T) {

@@ -11,13 +11,15 @@ const (
 	// another one.
 	slowRest = 10 * time.Second
 
-	// inARow is how many Dials in a row without an answer are worth a look soon:
-	// from soonest after the last one, doubling up to latest, and beginning anew
-	// after a minute without.
+	// inARow is how many Dials in a row without an answer are a silence, which is
+	// worth a look soon: from soonest after the last one, doubling up to latest,
+	// and beginning anew after a minute without, and with a silence that is longer
+	// than those that answers have ended of late.
 	inARow   = 3
 	soonest  = time.Second
 	latest   = 30 * time.Second
 	newStory = time.Minute
+	ofLate   = 10 * time.Second
 
 	// Fewer may be a caller's who was short of time: after a look for them comes
 	// a pause that doubles from slowRest up to longestRest.
@@ -28,18 +30,28 @@ const (
 // for fresh metadata, since it may have moved. Each look is taken for one in vain
 // until Found is called. Its methods are safe for concurrent use.
 type Looks struct {
-	silent atomic.Int32 // Dials without an answer, since the last good one
+	silent atomic.Int32 // Dials without an answer, since the last good one; it changes under mu
 
-	mu     sync.Mutex // guards everything below
-	last   time.Time  // of all looks; zero: there was none, or it was not in vain
-	urgent int        // looks for inARow Dials, since the last minute without
-	weak   int        // looks for fewer, in a row
+	mu      sync.Mutex    // guards everything below
+	last    time.Time     // of all looks; zero: there was none, or it was not in vain
+	urgent  int           // looks for inARow Dials, since they began anew
+	weak    int           // looks for fewer, in a row
+	began   time.Time     // the first of the Dials that silent counts
+	news    bool          // their silence is longer than those of late
+	ended   time.Time     // the silence before
+	longest time.Duration // of the silences of late
 }
 
 // Answered is told of a connection to the instance.
 func (l *Looks) Answered() {
-	if l.silent.Load() != 0 {
-		l.silent.Store(0)
+	if l.silent.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silent.Swap(0) >= inARow {
+		l.ended = time.Now()
+		l.longest = max(l.longest, l.ended.Sub(l.began))
 	}
 }
 
@@ -60,14 +72,23 @@ func (l *Looks) slow() bool {
 // Unanswered is told of a Dial that has ended without an answer, and reports
 // whether to look.
 func (l *Looks) Unanswered() bool {
-	row := l.silent.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	row := l.silent.Add(1)
+	if row == 1 {
+		l.began, l.news = time.Now(), false
+		if time.Since(l.ended) > ofLate {
+			l.longest = 0
+		}
+	}
 	switch since := time.Since(l.last); {
 	case since > 2*longestRest:
 		l.urgent, l.weak = 0, 0
 	case since > newStory:
 		l.urgent = 0
+	}
+	if row >= inARow && !l.news && time.Since(l.began) > l.longest {
+		l.news, l.urgent = true, 0
 	}
 	n, rest := &l.weak, doubled(slowRest, longestRest, l.weak)
 	if row >= inARow {
@@ -109,5 +130,6 @@ func (l *Looks) Found() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last, l.urgent, l.weak = time.Time{}, 0, 0
+	l.longest = 0
 	l.silent.Store(0)
 }

@@ -64,3 +64,38 @@ func TestALookThatWasNotInVainBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// Why an instance was silent says nothing of why it is again, once it has answered.
+func TestASilenceAfterAnswersBeginsAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l dialing.Looks
+		var firsts []time.Duration
+		for range 5 {
+			firsts = append(firsts, looked(&l, 100*time.Millisecond, 20*time.Second, false)[0])
+			for range 110 {
+				l.Answered()
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		if slices.Max(firsts) > 200*time.Millisecond { // which is the third Dial
+			t.Errorf("the first looks came after %v", firsts)
+		}
+	})
+}
+
+// An instance that is too slow for most of its callers answers now and then.
+func TestFewAnswersDoNotBeginAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l dialing.Looks
+		looks := 0
+		for range 1000 {
+			looks += len(looked(&l, 100*time.Millisecond, 500*time.Millisecond, false))
+			l.Answered()
+		}
+		if looks > 6+10*2 { // half a minute apart in the end
+			t.Errorf("%d looks in ten minutes", looks)
+		}
+	})
+}
