@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -25,6 +26,33 @@ func TestNobodyNoticesThatTheClientCertificateWasRefused(t *testing.T) {
 		wantAnswer(t, db)
 		if got := i.emulated.Accepted() - before; got < 2 {
 			t.Errorf("%d connections for one query, want a refused one and a good one", got)
+		}
+	})
+}
+
+// pgx connects by itself, and database/sql is not there to connect again.
+func TestNoPgxPoolNoticesThatTheClientCertificateWasRefused(t *testing.T) {
+	eachPostgres(t, func(t *testing.T, e *engine) {
+		for _, byIAM := range []bool{false, true} {
+			t.Run(fmt.Sprintf("IAM %v", byIAM), func(t *testing.T) {
+				i := e.newInstance(t)
+				other := i.newDialer(t) // has a certificate of its own
+				who := app
+				if byIAM {
+					who = iam
+				}
+				pool := i.openPool(t, who, cloudsqlconn.WithIAMAuthN(byIAM))
+				wantNil(t, other.Warmup(t.Context(), instanceName))
+				wantNil(t, i.dialer.Warmup(t.Context(), instanceName, cloudsqlconn.WithIAMAuthN(byIAM)))
+				i.emulated.RotateClientCA()
+
+				wantRefused(t, other)
+				before := i.emulated.Accepted()
+				wantNil(t, pool.Ping(t.Context()))
+				if got := i.emulated.Accepted() - before; got < 2 {
+					t.Errorf("%d connections for one query, want a refused one and a good one", got)
+				}
+			})
 		}
 	})
 }

@@ -42,7 +42,7 @@ var proofs = map[string][]string{
 	"managed connection pooling with IAM login":                       {"driver/postgres/pooler_test.go TestNobodyIsRefusedByThePooler", "cloudsqltest/pooler_test.go TestThePoolerRefusesALoginWhenTheTokenThatItKeepsHasExpired"},
 	"a DNS name that is not in the server's certificate":              {"faults/identity_test.go TestADomainThatIsNotInTheCertificateIsRefused"},
 	"verification of the server":                                      {"faults/identity_test.go TestNamesMatchAsTheyShould", "faults/identity_test.go TestConnectionsAreTLS13AndResumed"},
-	"a client certificate that is refused":                            {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused"},
+	"a client certificate that is refused":                            {"e2e/refused_test.go TestNobodyNoticesThatTheClientCertificateWasRefused", "e2e/refused_test.go TestNoPgxPoolNoticesThatTheClientCertificateWasRefused"},
 	"dead peers":                                                      {"faults/tcp_linux_test.go TestTCPKeepAliveReachesTheSocket"},
 	"metrics":                                                         {"faults/telemetry_test.go TestMetricsCountDialsConnectionsAndBytes"},
 	"`RegisterDriver` with a name that is taken":                      {"e2e/register_test.go TestTakenDriverNameIsAnError"},

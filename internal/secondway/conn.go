@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -55,6 +56,8 @@ type Conn struct {
 	close context.CancelFunc
 	turn  chan struct{} // is empty during a Write
 
+	done atomic.Bool // conn stays as it is, and nothing below is of use any more
+
 	mu          sync.Mutex // guards everything below; held over no call that can wait
 	conn        net.Conn   // the one in use
 	state       state
@@ -95,6 +98,9 @@ func (c *Conn) Current() net.Conn {
 // Read reads from the connection in use. The first error of the first one can be
 // that of the second, which could not be opened, or a [*TooMuchError].
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.done.Load() {
+		return c.conn.Read(b)
+	}
 	for {
 		conn, st, err := c.use(&c.read)
 		if err != nil {
@@ -117,6 +123,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Write writes to the connection in use, and if that is refused all of b to the
 // second.
 func (c *Conn) Write(b []byte) (n int, err error) {
+	if c.done.Load() {
+		return c.conn.Write(b)
+	}
 	if err := c.wait(&c.write, c.turn); err != nil {
 		return 0, err
 	}

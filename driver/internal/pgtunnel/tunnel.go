@@ -68,11 +68,18 @@ func (t *Tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if !ok {
 		instance = t.Instances[0] // a request to cancel, from a connection without a copy of cfg
 	}
-	c, err := sqldriver.Dial(ctx, t.Dialer, instance, sqldriver.Postgres, t.Options)
-	if err != nil {
-		return nil, told{err}
+	dial := func(ctx context.Context) (net.Conn, error) {
+		c, err := sqldriver.Dial(ctx, t.Dialer, instance, sqldriver.Postgres, t.Options)
+		if err != nil {
+			return nil, told{err}
+		}
+		return c, nil
 	}
-	return c, nil
+	first, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connectAgain(first, dial), nil
 }
 
 // connected prepares the login of a connection that stands. cfg is the
@@ -132,7 +139,6 @@ func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}
-	opts := append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if _, ok := t.instance(addr); ok {
 			return t.dial(ctx, network, addr) // the next host, or another connection with a copy of cfg
@@ -140,6 +146,6 @@ func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 		if !loggedIn.Load() {
 			return nil, errNotLoggedIn
 		}
-		return t.Dialer.Dial(ctx, instance, opts...)
+		return t.Dialer.Dial(ctx, instance, append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))...)
 	}
 }

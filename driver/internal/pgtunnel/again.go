@@ -1,0 +1,41 @@
+package pgtunnel
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
+)
+
+// again is a connection that is made again if the server refuses its client
+// certificate, which it does only when the first message would be answered: the
+// message goes over the second one then. database/sql does that for its drivers; pgx,
+// and pools over it, do not.
+type again struct{ *secondway.Conn }
+
+func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) again {
+	return again{secondway.New(first, secondway.Way{
+		Refused: func(err error) bool { return errors.Is(err, driver.ErrBadConn) },
+		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
+			second, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer context.AfterFunc(ctx, func() { _ = second.Close() })()
+			if _, err := second.Write(written); err != nil {
+				_ = second.Close()
+				return nil, err
+			}
+			return second, nil
+		},
+		Go: func(f func()) error {
+			go f() // it ends soon after the connection is closed
+			return nil
+		},
+	})}
+}
+
+// NetConn returns the connection that is in use.
+func (c again) NetConn() net.Conn { return c.Current() }
