@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"net"
+	"runtime"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/heard"
 	"github.com/cloudsqlconn/cloudsqlconn/driver/postgres"
 )
 
@@ -64,5 +67,28 @@ func TestTheProgramsOwnFunctionCanKeepAPoolFromConnecting(t *testing.T) {
 	}
 	if n := p.Accepted(); n != 0 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// A connection that the server has ended is not used, however short it was idle:
+// with less than a second nobody pings.
+func TestAPoolUsesNoConnectionThatHasEnded(t *testing.T) {
+	t.Parallel()
+	s, p := kit(t, cloudsqltest.Instance{Handler: answerSelects})
+	pool := poolOf(t, newDialer(t, s.Options()...), "pool_max_conns=1 user=app host="+instance, func(*pgxpool.Config) {})
+	for range 5 {
+		var c net.Conn
+		if err := pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+			c = conn.Conn().PgConn().Conn()
+			return conn.Ping(t.Context())
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if p.CutConnections(false) != 1 {
+			t.Fatal("the fault did not happen")
+		}
+		for heard.Look(c) == heard.Quiet { // the end has not come yet
+			runtime.Gosched()
+		}
 	}
 }

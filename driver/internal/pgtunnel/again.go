@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"net"
+	"syscall"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
 )
@@ -15,8 +16,11 @@ import (
 // and pools over it, do not.
 type again struct{ *secondway.Conn }
 
-func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) again {
-	return again{secondway.New(first, secondway.Way{
+// socketAgain is an again over sockets.
+type socketAgain struct{ again }
+
+func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) net.Conn {
+	c := again{secondway.New(first, secondway.Way{
 		Refused: func(err error) bool { return errors.Is(err, driver.ErrBadConn) },
 		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
 			second, err := dial(ctx)
@@ -35,7 +39,19 @@ func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) 
 			return nil
 		},
 	})}
+	if _, ok := first.(syscall.Conn); ok {
+		return socketAgain{c}
+	}
+	return c
 }
 
 // NetConn returns the connection that is in use.
 func (c again) NetConn() net.Conn { return c.Current() }
+
+// SyscallConn gives access to the socket of the connection that is in use.
+func (c socketAgain) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Current().(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
