@@ -162,7 +162,7 @@ func check(checkout, version, out string) error {
 		return fmt.Errorf("there is a tag already: %s", taken)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s exists", out)
+		return fmt.Errorf("%s exists; remove it, or name another folder", out)
 	}
 	return nil
 }
