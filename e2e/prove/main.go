@@ -46,7 +46,7 @@ func main() {
 
 // run is the command, and returns its exit status.
 func run(ctx context.Context, args []string, password string, stdout, stderr io.Writer, dialerOpts ...cloudsqlconn.Option) int {
-	tasks, a, opts, err := parse(args, password, stderr)
+	tasks, a, opts, err := parse(args, password, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0

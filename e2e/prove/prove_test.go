@@ -170,8 +170,8 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
 	var out, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"-h"}, "", &out, &stderr); code != 0 || !strings.Contains(stderr.String(), "PROVE_PASSWORD=") {
-		t.Errorf("exit status %d, %s", code, &stderr)
+	if code := run(t.Context(), []string{"-h"}, "", &out, &stderr); code != 0 || !strings.Contains(out.String(), "PROVE_PASSWORD=") || stderr.Len() > 0 {
+		t.Errorf("exit status %d, %s%s", code, &stderr, &out)
 	}
 }
 

@@ -29,9 +29,4 @@ func TestTheOldestGoReleaseIsTestedAndTold(t *testing.T) {
 			t.Errorf("%s lacks %q", name, want)
 		}
 	}
-	for _, module := range []string{"embedded", "examples"} {
-		if got := required.FindStringSubmatch(read(module + "/go.mod"))[1]; got != oldest {
-			t.Errorf("%s requires Go %s, the library %s", module, got, oldest)
-		}
-	}
 }
