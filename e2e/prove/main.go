@@ -24,7 +24,9 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
-const usage = `Connects to instances in Cloud SQL and prints a report without names and addresses. It changes nothing there. The login is
+const usage = `Usage of prove:
+
+Connects to instances in Cloud SQL and prints a report without names and addresses. It changes nothing there. The login is
 by IAM, as the account of Application Default Credentials, or with the password in the environment variable PROVE_PASSWORD.
 
     go run ./e2e/prove -postgres my-project:europe-west1:orders

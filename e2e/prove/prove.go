@@ -77,10 +77,10 @@ func (t task) drive(ctx context.Context, to *table, d *cloudsqlconn.Dialer, a ac
 		found, err := t.try(ctx, d, a, opts, s.do)
 		took := time.Since(start)
 		if err != nil {
-			to.line(s.name, cloudsqlconn.Failed, took, withHint(err).Error())
+			to.line(s.name, cloudsqlconn.Failed, took, to.hider.hide(withHint(err).Error()))
 			continue
 		}
-		to.line(s.name, cloudsqlconn.Passed, took, found)
+		to.line(s.name, cloudsqlconn.Passed, took, to.hider.hide(found))
 		to.login = true
 	}
 }
@@ -120,12 +120,12 @@ func (t *table) check(report *cloudsqlconn.Report) {
 		if s.Err != nil {
 			found = strings.TrimSpace(s.Err.Error() + ". " + s.Hint)
 		}
-		t.line(string(s.Hop), s.Result, s.Duration, found)
+		t.line(string(s.Hop), s.Result, s.Duration, t.hider.hide(found))
 	}
 }
 
 func (t *table) line(step string, result cloudsqlconn.Result, took time.Duration, found string) {
-	fmt.Fprintf(t.out, "| %s | %s | %d | %s |\n", step, result, took.Milliseconds(), t.hider.hide(strings.TrimSpace(found)))
+	fmt.Fprintf(t.out, "| %s | %s | %d | %s |\n", step, result, took.Milliseconds(), strings.TrimSpace(found))
 	t.steps++
 	if result == cloudsqlconn.Failed {
 		t.fails++

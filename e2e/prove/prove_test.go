@@ -84,7 +84,7 @@ func TestReportOfMySQL(t *testing.T) {
 	wantWorks(t, kit, "MySQL, login with a password", password, "-mysql", name, "-user", "app")
 	iam := []string{"-mysql", name, "-user", "app@my-project.iam.gserviceaccount.com"}
 	wantWorks(t, kit, "MySQL, IAM login", "", iam...)
-	wantFails(t, kit, "wrong", []string{"-mysql", name, "-user", "app"}, "'USER'@", nobody)
+	wantFails(t, kit, "no", []string{"-mysql", name, "-user", "app"}, "'USER'@", nobody)
 	others := cloudsqltest.NewServer()
 	defer others.Close()
 	others.Principals = map[string]string{others.LoginToken(): "somebody@example.com"}
@@ -176,10 +176,9 @@ func TestHelpHasExamples(t *testing.T) {
 }
 
 func TestNamesAreHiddenAndWordsAreNot(t *testing.T) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home) // on Windows
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join("keys", "shop-1a2b3c.json"))
 	t.Setenv("HTTPS_PROXY", "http://gate.example.com:8080")
 	h := newHider("my-project:europe-west1:x", account{user: "me@example.com", database: "in", password: "ok"})
