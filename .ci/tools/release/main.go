@@ -14,7 +14,8 @@
 //     folders, in a second commit, which has the tags and is on no branch;
 //  3. puts all modules into a module proxy of files, as a tag would, and uses them
 //     from there as strangers do: see consumers.go;
-//  4. builds the programs, twice, compares the two, and lists what is in them.
+//  4. builds the programs, the first of them twice, compares the two, and lists what is
+//     in them.
 //
 // At the end it prints the commands that publish the release, or undo it. Run .ci/run,
 // and e2e/prove against real instances, first.
