@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +46,7 @@ func connectPostgres(d *cloudsqlconn.Dialer, name string, a account, opts []clou
 	if a.password != "" {
 		query.Set("password", a.password)
 	}
-	return postgres.NewConnector(d, "postgres:///"+url.PathEscape(cmp.Or(a.database, "postgres"))+"?"+query.Encode(), opts...)
+	return postgres.NewConnector(d, "postgres:///"+url.PathEscape(cmp.Or(a.database, "postgres"))+"?"+strings.ReplaceAll(query.Encode(), "+", "%20"), opts...)
 }
 
 func connectMySQL(d *cloudsqlconn.Dialer, name string, a account, opts []cloudsqlconn.DialOption) (driver.Connector, error) {
@@ -52,7 +54,7 @@ func connectMySQL(d *cloudsqlconn.Dialer, name string, a account, opts []cloudsq
 	if a.password != "" {
 		who += ":" + a.password
 	}
-	return mysql.NewConnector(d, who+"@cloudsql-mysql("+name+")/"+cmp.Or(a.database, "information_schema"), opts...)
+	return mysql.NewConnector(d, who+"@cloudsql-mysql("+name+")/"+url.PathEscape(cmp.Or(a.database, "information_schema")), opts...)
 }
 
 func connectSQLServer(d *cloudsqlconn.Dialer, name string, a account, opts []cloudsqlconn.DialOption) (driver.Connector, error) {
@@ -89,7 +91,7 @@ func steps(version, sleep string) []step {
 	}
 }
 
-// together opens five connections, and queries each.
+// together opens five connections, and queries each. Of equal errors it returns one.
 func together(ctx context.Context, db *sql.DB, query string) error {
 	var (
 		wg   sync.WaitGroup
@@ -107,7 +109,10 @@ func together(ctx context.Context, db *sql.DB, query string) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			errs = append(errs, err)
+			same := func(other error) bool { return err != nil && other != nil && other.Error() == err.Error() }
+			if !slices.ContainsFunc(errs, same) {
+				errs = append(errs, err)
+			}
 		})
 	}
 	wg.Wait()

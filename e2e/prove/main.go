@@ -7,22 +7,19 @@
 //	PROVE_PASSWORD=secret go run ./e2e/prove -sqlserver my-project:europe-west1:crm -user sqlserver
 //
 // Credentials are Application Default Credentials. Without PROVE_PASSWORD the login
-// is by IAM, as the account of the credentials, which must be a user of the database.
-// The exit status is 0 if everything that was tried works.
+// is by IAM, as the account of the credentials, which must be a user of the database;
+// SQL Server has no such login. The exit status is 0 if everything that was tried
+// works, 1 if not, and 2 if the command line is wrong.
 package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"strings"
-	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 )
@@ -32,131 +29,98 @@ const usage = `Usage of prove:
 Connects to instances in Cloud SQL and prints a report without names and addresses. It changes nothing there. The login is
 by IAM, as the account of Application Default Credentials, or with the password in the environment variable PROVE_PASSWORD.
 
+    go run ./e2e/prove -postgres my-project:europe-west1:orders
+    go run ./e2e/prove -mysql my-project:europe-west1:shop -user me@example.com
+    PROVE_PASSWORD=secret go run ./e2e/prove -sqlserver my-project:europe-west1:crm -user sqlserver
+
+`
+
+const thanks = `
+Please paste the report into an issue, whether everything works or not; look first for anything that it should not name.
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	flags := flag.NewFlagSet("prove", flag.ExitOnError)
-	var a account
+	code := run(ctx, os.Args[1:], os.Getenv("PROVE_PASSWORD"), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the command, and returns its exit status.
+func run(ctx context.Context, args []string, password string, stdout, stderr io.Writer, dialerOpts ...cloudsqlconn.Option) int {
+	tasks, a, opts, err := parse(args, password, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "prove:", err, "(-h for help)")
+		return 2
+	}
+	ok, err := prove(ctx, stdout, tasks, a, opts, dialerOpts...)
+	if err != nil {
+		fmt.Fprintln(stderr, "prove:", withHint(err))
+		return 1
+	}
+	fmt.Fprint(stderr, thanks)
+	if !ok {
+		return 1
+	}
+	return 0
+}
+
+// parse reads the command line, and prints help on out.
+func parse(args []string, password string, out io.Writer) (tasks []task, a account, opts []cloudsqlconn.DialOption, err error) {
+	flags := flag.NewFlagSet("prove", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
 	instances := map[string]*string{}
 	for _, e := range engines {
-		instances[e.name] = flags.String(e.name, "", "an instance of "+e.title+", `project:region:instance`")
+		instances[e.name] = flags.String(e.name, "", "an `instance` of "+e.title+", such as my-project:europe-west1:my-db")
 	}
-	flags.StringVar(&a.user, "user", "", "database `user`; with IAM login an e-mail address (default: whom the credentials name)")
+	flags.StringVar(&a.user, "user", "", "database `user`; with IAM login an e-mail address (default: the service account of the credentials; those of gcloud auth application-default login name nobody)")
 	flags.StringVar(&a.database, "db", "", "`database` (default: one that every instance has)")
 	types := flags.String("ip-types", "", "`types` of addresses, such as PRIVATE,PUBLIC (default: any that the instance has)")
-	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), usage)
-		flags.PrintDefaults()
-	}
-	_ = flags.Parse(os.Args[1:])
-	a.password = os.Getenv("PROVE_PASSWORD")
-	var tasks []task
-	for _, e := range engines {
-		if name := *instances[e.name]; name != "" {
-			tasks = append(tasks, task{e, name})
+	flags.Usage = func() {}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(out)
+			fmt.Fprint(out, usage)
+			flags.PrintDefaults()
 		}
+		return nil, a, nil, err
 	}
-	if len(tasks) == 0 || flags.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "prove: want at least one of -postgres, -mysql and -sqlserver, and no other arguments")
-		flags.Usage()
-		os.Exit(2)
+	a.password = password
+	for _, e := range engines {
+		name := *instances[e.name]
+		if name == "" {
+			continue
+		}
+		if _, err := cloudsqlconn.ParseName(name); err != nil {
+			return nil, a, nil, err
+		}
+		tasks = append(tasks, task{e, name})
 	}
-	var opts []cloudsqlconn.DialOption
+	switch {
+	case len(tasks) == 0 || flags.NArg() > 0:
+		return nil, a, nil, errors.New("want at least one of -postgres, -mysql and -sqlserver, and no other arguments")
+	case password != "" && a.user == "":
+		return nil, a, nil, errors.New("PROVE_PASSWORD is set: want -user, too")
+	case password == "" && *instances["sqlserver"] != "":
+		return nil, a, nil, errors.New("SQL Server has no IAM login: want -user, and its password in PROVE_PASSWORD")
+	}
 	if *types != "" {
 		list, err := cloudsqlconn.ParseIPTypes(*types)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
+			return nil, a, nil, err
 		}
 		opts = append(opts, cloudsqlconn.WithIPTypes(list...))
 	}
-	ok, err := prove(ctx, os.Stdout, tasks, a, opts)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		fmt.Fprintln(os.Stderr, cloudsqlconn.Hint(err))
-	}
-	if err != nil || !ok {
-		os.Exit(1)
-	}
+	return tasks, a, opts, nil
 }
 
-// account is who logs in, and where to.
-type account struct{ user, password, database string }
-
-// task is an instance to connect to.
-type task struct {
-	engine engine
-	name   string
-}
-
-// prove writes the report, and says whether everything works. The error is about the
-// Dialer.
-func prove(ctx context.Context, out io.Writer, tasks []task, a account, opts []cloudsqlconn.DialOption, dialerOpts ...cloudsqlconn.Option) (ok bool, err error) {
-	if a.password == "" {
-		opts = append(opts, cloudsqlconn.WithIAMAuthN(true))
+// withHint is the error, and behind it what to do about it.
+func withHint(err error) error {
+	if hint := cloudsqlconn.Hint(err); hint != "" {
+		return fmt.Errorf("%w. %s", err, hint)
 	}
-	d, err := cloudsqlconn.NewDialer(ctx, dialerOpts...)
-	if err != nil {
-		return false, err
-	}
-	defer d.Close()
-	ok = true
-	for i, t := range tasks {
-		report, err := d.Check(ctx, t.name, opts...)
-		if err != nil {
-			return false, err
-		}
-		h := newHider(t.name, a)
-		if i == 0 {
-			fmt.Fprintf(out, "cloudsqlconn %s, %s, %s/%s, %s\n", report.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, report.Time.UTC().Format(time.DateOnly))
-		}
-		fmt.Fprintf(out, "\n%s, %s\n\n| step | result | ms | found |\n|---|---|--:|---|\n", t.engine.title, login(a))
-		line := func(step string, result cloudsqlconn.Result, took time.Duration, found string) {
-			fmt.Fprintf(out, "| %s | %s | %d | %s |\n", step, result, took.Milliseconds(), h.hide(found))
-			ok = ok && result != cloudsqlconn.Failed
-		}
-		for _, s := range report.Steps {
-			found := s.Detail
-			if s.Err != nil {
-				found = strings.TrimSpace(s.Err.Error() + " " + s.Hint)
-			}
-			if h.learn(s); s.Hop == cloudsqlconn.HopTCP {
-				found = strings.TrimSpace(found)
-			}
-			line(string(s.Hop), s.Result, s.Duration, found)
-		}
-		for _, s := range t.engine.steps {
-			start := time.Now()
-			found, err := t.try(ctx, d, a, opts, s.do)
-			result := cloudsqlconn.Passed
-			if err != nil {
-				result, found = cloudsqlconn.Failed, strings.TrimSpace(err.Error()+" "+cloudsqlconn.Hint(err))
-			}
-			line(s.name, result, time.Since(start), found)
-		}
-	}
-	return ok, nil
-}
-
-// login is how it is logged in.
-func login(a account) string {
-	if a.password == "" {
-		return "IAM login"
-	}
-	return "login with a password"
-}
-
-// try does a step with a pool of its own.
-func (t task) try(ctx context.Context, d *cloudsqlconn.Dialer, a account, opts []cloudsqlconn.DialOption, do func(context.Context, *sql.DB) (string, error)) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	connector, err := t.engine.connect(d, t.name, a, opts)
-	if err != nil {
-		return "", err
-	}
-	db := sql.OpenDB(connector)
-	found, err := do(ctx, db)
-	return found, errors.Join(err, db.Close())
+	return err
 }

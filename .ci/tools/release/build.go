@@ -10,9 +10,6 @@ import (
 	"strings"
 )
 
-// bom lists what is in a program.
-const bom = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0"
-
 // program is what is built for people to download.
 type program struct {
 	name    string
@@ -24,10 +21,17 @@ var programs = []program{
 	{"cloudsql-emulator", []string{"linux/amd64", "linux/arm64"}}, // elsewhere 127.0.0.0/8 needs to be set up
 }
 
-// build builds the programs of the commit that has the tags, with a sum of each.
-// One of them is built a second time, from another folder and without a cache, and
-// must be the same.
-func build(tree, version, out string, fast bool) error {
+// build builds the programs of the commit that has the tags, and their bills of
+// materials, with a sum of each. One program is built a second time, from another
+// folder and without a cache, and must be the same.
+func build(tree, version, out string, fast bool) (err error) {
+	var bills *biller
+	if !fast {
+		if bills, err = newBiller(filepath.Join(out, "tools"), filepath.Join(out, "proxy")); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, bills.close()) }()
+	}
 	host := runtime.GOOS + "/" + runtime.GOARCH
 	var sums []string
 	for _, p := range programs {
@@ -47,9 +51,10 @@ func build(tree, version, out string, fast bool) error {
 			if fast {
 				continue
 			}
-			if err := run("", nil, "go", "run", bom, "bin", "-json", "-licenses", "-version", version, "-output", file+".cdx.json", file); err != nil {
+			if sum, err = bills.write(version, file); err != nil {
 				return err
 			}
+			sums = append(sums, sum+"  "+filepath.Base(file)+".cdx.json")
 		}
 	}
 	if err := os.WriteFile(filepath.Join(out, "programs", "SHA256SUMS"), []byte(strings.Join(sums, "\n")+"\n"), 0o644); err != nil {
@@ -65,6 +70,11 @@ func compile(tree, name, system, file string, more ...string) (string, error) {
 	if err := run(tree, env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", file, "./cmd/"+name); err != nil {
 		return "", err
 	}
+	return sumOf(file)
+}
+
+// sumOf returns the SHA-256 of a file.
+func sumOf(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", err

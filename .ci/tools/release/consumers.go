@@ -57,6 +57,7 @@ func consume(tree, version, out string, fast bool) (err error) {
 		{"cloudsqlconn " + version + ",", []string{root + "/cmd/cloudsqlconn@" + version, "version"}},
 		{"cloudsql-emulator " + version + ",", []string{root + "/cmd/cloudsql-emulator@" + version, "-version"}},
 		{"cloudsql-emulator " + version + ",", []string{root + "/embedded/cmd/cloudsql-emulator@" + version, "-version"}},
+		{"PROVE_PASSWORD", []string{root + "/e2e/prove@" + version, "-h"}},
 		{"Book One", []string{root + "/cmd/quickstart@" + version, "-engine", "stand-in"}},
 	} {
 		if fast && strings.Contains(c.args[0], "/embedded/") {

@@ -5,17 +5,20 @@
 //	GOWORK=off go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release
 //	GOWORK=off go run -C .ci/tools ./release -version v0.2.0 -out /tmp/release -tag
 //
-// It refuses a tree with changes, a version that is none or is taken, and a
-// changelog without unreleased changes. Then it
+// It refuses a tree with changes, a version that is none or is taken, a changelog
+// without unreleased changes, and with -tag a checkout without a branch or without the
+// commits that origin has. Then it
 //
 //  1. dates the changelog and sets the version in dialer.go, in a commit;
 //  2. lets nested modules require the new versions in place of their neighbours'
-//     folders, in a second commit, which has the tags: the first stays on the branch;
+//     folders, in a second commit, which has the tags and is on no branch;
 //  3. puts all modules into a module proxy of files, as a tag would, and uses them
 //     from there as strangers do: see consumers.go;
-//  4. builds the programs, twice, compares the two, and lists what is in them.
+//  4. builds the programs, the first of them twice, compares the two, and lists what is
+//     in them.
 //
-// Run .ci/run, and e2e against real instances, first.
+// At the end it prints the commands that publish the release, or undo it. Run .ci/run,
+// and e2e/prove against real instances, first.
 package main
 
 import (
@@ -30,6 +33,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 )
 
@@ -42,8 +46,12 @@ func main() {
 	tag := flag.Bool("tag", false, "add the commits and the tags to this checkout; it pushes nothing")
 	fast := flag.Bool("fast", false, "leave out what takes long: programs for other machines, bills of materials, the embedded databases")
 	flag.Parse()
-	if *version == "" || *out == "" {
+	if *version == "" || *out == "" || flag.NArg() > 0 {
 		flag.Usage()
+		os.Exit(2)
+	}
+	if *tag && *fast {
+		fmt.Fprintln(os.Stderr, "release: -tag is for what has been tried whole, without -fast")
 		os.Exit(2)
 	}
 	if err := release(*version, *out, *tag, *fast); err != nil {
@@ -63,12 +71,18 @@ func release(version, out string, tag, fast bool) error {
 	if err := check(checkout, version, out); err != nil {
 		return err
 	}
+	branch := ""
+	if tag {
+		if branch, err = checkOrigin(checkout, version); err != nil {
+			return err
+		}
+	}
 	tree := filepath.Join(out, "tree")
 	steps := []struct {
 		name string
 		do   func() error
 	}{
-		{"clone", func() error { return run("", nil, "git", "clone", "--quiet", "--shared", checkout, tree) }},
+		{"clone", func() error { return clone(checkout, tree) }},
 		{"changelog and version", func() error { return date(tree, version, time.Now()) }},
 		{"modules", func() error { return publish(tree, version, filepath.Join(out, "proxy")) }},
 		{"consumers", func() error { return consume(tree, version, out, fast) }},
@@ -76,10 +90,12 @@ func release(version, out string, tag, fast bool) error {
 	}
 	for _, s := range steps {
 		start := time.Now()
+		fmt.Printf("%-22s ", s.name)
 		if err := s.do(); err != nil {
+			fmt.Println()
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		fmt.Printf("%-22s %4.0f s\n", s.name, time.Since(start).Seconds())
+		fmt.Printf("%4.0f s\n", time.Since(start).Seconds())
 	}
 	if !tag {
 		return nil
@@ -88,20 +104,36 @@ func release(version, out string, tag, fast bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("git push origin HEAD", strings.Join(tags, " "))
+	list := strings.Join(tags, " ")
+	fmt.Printf("\nTo publish:\n\ngit push --atomic origin %s %s\n", branch, list)
+	fmt.Printf("\nTo undo, before that:\n\ngit tag -d %s && git reset --keep HEAD~1\n", list)
 	return nil
 }
 
-// adopt adds the commits and the tags of a tree to a checkout, and returns the tags.
-// A checkout that has changed in the meantime gets neither.
+// clone clones a checkout, with the settings for commits that it has itself.
+func clone(checkout, tree string) error {
+	args := []string{"clone", "--quiet", "--shared"}
+	if _, err := output(checkout, "git", "var", "GIT_COMMITTER_IDENT"); err != nil {
+		// For a try. With -tag, it has been refused.
+		args = append(args, "--config", "user.name=release", "--config", "user.email=release@example.com")
+	}
+	settings, _ := output(checkout, "git", "config", "--local", "--get-regexp", `^(user|gpg|commit)\.`) // fails if there are none
+	for setting := range strings.Lines(settings) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(setting, "\n"), " ")
+		args = append(args, "--config", key+"="+value)
+	}
+	return run("", nil, "git", append(args, checkout, tree)...)
+}
+
+// adopt adds the commit for the branch and the tags of a tree to a checkout, and
+// returns the tags. A checkout that has changed in the meantime gets neither.
 func adopt(checkout, tree, version string) ([]string, error) {
 	list, err := output(tree, "git", "tag", "--points-at", "HEAD")
 	if err != nil {
 		return nil, err
 	}
-	tags := append([]string{"release/" + version}, strings.Fields(list)...)
 	for _, args := range [][]string{
-		{"fetch", "--quiet", "--no-tags", tree, "refs/tags/release/" + version},
+		{"fetch", "--quiet", "--no-tags", tree, branchEnd},
 		{"merge", "--quiet", "--ff-only", "FETCH_HEAD"},
 		{"fetch", "--quiet", "--tags", tree},
 	} {
@@ -109,13 +141,16 @@ func adopt(checkout, tree, version string) ([]string, error) {
 			return nil, err
 		}
 	}
-	return tags, nil
+	return strings.Fields(list), nil
 }
 
 // check refuses what must not be released.
 func check(checkout, version, out string) error {
 	if semver.Canonical(version) != version {
 		return fmt.Errorf("%q is no version; want one such as v0.2.0", version)
+	}
+	if err := module.Check(root, version); err != nil {
+		return err // such as v2.0.0, for which the modules need other paths
 	}
 	changed, err := output(checkout, "git", "status", "--porcelain")
 	if err != nil {
@@ -128,18 +163,46 @@ func check(checkout, version, out string) error {
 		return fmt.Errorf("there is a tag already: %s", taken)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s exists", out)
+		return fmt.Errorf("%s exists; remove it, or name another folder", out)
 	}
 	return nil
 }
+
+// checkOrigin refuses a checkout that could not be pushed after a release, and
+// returns its branch.
+func checkOrigin(checkout, version string) (branch string, err error) {
+	if branch, err = output(checkout, "git", "symbolic-ref", "--quiet", "--short", "HEAD"); err != nil {
+		return "", errors.New("there is no branch to release; check one out")
+	}
+	if _, err := output(checkout, "git", "var", "GIT_COMMITTER_IDENT"); err != nil {
+		return "", err
+	}
+	refs, err := output(checkout, "git", "ls-remote", "origin", "refs/heads/"+branch, "refs/tags/"+version, "refs/tags/*/"+version)
+	if err != nil {
+		return "", err
+	}
+	for ref := range strings.Lines(refs) {
+		commit, name, _ := strings.Cut(strings.TrimSpace(ref), "\t")
+		if strings.HasPrefix(name, "refs/tags/") {
+			return "", fmt.Errorf("origin has %s already", name)
+		}
+		if err := run(checkout, nil, "git", "merge-base", "--is-ancestor", commit, "HEAD"); err != nil {
+			return "", fmt.Errorf("%s of origin has commits that are not here; pull them", branch)
+		}
+	}
+	return branch, nil
+}
+
+// branchEnd is where the branch is to go, in the tree.
+const branchEnd = "refs/release/branch"
 
 const unreleased = "## [Unreleased]\n"
 
 // versionLine is where the library has its version.
 var versionLine = regexp.MustCompile(`(?m)^const version = ".*"$`)
 
-// date makes the unreleased changes those of a version, and commits that, under
-// a tag that says where the branch is to go.
+// date makes the unreleased changes those of a version, and commits that, as
+// branchEnd.
 func date(tree, version string, now time.Time) error {
 	number := strings.TrimPrefix(version, "v")
 	err := edit(filepath.Join(tree, "CHANGELOG.md"), func(text string) (string, error) {
@@ -162,7 +225,10 @@ func date(tree, version string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return commit(tree, "release "+version, "release/"+version)
+	if err := commit(tree, "release "+version); err != nil {
+		return err
+	}
+	return run(tree, nil, "git", "update-ref", branchEnd, "HEAD")
 }
 
 // edit replaces the text of a file.
@@ -187,7 +253,7 @@ func commit(tree, subject string, tags ...string) error {
 		return err
 	}
 	for _, t := range tags {
-		if err := run(tree, nil, "git", "tag", t); err != nil {
+		if err := run(tree, nil, "git", "-c", "tag.gpgSign=false", "tag", t); err != nil {
 			return err
 		}
 	}

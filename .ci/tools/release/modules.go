@@ -136,8 +136,8 @@ func (m *member) release(tree, version string, all []*member, sums map[string]st
 	})
 }
 
-// put puts a module into the proxy, as the go command asks for it, and returns
-// its lines of go.sum.
+// put puts a module into the proxy, as the go command makes it of a tag and asks
+// for it, and returns its lines of go.sum. It has the LICENSE of the top if it has none.
 func (m *member) put(tree, version, proxy string) (sums string, err error) {
 	escaped, err := module.EscapePath(m.path)
 	if err != nil {
@@ -161,12 +161,19 @@ func (m *member) put(tree, version, proxy string) (sums string, err error) {
 			return "", err
 		}
 	}
+	if err := run(tree, nil, "git", "add", "--all"); err != nil {
+		return "", err
+	}
+	staged, err := output(tree, "git", "write-tree")
+	if err != nil {
+		return "", err
+	}
 	name := filepath.Join(dir, version+".zip")
 	file, err := os.Create(name)
 	if err != nil {
 		return "", err
 	}
-	err = zip.CreateFromDir(file, module.Version{Path: m.path, Version: version}, source)
+	err = zip.CreateFromVCS(file, module.Version{Path: m.path, Version: version}, tree, staged, m.dir)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return "", err
 	}
@@ -183,9 +190,10 @@ func (m *member) put(tree, version, proxy string) (sums string, err error) {
 func proxyEnv(proxy string) []string {
 	cache, _ := output("", "go", "env", "GOMODCACHE")
 	upstream, _ := output("", "go", "env", "GOPROXY")
-	fileURL := func(dir string) string { return "file://" + filepath.ToSlash(dir) }
 	return []string{
 		"GOPROXY=" + fileURL(proxy) + "," + fileURL(filepath.Join(cache, "cache", "download")) + "," + upstream,
 		"GONOSUMDB=" + root + "," + root + "/*", "GONOPROXY=none", "GOPRIVATE=",
 	}
 }
+
+func fileURL(dir string) string { return "file://" + filepath.ToSlash(dir) }
