@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -49,9 +50,9 @@ func cpuTime() time.Duration {
 // them alike.
 func interleave[S interface{ Name() string }](rounds int, subjects []S, f func(S) (cost, error)) (map[string][]cost, error) {
 	costs := map[string][]cost{}
+	turns := newTurns(subjects)
 	for round := range rounds + 1 {
-		for i := range subjects {
-			s := subjects[(round+i)%len(subjects)]
+		for _, s := range turns.next() {
 			c, err := f(s)
 			if err != nil {
 				return nil, err
@@ -62,6 +63,24 @@ func interleave[S interface{ Name() string }](rounds int, subjects []S, f func(S
 		}
 	}
 	return costs, nil
+}
+
+// turns are the orders in which subjects take turns. They are drawn by lot: what the
+// one before leaves behind, such as garbage, or a thread that looks for work and keeps
+// a core awake, is felt by the next, and who that is must not stay the same.
+type turns[S any] struct {
+	order []S
+	lots  *rand.Rand
+}
+
+func newTurns[S any](subjects []S) *turns[S] {
+	return &turns[S]{slices.Clone(subjects), rand.New(rand.NewPCG(1, 2))}
+}
+
+// next returns another order, which is good until the next call.
+func (t *turns[S]) next() []S {
+	t.lots.Shuffle(len(t.order), func(i, j int) { t.order[i], t.order[j] = t.order[j], t.order[i] })
+	return t.order
 }
 
 // spread is a median and the quartiles around it.

@@ -33,7 +33,7 @@ func pingPong(r *run, subjects []subject, conns map[string]net.Conn) error {
 	r.lines("PingPong/median", n, median)
 	r.lines("PingPong/p99", n, late)
 	r.section("Ping-pong", fmt.Sprintf(`100 bytes there and back, one message at a time. How long one takes depends on how busy the machine is and on which cores the
-two processes run, and that changes within milliseconds: so the subjects take turns message by message, and a round's figure
+two processes run, and that changes within milliseconds: so the subjects take turns message by message, in an order drawn by lot, and a round's figure
 is the median (or the 99th percentile) of its %d messages of each; there are %d rounds. CPU is not compared: no clock tells it apart for
 one message.`, n, rounds))
 	r.text(sentence("Our median", median, wallOf, peerName, bareName))
@@ -70,11 +70,11 @@ func startEcho(conns map[string]net.Conn, message []byte) error {
 // each round. What else goes on in the machine hits all alike.
 func pingsInTurn(names []string, conns map[string]net.Conn, message []byte, rounds, n int) (median, late map[string][]cost, err error) {
 	median, late = map[string][]cost{}, map[string][]cost{}
+	turns := newTurns(names)
 	for round := range rounds + 1 {
 		took := map[string][]time.Duration{}
-		for i := range n {
-			for j := range names {
-				name := names[(i+j)%len(names)]
+		for range n {
+			for _, name := range turns.next() {
 				one, err := pings(conns[name], message, 1)
 				if err != nil {
 					return nil, nil, fmt.Errorf("%s: %w", name, err)

@@ -122,7 +122,7 @@ func portPingPong(r *run, ports []*port, conns map[string]net.Conn) error {
 	r.lines("PortPingPong", n, costs)
 	r.lines("PortPingPong/median", n, median)
 	r.lines("PortPingPong/p99", n, late)
-	r.text(fmt.Sprintf("100 bytes there and back, one message at a time, on each in turn, %d rounds of %d; the bar is missed if ours certainly takes longer.\n\n%s %s", rounds, n,
+	r.text(fmt.Sprintf("100 bytes there and back, one message at a time, on each in turn, in an order drawn by lot, %d rounds of %d; the bar is missed if ours certainly takes longer.\n\n%s %s", rounds, n,
 		sentence("Our median", median, wallOf, authProxyName, floorName), sentence("Our p99", late, wallOf, authProxyName, floorName)))
 	tab := table{head: []string{"", "median", "p99", "÷ " + authProxyName, "CPU of a message", "÷ " + authProxyName}}
 	for _, name := range portNames {
