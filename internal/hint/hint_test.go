@@ -131,3 +131,18 @@ func TestHints(t *testing.T) {
 		t.Errorf("%s (-) differs (+):\n%s", file, diff)
 	}
 }
+
+// What is said of a type that nothing is known of is said of no other.
+func TestEveryTypeOfAddressHasHints(t *testing.T) {
+	t.Parallel()
+	said := map[string]string{}
+	for _, kind := range append([]string{"unknown"}, admin.AddressTypes...) {
+		for _, err := range []error{&reach.NoAddressError{Wanted: []string{kind}}, tries(reach.StepTCP, context.DeadlineExceeded, kind)} {
+			text := subject.Hint(failure.OpDial, err)
+			if before, ok := said[text]; ok {
+				t.Errorf("the hint for the type %s is that for %s: %s", kind, before, text)
+			}
+			said[text] = kind
+		}
+	}
+}
