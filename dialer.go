@@ -139,11 +139,12 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
 	}
 	d.telemetry = telemetry.New(telemetry.Config{
-		Tracers:   cfg.observe.tracers,
-		Meters:    cfg.observe.meters,
-		Version:   version,
-		ErrorType: kind.Type,
-		Read:      d.read,
+		Tracers:      cfg.observe.tracers,
+		Meters:       cfg.observe.meters,
+		Version:      version,
+		AddressTypes: admin.AddressTypes,
+		ErrorType:    kind.Type,
+		Read:         d.read,
 	})
 	return d, nil
 }

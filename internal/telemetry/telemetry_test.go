@@ -22,9 +22,10 @@ const name = "my-project:europe-west1:my-db"
 
 func config() Config {
 	return Config{
-		Version:   "1.2.3",
-		ErrorType: func(error) string { return "_OTHER" },
-		Read:      func(func(*Instance, Reading)) {},
+		Version:      "1.2.3",
+		AddressTypes: []string{"PUBLIC", "PRIVATE", "PSC"},
+		ErrorType:    func(error) string { return "_OTHER" },
+		Read:         func(func(*Instance, Reading)) {},
 	}
 }
 
