@@ -7,6 +7,9 @@
 // foreign names do not belong into the conventions' namespaces, so an instance
 // is cloudsqlconn.instance: its connection name, of which a process has few.
 // What callers pass as a name is no attribute: it can be anything.
+//
+// The options WithMeterProvider and WithTracerProvider (options_observe.go) list
+// metrics and attributes for users.
 package telemetry
 
 import (
