@@ -10,13 +10,14 @@ import (
 )
 
 // parseNamed finds the constant, of those from 0 on, that has a name, in any
-// letter case. The empty name is that of the first.
+// letter case. The empty name is that of the first. A number that is no constant
+// has itself in the end of its text, in brackets.
 func parseNamed[T interface {
 	~int
 	String() string
-}](what, name string, last T) (T, error) {
+}](what, name string) (T, error) {
 	var names []string
-	for v := range last + 1 {
+	for v := T(0); !strings.HasSuffix(v.String(), fmt.Sprintf("(%d)", int(v))); v++ {
 		if name == "" || strings.EqualFold(name, v.String()) {
 			return v, nil
 		}
@@ -26,11 +27,11 @@ func parseNamed[T interface {
 }
 
 func parseBehavior(name string) (cloudsqltest.Behavior, error) {
-	return parseNamed("behavior", name, cloudsqltest.CloseAfterRefusal)
+	return parseNamed[cloudsqltest.Behavior]("behavior", name)
 }
 
 func parseExchange(name string) (cloudsqltest.MetadataExchange, error) {
-	return parseNamed("metadata exchange", name, cloudsqltest.OversizedMetadataResponse)
+	return parseNamed[cloudsqltest.MetadataExchange]("metadata exchange", name)
 }
 
 // alteration is what makes a server certificate bad in one way.
