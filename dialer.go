@@ -208,8 +208,8 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 		return nil, seen, err
 	}
 	var conn net.Conn
-	if dc.way != nil && dc.same == nil {
-		conn, err = dc.way.dial(c, g, t, &dc)
+	if dc.carrier != nil && dc.same == nil {
+		conn, err = dc.carrier.dial(c, g, t, &dc)
 	} else {
 		conn, err = c.dial(g, t, &dc)
 	}

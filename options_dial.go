@@ -19,7 +19,7 @@ type dialConfig struct {
 	iam       bool
 	types     []string // of address: the texts of IPTypes
 	sqlData   SQLDataMode
-	way       way       // nil: by an address
+	carrier   carrier   // nil: TCP to an address
 	same      *location // where to go; nil: anywhere
 	tcp       reach.Way
 	dialID    *DialFunc              // tells the options WithDialFunc apart; nil: there was none
@@ -28,8 +28,8 @@ type dialConfig struct {
 	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
-	relogin   bool   // IAM logins to PostgreSQL are repeated
-	errs      faults // about options that cannot even be stored
+	relogin   bool     // IAM logins to PostgreSQL are repeated
+	errs      mistakes // about options that cannot even be stored
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
@@ -45,7 +45,7 @@ func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
 	}
 	d.proxyFrom = ""
 	DialOptions(opts...).applyDial(&d)
-	return d, asConfigError(d.faults())
+	return d, asConfigError(d.mistakes())
 }
 
 // setProxy stores the proxy of an option, or what is wrong with it.
@@ -55,7 +55,7 @@ func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
 	d.tcp.Proxy, d.proxyFrom, d.proxyID = p, option, id
 }
 
-func (d *dialConfig) faults() faults {
+func (d *dialConfig) mistakes() mistakes {
 	errs := d.errs
 	errs.note(len(d.types) == 0, "WithIPTypes: want at least one type")
 	for _, t := range d.types {
@@ -71,6 +71,17 @@ func (d *dialConfig) faults() faults {
 		errs.note(true, "WithSQLData: unknown mode %s; want NEVER, PREFER or ONLY", failure.Quote(string(d.sqlData)))
 	}
 	return errs
+}
+
+// CheckDialOptions returns the error of a Dial with opts that nothing can be done
+// about but to write them differently: ErrConfig. Driver packages call it, so that
+// their constructors fail, and not the first query.
+func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
+	dc, err := d.cfg.dial.with(opts)
+	if err == nil {
+		err = asConfigError(d.cfg.caller.Mistakes(dc.iam && dc.sqlData != SQLDataOnly, dc.carrier != nil))
+	}
+	return err
 }
 
 // WithIAMAuthN says whether to log in to the database with the caller's IAM

@@ -88,7 +88,7 @@ var failures = []struct {
 	{"a bad name", failure.OpResolve, failure.Mark(failure.ErrBadName, errors.New("bad"))},
 	{"no credentials", failure.OpRefresh, &admin.TokenError{Err: &auth.NotFoundError{Err: errors.New("none")}}},
 	{"a credentials file that is missing", failure.OpRefresh, &admin.TokenError{Err: &auth.NotFoundError{From: "/etc/key.json", Err: errors.New("no such file")}}},
-	{"a bad token source", failure.OpRefresh, &admin.TokenError{Err: &auth.SourceError{Problem: "an empty token"}}},
+	{"a bad token source", failure.OpRefresh, &admin.TokenError{Err: &auth.OwnError{Problem: "an empty token"}}},
 	{"impersonation is forbidden", failure.OpRefresh, refused(auth.Impersonation, http.StatusForbidden)},
 	{"impersonation of nobody", failure.OpRefresh, refused(auth.Impersonation, http.StatusNotFound)},
 	{"a login that is over", failure.OpRefresh, refused(auth.UserLogin, http.StatusBadRequest)},
