@@ -73,8 +73,8 @@ func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 	if u, err := url.Parse(d.cfg.caller.Endpoint); err == nil {
 		p.AdminHost = u.Host
 	}
-	if dc.way != nil {
-		p.Stream = dc.way.path(d, dc)
+	if dc.carrier != nil {
+		p.Stream = dc.carrier.path(d, dc)
 	}
 	_, p.DNS = d.resolver.(dnsResolver)
 	p.DNS = p.DNS && !strings.Contains(name, ":")

@@ -15,21 +15,21 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/streams"
 )
 
-// way is how instances are reached if not by an address. It is an interface so
-// that a program that does not ask for SQL Data does not link it.
-type way interface {
+// carrier carries connections to instances in place of TCP to an address. It is an
+// interface so that a program that does not ask for SQL Data does not link it.
+type carrier interface {
 	dial(*connector, *dialing.Dial, target, *dialConfig) (net.Conn, error)
 
-	// path is this way, for a Check.
+	// path is the carrier, for a Check.
 	path(*Dialer, *dialConfig) *doctor.Stream
 }
 
-// sqlDataWay is SQL Data.
-type sqlDataWay struct{}
+// sqlDataCarrier is SQL Data.
+type sqlDataCarrier struct{}
 
 // dial connects by a stream, or by an address if that is allowed and SQL Data does
 // not serve the instance.
-func (sqlDataWay) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
+func (sqlDataCarrier) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) (net.Conn, error) {
 	if dc.sqlData == SQLDataPrefer && !c.streams.UnservedUntil().IsZero() {
 		return c.dial(g, t, dc)
 	}
@@ -45,7 +45,7 @@ func (sqlDataWay) dial(c *connector, g *dialing.Dial, t target, dc *dialConfig) 
 	return c.fallBack(g, t, dc, err)
 }
 
-func (sqlDataWay) path(d *Dialer, dc *dialConfig) *doctor.Stream {
+func (sqlDataCarrier) path(d *Dialer, dc *dialConfig) *doctor.Stream {
 	return &doctor.Stream{
 		Addr: d.cfg.serviceEndpoint().Addr(),
 		Open: func(ctx context.Context, to admin.Instance) (doctor.StreamConn, error) {

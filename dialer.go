@@ -139,11 +139,12 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		d.wg.Go(func() { _, _ = makeKey() }) // the first refresh reports its error
 	}
 	d.telemetry = telemetry.New(telemetry.Config{
-		Tracers:   cfg.observe.tracers,
-		Meters:    cfg.observe.meters,
-		Version:   version,
-		ErrorType: kind.Type,
-		Read:      d.read,
+		Tracers:      cfg.observe.tracers,
+		Meters:       cfg.observe.meters,
+		Version:      version,
+		AddressTypes: admin.AddressTypes,
+		ErrorType:    kind.Type,
+		Read:         d.read,
 	})
 	return d, nil
 }
@@ -207,8 +208,8 @@ func (d *Dialer) dial(ctx context.Context, name string, opts []DialOption) (_ ne
 		return nil, seen, err
 	}
 	var conn net.Conn
-	if dc.way != nil && dc.same == nil {
-		conn, err = dc.way.dial(c, g, t, &dc)
+	if dc.carrier != nil && dc.same == nil {
+		conn, err = dc.carrier.dial(c, g, t, &dc)
 	} else {
 		conn, err = c.dial(g, t, &dc)
 	}

@@ -34,17 +34,6 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 	return email, nil
 }
 
-// CheckDialOptions returns the error of a Dial with opts that nothing can be done
-// about but to write them differently: ErrConfig. Driver packages call it, so that
-// their constructors fail, and not the first query.
-func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
-	dc, err := d.cfg.dial.with(opts)
-	if err == nil {
-		err = asConfigError(d.cfg.caller.Faults(dc.iam && dc.sqlData != SQLDataOnly, dc.way != nil))
-	}
-	return err
-}
-
 // IAMAuthN reports whether a Dial with opts logs in with the caller's IAM
 // identity. Driver packages call it to put the user's name into the right form.
 func (d *Dialer) IAMAuthN(opts ...DialOption) bool {

@@ -62,8 +62,9 @@ func WithCredentialsFile(name string) Option {
 
 // WithCredentialsJSON sets the content of a credentials file: a service
 // account's key, a user's credentials (what `gcloud auth application-default
-// login` writes), an external account (workload identity federation), or an
-// impersonated service account. NewDialer refuses anything else.
+// login` writes), an external account (workload identity federation), a user of a
+// workforce pool (external_account_authorized_user), or an impersonated service
+// account. NewDialer refuses anything else.
 //
 // All of them are trusted. An external account says which file is read, or which
 // program is run, on this machine, and to which servers the result is sent: do not
@@ -71,8 +72,8 @@ func WithCredentialsFile(name string) Option {
 // https://cloud.google.com/docs/authentication/external/externally-sourced-credentials.
 //
 // IAM login works with all of them. The token that it puts into the certificate has
-// the scope sqlservice.login and no other, except with credentials of workforce pools
-// (external_account_authorized_user): theirs has the scope cloud-platform and cannot
+// the scope sqlservice.login and no other, except with credentials of users of workforce
+// pools: theirs has the scope cloud-platform and cannot
 // be narrowed, unless [WithImpersonation] is added.
 //
 // An external account that authenticates with an X.509 certificate is refused. One

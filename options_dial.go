@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
@@ -18,7 +19,7 @@ type dialConfig struct {
 	iam       bool
 	types     []string // of address: the texts of IPTypes
 	sqlData   SQLDataMode
-	way       way       // nil: by an address
+	carrier   carrier   // nil: TCP to an address
 	same      *location // where to go; nil: anywhere
 	tcp       reach.Way
 	dialID    *DialFunc              // tells the options WithDialFunc apart; nil: there was none
@@ -27,8 +28,8 @@ type dialConfig struct {
 	exchange  exchange               // of metadata, with instances that want it
 	protocol  mdx.ClientProtocolType // that it tells
 	timeout   time.Duration
-	relogin   bool   // IAM logins to PostgreSQL are repeated
-	errs      faults // about options that cannot even be stored
+	relogin   bool     // IAM logins to PostgreSQL are repeated
+	errs      mistakes // about options that cannot even be stored
 }
 
 // DialFunc opens the TCP connection to an instance, or to a proxy, as
@@ -44,7 +45,7 @@ func (d dialConfig) with(opts []DialOption) (dialConfig, error) {
 	}
 	d.proxyFrom = ""
 	DialOptions(opts...).applyDial(&d)
-	return d, asConfigError(d.faults())
+	return d, asConfigError(d.mistakes())
 }
 
 // setProxy stores the proxy of an option, or what is wrong with it.
@@ -54,12 +55,12 @@ func (d *dialConfig) setProxy(option, id string, p *netdial.Proxy, err error) {
 	d.tcp.Proxy, d.proxyFrom, d.proxyID = p, option, id
 }
 
-func (d *dialConfig) faults() faults {
+func (d *dialConfig) mistakes() mistakes {
 	errs := d.errs
 	errs.note(len(d.types) == 0, "WithIPTypes: want at least one type")
 	for _, t := range d.types {
 		if !IPType(t).valid() {
-			errs.note(true, "WithIPTypes: unknown type %s; want one of %v", failure.Quote(t), allIPTypes)
+			errs.note(true, "WithIPTypes: unknown type %s; want one of %v", failure.Quote(t), admin.AddressTypes)
 		}
 	}
 	errs.note(d.tcp.Dial == nil, "WithDialFunc: the function is nil")
@@ -72,10 +73,56 @@ func (d *dialConfig) faults() faults {
 	return errs
 }
 
+// CheckDialOptions returns the error of a Dial with opts that nothing can be done
+// about but to write them differently: ErrConfig. Driver packages call it, so that
+// their constructors fail, and not the first query.
+func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
+	dc, err := d.cfg.dial.with(opts)
+	if err == nil {
+		err = asConfigError(d.cfg.caller.Mistakes(dc.iam && dc.sqlData != SQLDataOnly, dc.carrier != nil))
+	}
+	return err
+}
+
 // WithIAMAuthN says whether to log in to the database with the caller's IAM
 // identity. Default: false, the database asks for a password.
 func WithIAMAuthN(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.iam = on })
+}
+
+// WithPublicIP connects to the instance's public address only.
+func WithPublicIP() DialOption { return WithIPTypes(PublicIP) }
+
+// WithPrivateIP connects to the instance's private address only.
+func WithPrivateIP() DialOption { return WithIPTypes(PrivateIP) }
+
+// WithPSC connects to the instance's Private Service Connect endpoint only.
+func WithPSC() DialOption { return WithIPTypes(PSC) }
+
+// WithAutoIP tries the public, then the private, then the PSC address,
+// whichever the instance has, as [WithIPTypes] says. This is the default.
+func WithAutoIP() DialOption {
+	return dialOption(func(d *dialConfig) { d.types = admin.AddressTypes })
+}
+
+// WithIPTypes tries the instance's addresses of these types, in this order.
+//
+// The next address is tried when the one before has failed, or in parallel with it
+// when it has not answered for 250 ms (RFC 8305; less for a Dial with little time).
+// TLS is spoken on the first connection to open; another address is used only if
+// that fails, or if it has used up its share of the time, 5 s at most, while there
+// are addresses that have not been tried. An address that has not answered comes
+// last for the next ten minutes, or until the instance gets other addresses or
+// another server CA, and so does one where something other than the instance was
+// found. For a read pool, each Dial begins with a different node, and the pool's own
+// addresses come after the nodes; a node that refuses connections comes last for 30
+// seconds.
+func WithIPTypes(types ...IPType) DialOption {
+	texts := make([]string, len(types))
+	for i, t := range types {
+		texts[i] = string(t)
+	}
+	return dialOption(func(d *dialConfig) { d.types = texts })
 }
 
 // WithDialFunc sets the function that opens TCP connections to instances. The

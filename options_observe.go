@@ -12,7 +12,7 @@ type observeConfig struct {
 	log     *slog.Logger
 	tracers trace.TracerProvider // nil: the global one
 	meters  metric.MeterProvider // nil: the global one
-	errs    faults               // about options that cannot even be stored
+	errs    mistakes             // about options that cannot even be stored
 }
 
 // WithLogger sets the log. Default: none.

@@ -79,9 +79,9 @@ func (m SQLDataMode) valid() bool {
 // each Dial costs an HTTP/2 connection each time.
 func WithSQLData(mode SQLDataMode) DialOption {
 	return dialOption(func(d *dialConfig) {
-		d.sqlData, d.way = mode, nil
+		d.sqlData, d.carrier = mode, nil
 		if mode != SQLDataNever {
-			d.way = sqlDataWay{}
+			d.carrier = sqlDataCarrier{}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package cloudsqlconn
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -143,74 +142,3 @@ func (r dnsResolver) resolve(ctx context.Context, name string) (Resolution, erro
 }
 
 func (r dnsResolver) close() { r.dns.Close() }
-
-const defaultFailoverPeriod = 30 * time.Second
-
-// nameConfig is how names are resolved.
-type nameConfig struct {
-	resolver       Resolver      // nil: instance connection names only
-	dns            DNS           // nil: none
-	failoverPeriod time.Duration // 0: no look-ups but those of Dials
-	unlisted       bool          // domains need not be in certificates
-	errs           faults        // about options that cannot even be stored
-}
-
-func (c *nameConfig) faults() faults {
-	errs := c.errs
-	errs.note(c.resolver != nil && c.dns != nil, "WithResolver and WithDNSResolver: want one of them")
-	errs.note(c.unlisted && c.resolver == nil && c.dns == nil, "WithUnlistedDomain(true): want WithDNSResolver or WithResolver too")
-	return errs
-}
-
-// WithResolver sets what turns the names passed to Dial into instances.
-// Default: ParseName.
-func WithResolver(r Resolver) Option {
-	return option(func(c *config) {
-		c.names.resolver = r
-		c.names.errs.note(r == nil, "WithResolver: the resolver is nil")
-	})
-}
-
-// WithDNSResolver lets Dial take DNS names as well as instance connection names.
-// dns is [net.DefaultResolver], or anything else that looks up names like it. A
-// nil *net.Resolver is the same as a zero Resolver, as package net has it.
-//
-// A name of Cloud SQL's own, such as 42cf.2imj.us-west1.sql.goog, is resolved
-// by the Admin API. Any other has a TXT record with the instance's connection
-// name, or is an alias (CNAME) of a name that has one. If it has addresses (A,
-// AAAA) too, they are tried before those of the instance. The server's certificate
-// must be for the name, unless it has the instance's connection name (see
-// [WithUnlistedDomain]).
-//
-// DNS is queried at every Dial, so that a changed record takes effect at once. When
-// there is no answer, the last one is used. See also [WithFailoverPeriod]. Use a
-// private zone: a public record discloses the instance's name.
-func WithDNSResolver(dns DNS) Option {
-	return option(func(c *config) {
-		c.names.dns = dns
-		c.names.errs.note(dns == nil, "WithDNSResolver: the resolver is nil; pass net.DefaultResolver for the system's")
-	})
-}
-
-// WithUnlistedDomain says whether the server's certificate may lack the DNS name
-// that was dialled, if it has one that the instance's metadata names. Certificates
-// of Google's shared CA and of customer-managed CAs have DNS names only; with the
-// latter, the custom subject alternative names of the instance are among them. With
-// true, whoever can change the name's TXT record can direct the program, and its
-// password, to any instance that it may connect to. Default: false, the server is
-// refused with ErrUnverified.
-//
-// It affects neither certificates whose common name is project:instance, such as
-// those from an instance's own CA, nor Cloud SQL's own DNS names and their aliases.
-// True is an error without [WithDNSResolver] and [WithResolver].
-func WithUnlistedDomain(on bool) Option {
-	return option(func(c *config) { c.names.unlisted = on })
-}
-
-// WithFailoverPeriod sets how often a DNS name with open connections is looked
-// up again. When it names another instance, the connections to the old one are
-// closed; a failed look-up changes nothing. Default, and with 0: 30 s. Negative: the
-// name is looked up by Dials only.
-func WithFailoverPeriod(d time.Duration) Option {
-	return option(func(c *config) { c.names.failoverPeriod = max(0, cmp.Or(d, defaultFailoverPeriod)) })
-}

@@ -27,7 +27,7 @@ type serveConfig struct {
 	dial     []DialOption
 	maxConns int // 0: no limit
 	drain    time.Duration
-	errs     faults
+	errs     mistakes
 }
 
 type serveOption func(*serveConfig)

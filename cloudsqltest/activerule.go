@@ -2,7 +2,6 @@ package cloudsqltest
 
 import (
 	"cmp"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/reply"
 )
 
@@ -27,46 +25,13 @@ type ActiveRule struct {
 	hits     int // guarded by Server.mu
 }
 
-// activate checks the rule.
+// activate makes the rule one that can be followed, or returns what is wrong with it.
 func (r Rule) activate() (*ActiveRule, error) {
-	fail := func(format string, args ...any) (*ActiveRule, error) {
-		return nil, fmt.Errorf("rule %q: %w", r, fmt.Errorf(format, args...))
+	kind, key, err := r.check()
+	if err != nil {
+		return nil, err
 	}
-	a := &ActiveRule{Rule: r}
-	if r.Instance != "" {
-		n, err := cloudsqlconn.ParseName(r.Instance)
-		if err != nil {
-			return fail("instance: %w", err)
-		}
-		a.key = n.Project() + ":" + n.Instance()
-	}
-	i := slices.IndexFunc(ruleKinds, func(k ruleKind) bool { return k.name == r.Kind })
-	if i < 0 {
-		return fail("unknown kind; want %s", strings.Join(RuleKinds(), ", "))
-	}
-	kind := ruleKinds[i]
-	switch {
-	case r.Call != "" && r.Call != Connect && r.Call != StreamSQLData && methods[r.Call] == "":
-		return fail("unknown call; want %s, %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData)
-	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect), r.Call == StreamSQLData && !kind.streams:
-		return fail("the call %s has no fault of this kind", r.Call)
-	case !(r.Probability >= 0 && r.Probability <= 1): // NaN is neither
-		return fail("probability: want above 0, at most 1")
-	case r.Times < 0 || r.Delay < 0:
-		return fail("times and delay cannot be negative")
-	case r.Status != 0 && (r.Status < 200 || r.Status > 599):
-		return fail("status: want 200 to 599")
-	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
-		return fail("delay and header are for requests")
-	case r.Call == StreamSQLData && r.Header != "":
-		return fail("header is for requests")
-	case r.Status != 0 && r.Kind != "status":
-		return fail("status is for the kind status")
-	case r.Body != "" && r.Kind != "status" && r.Kind != "body":
-		return fail("body is for the kinds status and body")
-	case r.Kind == "delay" && r.Delay == 0, r.Kind == "status" && r.Status == 0, r.Kind == "body" && r.Body == "", r.Kind == "header" && r.Header == "":
-		return fail("kind %s needs %s, such as %s", r.Kind, r.Kind, kind.needs)
-	}
+	a := &ActiveRule{Rule: r, key: key}
 	if kind.fault == nil {
 		a.behavior = kind.behavior
 		return a, nil
@@ -76,11 +41,7 @@ func (r Rule) activate() (*ActiveRule, error) {
 	}
 	fault := *kind.fault
 	a.fault, fault.Delay, fault.Status, fault.Body = &fault, r.Delay, r.Status, r.Body
-	if r.Header != "" {
-		name, value, ok := strings.Cut(r.Header, ":")
-		if !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(r.Header, "\r\n") {
-			return fail(`header: want one line, "Name: value"`)
-		}
+	if name, value, ok := strings.Cut(r.Header, ":"); ok {
 		fault.Header = http.Header{http.CanonicalHeaderKey(strings.TrimSpace(name)): {strings.TrimSpace(value)}}
 	}
 	return a, nil
@@ -164,26 +125,4 @@ func (s *Server) ruleFor(key, call string) *ActiveRule {
 		}
 	}
 	return nil
-}
-
-// consult asks OnConnect and the rules what happens to a connection to a
-// healthy instance.
-func (p *EmulatedInstance) consult(l *link, b Behavior) Behavior {
-	var rule *ActiveRule
-	if b == Healthy && p.server.OnConnect != nil {
-		whole := cmp.Or(p.pool, p)
-		b = p.server.OnConnect(whole)
-	}
-	if b == Healthy {
-		if rule = p.server.ruleFor(p.key(), Connect); rule != nil {
-			b = rule.behavior
-		}
-	}
-	switch {
-	case rule != nil:
-		p.logInfo("connection", "client", l.raw.RemoteAddr(), "fault", rule.String())
-	case b != Healthy:
-		p.logInfo("connection", "client", l.raw.RemoteAddr(), "behavior", b.String())
-	}
-	return b
 }

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
@@ -48,6 +52,38 @@ func TestBehavioursHappenAndAreCounted(t *testing.T) {
 				tt.want.Handshakes++
 				c.wantCounts(tt.want)
 			})
+		})
+	}
+}
+
+// A client with a certificate that has expired notices each of them.
+func TestEveryBehaviourHasAnEffectAndARule(t *testing.T) {
+	t.Parallel()
+	healthy := ""
+	capital := regexp.MustCompile(`(\w)([A-Z])`)
+	for b := cloudsqltest.Healthy; !strings.HasSuffix(b.String(), ")"); b++ {
+		kind := strings.ToLower(capital.ReplaceAllString(b.String(), "$1-$2"))
+		if b != cloudsqltest.Healthy && !slices.Contains(cloudsqltest.RuleKinds(), kind) {
+			t.Errorf("no rule is of the kind %s", kind)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, cloudsqltest.NewMemoryServer(), cloudsqltest.Instance{})
+			defer c.s.Close()
+			config := c.config()
+			time.Sleep(2 * time.Hour)
+			c.p.SetBehavior(b)
+			conn, err := c.connect(config)
+			if err == nil {
+				defer conn.Close()
+				synctest.Wait()
+				_, err = conn.Write([]byte("hello"))
+			}
+			saw := fmt.Sprint(err, c.p.Counts())
+			if b == cloudsqltest.Healthy {
+				healthy = saw
+			} else if saw == healthy {
+				t.Errorf("%s does nothing: %s", b, saw)
+			}
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package cloudsqltest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -56,6 +57,28 @@ func (p *EmulatedInstance) handle(r *run, raw net.Conn) {
 			p.linger(l)
 		}
 	}
+}
+
+// consult asks OnConnect and the rules what happens to a connection to a
+// healthy instance.
+func (p *EmulatedInstance) consult(l *link, b Behavior) Behavior {
+	var rule *ActiveRule
+	if b == Healthy && p.server.OnConnect != nil {
+		whole := cmp.Or(p.pool, p)
+		b = p.server.OnConnect(whole)
+	}
+	if b == Healthy {
+		if rule = p.server.ruleFor(p.key(), Connect); rule != nil {
+			b = rule.behavior
+		}
+	}
+	switch {
+	case rule != nil:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "fault", rule.String())
+	case b != Healthy:
+		p.logInfo("connection", "client", l.raw.RemoteAddr(), "behavior", b.String())
+	}
+	return b
 }
 
 // attend leads the client to the database, and ends the connection after that.

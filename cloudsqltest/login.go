@@ -10,20 +10,25 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
+// protocols are those in which logins are looked at.
+var protocols = map[engine.Engine]login.Engine{engine.Postgres: login.PostgreSQL, engine.MySQL: login.MySQL}
+
 // checkLogin returns what looks at the login of a connection, or nil unless the
 // client's token has a principal, or the instance a pooler, and the engine has
 // IAM login.
 func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out io.Writer) *login.Check {
 	principal := p.server.Principals[token]
-	postgres := engine.Of(p.cfg.DatabaseVersion) == engine.Postgres
+	e := engine.Of(p.cfg.DatabaseVersion)
 	pooler := p.cfg.Pooler
-	if !postgres {
+	if e != engine.Postgres {
 		pooler = nil
 	}
-	if token == "" || principal == "" && pooler == nil {
+	protocol, ok := protocols[e]
+	if !ok || token == "" || principal == "" && pooler == nil {
 		return nil
 	}
 	cfg := login.Config{
+		Engine: protocol,
 		In:     in,
 		Out:    out,
 		Kind:   "user",
@@ -35,14 +40,6 @@ func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out i
 		},
 		Failed: func(err error) { p.warn(l, "login refused", err) },
 		End:    l.cancel, // or the backend could keep the connection
-	}
-	switch {
-	case postgres:
-		cfg.Engine = login.PostgreSQL
-	case engine.Of(p.cfg.DatabaseVersion) == engine.MySQL:
-		cfg.Engine = login.MySQL
-	default:
-		return nil
 	}
 	if strings.HasSuffix(principal, ".gserviceaccount.com") {
 		cfg.Kind = "service account"

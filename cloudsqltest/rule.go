@@ -3,9 +3,12 @@ package cloudsqltest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloudsqlconn/cloudsqlconn"
 )
 
 // Calls of a [Rule] besides those of the Admin API: connections to instances, and
@@ -123,8 +126,54 @@ func ParseRule(text string) (Rule, error) {
 
 // Validate says what is wrong with the rule.
 func (r Rule) Validate() error {
-	_, err := r.activate()
+	_, _, err := r.check()
 	return err
+}
+
+// check returns what is wrong with the rule, or the kind that it is of, and the key of
+// the instance that it is for, "" if for any.
+func (r Rule) check() (kind ruleKind, key string, err error) {
+	fail := func(format string, args ...any) (ruleKind, string, error) {
+		return ruleKind{}, "", fmt.Errorf("rule %q: %w", r, fmt.Errorf(format, args...))
+	}
+	if r.Instance != "" {
+		n, err := cloudsqlconn.ParseName(r.Instance)
+		if err != nil {
+			return fail("instance: %w", err)
+		}
+		key = n.Project() + ":" + n.Instance()
+	}
+	i := slices.IndexFunc(ruleKinds, func(k ruleKind) bool { return k.name == r.Kind })
+	if i < 0 {
+		return fail("unknown kind; want %s", strings.Join(RuleKinds(), ", "))
+	}
+	kind = ruleKinds[i]
+	name, _, ok := strings.Cut(r.Header, ":")
+	switch {
+	case r.Call != "" && r.Call != Connect && r.Call != StreamSQLData && methods[r.Call] == "":
+		return fail("unknown call; want %s, %s, %s, %s or %s", ConnectSettings, GenerateEphemeralCert, ResolveConnectSettings, Connect, StreamSQLData)
+	case r.Call != "" && (kind.fault == nil) != (r.Call == Connect), r.Call == StreamSQLData && !kind.streams:
+		return fail("the call %s has no fault of this kind", r.Call)
+	case !(r.Probability >= 0 && r.Probability <= 1): // NaN is neither
+		return fail("probability: want above 0, at most 1")
+	case r.Times < 0 || r.Delay < 0:
+		return fail("times and delay cannot be negative")
+	case r.Status != 0 && (r.Status < 200 || r.Status > 599):
+		return fail("status: want 200 to 599")
+	case kind.fault == nil && (r.Delay != 0 || r.Header != ""):
+		return fail("delay and header are for requests")
+	case r.Call == StreamSQLData && r.Header != "":
+		return fail("header is for requests")
+	case r.Status != 0 && r.Kind != "status":
+		return fail("status is for the kind status")
+	case r.Body != "" && r.Kind != "status" && r.Kind != "body":
+		return fail("body is for the kinds status and body")
+	case r.Kind == "delay" && r.Delay == 0, r.Kind == "status" && r.Status == 0, r.Kind == "body" && r.Body == "", r.Kind == "header" && r.Header == "":
+		return fail("kind %s needs %s, such as %s", r.Kind, r.Kind, kind.needs)
+	case r.Header != "" && (!ok || strings.TrimSpace(name) == "" || strings.ContainsAny(r.Header, "\r\n")):
+		return fail(`header: want one line, "Name: value"`)
+	}
+	return kind, key, nil
 }
 
 // String returns the rule in the form that ParseRule parses.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
@@ -163,6 +164,11 @@ func TestSQLServerHasNoIAMLogin(t *testing.T) {
 	err := fetchError(t.Context(), t, newClient(t, a), true)
 	if want := "IAM login needs PostgreSQL or MySQL; the instance runs SQLSERVER_2022_STANDARD"; err.Error() != want {
 		t.Errorf("error is %q, want %q", err, want)
+	}
+	for _, e := range engine.All {
+		if e.HasIAM() && !strings.Contains(strings.ToUpper(err.Error()), string(e)) {
+			t.Errorf("%q does not tell of %s", err, e)
+		}
 	}
 	var cfg *admin.ConfigError
 	if !errors.As(err, &cfg) || !admin.Terminal(err) {

@@ -100,7 +100,7 @@ func Terminal(err error) bool {
 		cfg       *ConfigError
 		none      *auth.NotFoundError
 		misfit    *auth.ConfigError
-		source    *auth.SourceError
+		source    *auth.OwnError
 		noAccount metadata.NotDefinedError // the machine has no service account
 	)
 	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &source) || errors.As(err, &noAccount) {

@@ -116,7 +116,7 @@ func (c *Credentials) Close() {
 }
 
 // Admin returns a source of tokens for Admin API calls. Its errors are a
-// [*NotFoundError], a [*ConfigError], a [*RefusedError], a [*SourceError], the
+// [*NotFoundError], a [*ConfigError], a [*RefusedError], a [*OwnError], the
 // metadata server's, of the network, or ErrClosed.
 func (c *Credentials) Admin() *Source {
 	return &Source{creds: c, kind: adminKind, scope: adminScope, reserve: adminReserve}

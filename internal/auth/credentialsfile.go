@@ -74,7 +74,8 @@ func CheckJSON(raw []byte) error {
 }
 
 // parse returns the credentials that a file contains. Its errors show nothing
-// of that.
+// of that. What such credentials send is told apart, and its secrets are hidden, in
+// exchange.go.
 func parse(raw []byte) (*identity, error) {
 	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark))
 	var f credentialsFile

@@ -47,12 +47,12 @@ type ConfigError struct{ Problem string }
 // Error tells the problem.
 func (e *ConfigError) Error() string { return e.Problem }
 
-// SourceError says that a token source of the caller's gave tokens that are no
-// good.
-type SourceError struct{ Problem string }
+// OwnError says that an [Own], a token source of the caller's, gave tokens that are
+// no good.
+type OwnError struct{ Problem string }
 
 // Error tells what it gave.
-func (e *SourceError) Error() string { return "the token source returned " + e.Problem }
+func (e *OwnError) Error() string { return "the token source returned " + e.Problem }
 
 // Step is what a server refused.
 type Step string

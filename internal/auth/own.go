@@ -22,8 +22,8 @@ type Own struct {
 	asking shared[*oauth2.Token]
 
 	// Of asking's goroutine, of which there is one at a time.
-	flaw   *SourceError // what the last tokens were; nil: nothing is wrong
-	flawed time.Time    // when
+	flaw   *OwnError // what the last tokens were; nil: nothing is wrong
+	flawed time.Time // when
 }
 
 // NewOwn returns a source that asks ts, and in errors says "a token", "a login
@@ -31,12 +31,12 @@ type Own struct {
 func NewOwn(ts oauth2.TokenSource, what string) *Own { return &Own{ts: ts, what: what} }
 
 // TokenContext returns the source's token. Its errors are ctx's, the source's,
-// or a [*SourceError] if it gave two tokens that cannot be used; such a source
+// or a [*OwnError] if it gave two tokens that cannot be used; such a source
 // is not asked again for 5 s.
 func (o *Own) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	tok, err := o.asking.do(ctx, context.Background(), o.ask)
 	if errors.Is(err, errGone) {
-		err = &SourceError{Problem: "an empty token, and ended its goroutine"}
+		err = &OwnError{Problem: "an empty token, and ended its goroutine"}
 	}
 	return tok, err
 }
@@ -65,12 +65,12 @@ func (o *Own) ask() (*oauth2.Token, error) {
 }
 
 // flawOf returns what is wrong with a token, or nil.
-func (o *Own) flawOf(tok *oauth2.Token) *SourceError {
+func (o *Own) flawOf(tok *oauth2.Token) *OwnError {
 	switch {
 	case tok == nil, tok.AccessToken == "":
-		return &SourceError{Problem: "an empty token"}
+		return &OwnError{Problem: "an empty token"}
 	case !tok.Expiry.IsZero() && !time.Now().Before(tok.Expiry):
-		return &SourceError{Problem: o.what + " that expired at " + tok.Expiry.UTC().Format(time.RFC3339)}
+		return &OwnError{Problem: o.what + " that expired at " + tok.Expiry.UTC().Format(time.RFC3339)}
 	}
 	return nil
 }

@@ -49,9 +49,9 @@ func (c *Caller) From(option string) {
 }
 
 // Complete fills in what the environment says, and the defaults. It returns in what way
-// the options contradict each other about the API; [Caller.Faults] has the rest.
+// the options contradict each other about the API; [Caller.Mistakes] has the rest.
 func (c *Caller) Complete() []error {
-	errs := c.endpointFaults()
+	errs := c.endpointMistakes()
 	c.QuotaProject = cmp.Or(c.QuotaProject, os.Getenv("GOOGLE_CLOUD_QUOTA_PROJECT"))
 	c.Universe = cmp.Or(c.Universe, os.Getenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN"), auth.DefaultUniverse)
 	if host := os.Getenv(emulatorVariable); host != "" && c.Endpoint == "" {

@@ -1,8 +1,8 @@
 // Package doctor takes the hops of a Dial one by one, up to the first byte from the
 // database, and says what it has found at each. The list of hops is in hops.go, their
-// order in [Path.Walk]; the root package names them to the world. It uses nothing that is remembered of
-// the instance, and knows the Dialer, its options and its errors only by what it is
-// given.
+// order in [Path.Walk]; they are taken in name.go, api.go, stream.go and address.go, and the
+// root package names them to the world. It uses nothing that is remembered of the
+// instance, and knows the Dialer, its options and its errors only by what it is given.
 package doctor
 
 import (

@@ -17,19 +17,11 @@ import (
 // send something before, but never a login.
 type greeting func(io.ReadWriter) (found string, err error)
 
+var greetings = map[engine.Engine]greeting{engine.Postgres: greetPostgres, engine.MySQL: greetMySQL, engine.SQLServer: greetSQLServer}
+
 // firstBytes returns how to make a database speak. It is nil for an engine
 // that nothing is known of.
-func firstBytes(databaseVersion string) greeting {
-	switch engine.Of(databaseVersion) {
-	case engine.Postgres:
-		return greetPostgres
-	case engine.MySQL:
-		return greetMySQL
-	case engine.SQLServer:
-		return greetSQLServer
-	}
-	return nil
-}
+func firstBytes(databaseVersion string) greeting { return greetings[engine.Of(databaseVersion)] }
 
 // hear greets the database over conn, which closer closes when ctx ends. Before
 // its first byte comes the answer to the client certificate, if that is refused.

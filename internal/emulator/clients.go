@@ -102,7 +102,7 @@ func (e *emulator) tellClients(w io.Writer, i *running) {
 	if c.User == "" {
 		c.User, c.Password, c.DB, c.IAMUser = "USER", "PASSWORD", "DATABASE", "IAM_USER"
 	}
-	c.Port = map[string]string{"postgres": "5432", "mysql": "3306", "sqlserver": "1433"}[c.Engine]
+	c.Port = engines[c.Engine].port
 	c.JDBC = c.jdbcURL()
 	if c.Host = strings.TrimPrefix(c.API, "http://"); e.page != "" && !e.cfg.AllowRemote {
 		c.Control = strings.TrimPrefix(e.page, "http://")

@@ -176,10 +176,10 @@ func (c *config) complete() (problems []problem) {
 	return problems
 }
 
-var engines = map[string]struct{ prefix, version string }{
-	"postgres":  {"POSTGRES_", "POSTGRES_16"},
-	"mysql":     {"MYSQL_", "MYSQL_8_0"},
-	"sqlserver": {"SQLSERVER_", "SQLSERVER_2022_STANDARD"},
+var engines = map[string]struct{ prefix, version, port string }{
+	"postgres":  {"POSTGRES_", "POSTGRES_16", "5432"},
+	"mysql":     {"MYSQL_", "MYSQL_8_0", "3306"},
+	"sqlserver": {"SQLSERVER_", "SQLSERVER_2022_STANDARD", "1433"},
 }
 
 // complete fills in defaults, but for the version of a database that is yet to

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 // exampleFile stands beside the program that people install.
@@ -106,4 +107,17 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("loaded, but not good: %q", text)
 		}
 	})
+}
+
+func TestEveryEngineCanBeEmulated(t *testing.T) {
+	t.Parallel()
+	found := map[engine.Engine]bool{}
+	for _, e := range engines {
+		found[engine.Of(e.prefix)] = true
+	}
+	for _, e := range engine.All {
+		if !found[e] {
+			t.Errorf("there is no %s", e)
+		}
+	}
 }

@@ -16,9 +16,12 @@ const (
 	SQLServer Engine = "SQLSERVER"
 )
 
+// All are all of them. What differs by engine has a test over these.
+var All = []Engine{Postgres, MySQL, SQLServer}
+
 // Of returns the engine of a version, such as POSTGRES_16; "" if it is none of these.
 func Of(version string) Engine {
-	for _, e := range []Engine{Postgres, MySQL, SQLServer} {
+	for _, e := range All {
 		if strings.HasPrefix(version, string(e)) {
 			return e
 		}

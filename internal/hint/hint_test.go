@@ -88,7 +88,7 @@ var failures = []struct {
 	{"a bad name", failure.OpResolve, failure.Mark(failure.ErrBadName, errors.New("bad"))},
 	{"no credentials", failure.OpRefresh, &admin.TokenError{Err: &auth.NotFoundError{Err: errors.New("none")}}},
 	{"a credentials file that is missing", failure.OpRefresh, &admin.TokenError{Err: &auth.NotFoundError{From: "/etc/key.json", Err: errors.New("no such file")}}},
-	{"a bad token source", failure.OpRefresh, &admin.TokenError{Err: &auth.SourceError{Problem: "an empty token"}}},
+	{"a bad token source", failure.OpRefresh, &admin.TokenError{Err: &auth.OwnError{Problem: "an empty token"}}},
 	{"impersonation is forbidden", failure.OpRefresh, refused(auth.Impersonation, http.StatusForbidden)},
 	{"impersonation of nobody", failure.OpRefresh, refused(auth.Impersonation, http.StatusNotFound)},
 	{"a login that is over", failure.OpRefresh, refused(auth.UserLogin, http.StatusBadRequest)},
@@ -129,5 +129,20 @@ func TestHints(t *testing.T) {
 	}
 	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), b.String()); diff != "" {
 		t.Errorf("%s (-) differs (+):\n%s", file, diff)
+	}
+}
+
+// What is said of a type that nothing is known of is said of no other.
+func TestEveryTypeOfAddressHasHints(t *testing.T) {
+	t.Parallel()
+	said := map[string]string{}
+	for _, kind := range append([]string{"unknown"}, admin.AddressTypes...) {
+		for _, err := range []error{&reach.NoAddressError{Wanted: []string{kind}}, tries(reach.StepTCP, context.DeadlineExceeded, kind)} {
+			text := subject.Hint(failure.OpDial, err)
+			if before, ok := said[text]; ok {
+				t.Errorf("the hint for the type %s is that for %s: %s", kind, before, text)
+			}
+			said[text] = kind
+		}
 	}
 }

@@ -17,7 +17,7 @@ func tokenHint(err error) string {
 		refused   *auth.RefusedError
 		none      *auth.NotFoundError
 		misfit    *auth.ConfigError
-		bad       *auth.SourceError
+		bad       *auth.OwnError
 		noAccount metadata.NotDefinedError
 		host      *auth.MetadataHostError
 	)

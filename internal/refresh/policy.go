@@ -34,6 +34,8 @@ type Verdict struct {
 	MaxPause time.Duration
 }
 
+// The times are for metadata with its certificate, and for what the Admin API has said of
+// DNS names, which internal/resolve gives a life of an hour.
 const (
 	defaultTimeout = time.Minute
 

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	mssql "github.com/microsoft/go-mssqldb"
 
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/memnet"
 )
@@ -186,4 +187,16 @@ func FuzzTell(f *testing.F) {
 			t.Errorf("%d bytes", len(reply))
 		}
 	})
+}
+
+// For an engine that is not known, the client is waited for.
+func TestTheProtocolOfEveryEngineIsKnown(t *testing.T) {
+	t.Parallel()
+	silent := func(*memnet.Conn) { time.Sleep(time.Minute) }
+	unknown, _ := told(t, "UNKNOWN_1", silent)
+	for _, e := range engine.All {
+		if took, _ := told(t, string(e)+"_1", silent); took == unknown {
+			t.Errorf("%s is not known: Tell took %v", e, took)
+		}
+	}
 }

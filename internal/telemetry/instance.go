@@ -33,7 +33,7 @@ func (t *Telemetry) Instance(connectionName string, iam bool) *Instance {
 		return metric.WithAttributeSet(attribute.NewSet(slices.Concat(name, more)...))
 	}
 	reached := map[string]metric.MeasurementOption{}
-	for _, kind := range AddressTypes {
+	for _, kind := range t.addressTypes {
 		reached[kind] = with(keyOutcome.String("success"), keyAddress.String(kind))
 	}
 	return &Instance{

@@ -7,10 +7,14 @@
 // foreign names do not belong into the conventions' namespaces, so an instance
 // is cloudsqlconn.instance: its connection name, of which a process has few.
 // What callers pass as a name is no attribute: it can be anything.
+//
+// The options WithMeterProvider and WithTracerProvider (options_observe.go) list
+// metrics and attributes for users.
 package telemetry
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -46,14 +50,11 @@ var bySQLData = keyWay.String("sql_data")
 // Via is how a Dial has reached an instance.
 type Via struct {
 	Stream  bool   // by SQL Data
-	Address string // otherwise one of AddressTypes; "": it has not, or that is not known
+	Address string // otherwise one of Config.AddressTypes, or ByDNSName; "": it has not, or that is not known
 }
 
 // ByDNSName is the type of an address that only the DNS name has that was dialled.
 const ByDNSName = "DNS_NAME"
-
-// AddressTypes are those of an instance, and ByDNSName.
-var AddressTypes = []string{"PUBLIC", "PRIVATE", "PSC", ByDNSName}
 
 // Config says where a [Telemetry] tells what it is told. Version, ErrorType and
 // Read are required.
@@ -64,6 +65,9 @@ type Config struct {
 
 	// Version is the library's.
 	Version string
+
+	// AddressTypes are those that an instance can have.
+	AddressTypes []string
 
 	// ErrorType names the kind of an error, one of few.
 	ErrorType func(error) string
@@ -77,6 +81,7 @@ type Config struct {
 type Telemetry struct {
 	tracer       trace.Tracer // nil: no spans
 	errorType    func(error) string
+	addressTypes []string // ByDNSName is one
 	meters       instruments
 	registration metric.Registration
 }
@@ -85,7 +90,7 @@ type Telemetry struct {
 // refuses an instrument gets no metrics, and the global error handler is told
 // why.
 func New(cfg Config) *Telemetry {
-	t := &Telemetry{errorType: cfg.ErrorType}
+	t := &Telemetry{errorType: cfg.ErrorType, addressTypes: append(slices.Clip(cfg.AddressTypes), ByDNSName)}
 	if cfg.Tracers == nil {
 		cfg.Tracers = otel.GetTracerProvider()
 	}

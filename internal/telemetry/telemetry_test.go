@@ -3,12 +3,18 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	nometrics "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -16,15 +22,18 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	nospans "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 )
 
 const name = "my-project:europe-west1:my-db"
 
 func config() Config {
 	return Config{
-		Version:   "1.2.3",
-		ErrorType: func(error) string { return "_OTHER" },
-		Read:      func(func(*Instance, Reading)) {},
+		Version:      "1.2.3",
+		AddressTypes: []string{"PUBLIC", "PRIVATE", "PSC"},
+		ErrorType:    func(error) string { return "_OTHER" },
+		Read:         func(func(*Instance, Reading)) {},
 	}
 }
 
@@ -193,5 +202,46 @@ func TestARefusedInstrumentStopsNothing(t *testing.T) {
 	tel.Close()
 	if !errors.Is(told, why) {
 		t.Errorf("the error handler was told %v, want %v", told, why)
+	}
+}
+
+func TestEveryEngineHasAName(t *testing.T) {
+	t.Parallel()
+	told := New(config())
+	defer told.Close()
+	for _, e := range engine.All {
+		i := told.Instance(name, false)
+		if i.SetEngine(string(e) + "_1"); i.system.Load() == nil {
+			t.Errorf("%s has no name", e)
+		}
+	}
+}
+
+// WithMeterProvider lists for users what is measured.
+func TestTheDocumentationListsTheMetrics(t *testing.T) {
+	t.Parallel()
+	metrics := map[string]bool{}
+	cfg := config()
+	cfg.Meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()), sdkmetric.WithView(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+		metrics[i.Name] = true
+		return sdkmetric.Stream{}, false
+	}))
+	New(cfg).Close()
+	const page = "../../options_observe.go"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "// WithMeterProvider ")
+	listed := map[string]bool{}
+	for _, word := range regexp.MustCompile(`cloudsqlconn\.\w+(\.\w+)?`).FindAllString(list, -1) {
+		switch attribute.Key(word) {
+		case keyInstance, keyIAMAuthN, keyWay, keyAddress, keyCall:
+		default:
+			listed[word] = true
+		}
+	}
+	if len(metrics) == 0 || !maps.Equal(metrics, listed) {
+		t.Errorf("there are %v; %s has %v", slices.Sorted(maps.Keys(metrics)), page, slices.Sorted(maps.Keys(listed)))
 	}
 }

@@ -1,5 +1,7 @@
-// Package pgconfig makes configurations of pgx fit for a Dialer's tunnel. It knows nothing
-// of connections.
+// Package pgconfig makes configurations of pgx fit for a Dialer's tunnel. What PostgreSQL
+// alone has in a data source name, such as load_balance_hosts, is taken out of it in
+// settings.go; what all drivers have, in params.go of sqldriver. It knows nothing of
+// connections.
 package pgconfig
 
 import (
@@ -37,7 +39,7 @@ func withoutFiles(dsn string) string {
 // the setting user or host. If none does, pgx has taken the operating system's user,
 // or the host of a server on this machine.
 func names(setting, dsn string) bool {
-	s := settings(dsn)
+	s := pairs(dsn)
 	if s[setting] != "" || os.Getenv("PG"+strings.ToUpper(setting)) != "" {
 		return true
 	}
@@ -60,8 +62,8 @@ var (
 	escaped = regexp.MustCompile(`(?s)\\(.)`)
 )
 
-// settings are what dsn says, but for what it leaves empty.
-func settings(dsn string) map[string]string {
+// pairs are the settings that dsn names, and their values, but for what it leaves empty.
+func pairs(dsn string) map[string]string {
 	s := make(map[string]string)
 	set := func(name, value string) {
 		if value != "" {

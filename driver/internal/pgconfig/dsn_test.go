@@ -32,7 +32,7 @@ func FuzzDataSourceNames(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, dsn string) {
-		s := settings(dsn)
+		s := pairs(dsn)
 		if s["servicefile"] != "" || s["sslrootcert"] != "" || s["sslcert"] != "" || s["sslkey"] != "" || s["passfile"] != "" {
 			return // reads files
 		}
