@@ -174,7 +174,7 @@ func TestDefaultTransportMayBeOfAnyKind(t *testing.T) {
 }
 
 func TestManyFetchesShareFewConnections(t *testing.T) {
-	var conns atomic.Int32
+	var conns, hedges atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(serveGenuine))
 	s.EnableHTTP2 = true
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -185,7 +185,9 @@ func TestManyFetchesShareFewConnections(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	withDefaultTransport(t, s.Client().Transport)
-	c := newClient(t, nil, ownTransport, func(cfg *admin.Config) { cfg.Endpoint = s.URL })
+	c := newClient(t, nil, ownTransport, func(cfg *admin.Config) {
+		cfg.Endpoint, cfg.Hedged = s.URL, func(string) { hedges.Add(1) }
+	})
 	var wg sync.WaitGroup
 	for range 40 {
 		wg.Go(func() {
@@ -196,8 +198,12 @@ func TestManyFetchesShareFewConnections(t *testing.T) {
 	}
 	wg.Wait()
 	c.Close()
-	if n := conns.Load(); n > 8 {
-		t.Errorf("40 Fetches opened %d connections, want at most 8", n)
+	most := int32(8)
+	if hedges.Load() > 0 { // on a busy machine: they have connections of their own
+		most *= 2
+	}
+	if n := conns.Load(); n > most {
+		t.Errorf("40 Fetches opened %d connections, want at most %d", n, most)
 	}
 }
 
