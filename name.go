@@ -3,6 +3,7 @@ package cloudsqlconn
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
@@ -27,9 +28,36 @@ const wantName = `want project:region:instance, such as "my-project:europe-west1
 func ParseName(s string) (Name, error) {
 	m := nameForm.FindStringSubmatch(s)
 	if m == nil {
-		return Name{}, failure.Mark(ErrBadName, fmt.Errorf("%s is not an instance connection name; %s", failure.Quote(s), wantName))
+		return Name{}, failure.Mark(ErrBadName, fmt.Errorf("%s; %s", misnamed(s), wantName))
 	}
 	return Name{project: m[1], region: m[2], instance: m[3]}, nil
+}
+
+// socketFolder is where Cloud Run and App Engine have the sockets of instances.
+const socketFolder = "/cloudsql/"
+
+// Names with slashes, as the Admin API and other services of Google's have them.
+var (
+	apiName = regexp.MustCompile(`^projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]*/instances/[a-z][a-z0-9-]*$`)
+	slashes = regexp.MustCompile(`^[a-z0-9.:-]+/[a-z0-9-]+/[a-z0-9-]+$`)
+)
+
+// misnamed says what is wrong with s. It shows s, or a part of it, only if that cannot be
+// a secret.
+func misnamed(s string) string {
+	path, socket := strings.CutPrefix(s, socketFolder)
+	folder, _, _ := strings.Cut(path, "/")
+	switch {
+	case socket && nameForm.MatchString(folder):
+		return fmt.Sprintf("a path of a socket is not an instance connection name: leave out %s, and name %q", socketFolder, folder)
+	case socket:
+		return "a path of a socket is not an instance connection name: leave out " + socketFolder
+	case apiName.MatchString(s):
+		return fmt.Sprintf("%q has no region, and is not an instance connection name", s)
+	case slashes.MatchString(s):
+		return fmt.Sprintf("a text of %d bytes with '/' in it, where a name has ':', is not an instance connection name", len(s))
+	}
+	return failure.Quote(s) + " is not an instance connection name"
 }
 
 // Project returns the project ID, with its domain in domain-scoped projects.

@@ -1,7 +1,9 @@
 package cloudsqlconn_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -34,6 +36,67 @@ func TestBadNamesShowTheExpectedForm(t *testing.T) {
 			t.Errorf("ParseName(%.20q): unhelpful error %q", s, text)
 		}
 	}
+}
+
+// Paths of sockets, and names of the Admin API, were "a text of 39 bytes".
+func TestNamesWithSlashesSayWhatToLeaveOut(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{
+		"/cloudsql/my-project:europe-west1:my-db":                  `leave out /cloudsql/, and name "my-project:europe-west1:my-db"`,
+		"/cloudsql/my-project:europe-west1:my-db/.s.PGSQL.5432":    `leave out /cloudsql/, and name "my-project:europe-west1:my-db"`,
+		"/cloudsql/hunter2":                                        "leave out /cloudsql/;",
+		"/cloudsql/my-project:europe-west1:my-db?password=hunter2": "leave out /cloudsql/;",
+		"/cloudsql/":                                                            "leave out /cloudsql/;",
+		"my-project/europe-west1/my-db":                                         "with '/' in it, where a name has ':'",
+		"scott/hunter2/my-db":                                                   "with '/' in it, where a name has ':'",
+		"projects/my-project/instances/my-db":                                   `"projects/my-project/instances/my-db" has no region`,
+		"projects/example.com:my-project/instances/my-db":                       "has no region",
+		"projects/my-project/instances/my-db?password=hunter2":                  "a text of 52 bytes",
+		"https://hunter2@example.com/projects/my-project/instances/my-db":       "a text of 63 bytes",
+		"postgres://me:hunter2@/cloudsql/my-project:europe-west1:my-db/hunter2": "a text of",
+	} {
+		_, err := cloudsqlconn.ParseName(s)
+		if !errors.Is(err, cloudsqlconn.ErrBadName) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "want project:region:instance") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v", s, err)
+		}
+	}
+}
+
+// A constructor asks, so that it fails, and not the first query.
+func TestCheckNameKnowsWhatDialTakes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		opts            []cloudsqlconn.Option
+		domain, slashes bool // are taken
+	}{
+		"connection names only": {nil, false, false},
+		"DNS":                   {[]cloudsqlconn.Option{cloudsqlconn.WithDNSResolver(net.DefaultResolver)}, true, false},
+		"a resolver":            {[]cloudsqlconn.Option{cloudsqlconn.WithResolver(anyName{})}, true, true},
+	} {
+		d, err := cloudsqlconn.NewDialer(t.Context(), tt.opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }()
+		for s, good := range map[string]bool{"my-project:europe-west1:my-db": true, "my-db": tt.domain, "db.example.com": tt.domain, "my-project/europe-west1/my-db": tt.slashes, "/cloudsql/p:r:i": tt.slashes} {
+			if err := d.CheckName(s); (err == nil) != good || !good && !errors.Is(err, cloudsqlconn.ErrBadName) {
+				t.Errorf("%s: CheckName(%q) = %v", name, s, err)
+			}
+			if good {
+				continue
+			}
+			_, err := d.Dial(t.Context(), s)
+			if e, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || e.Op != cloudsqlconn.OpResolve || !errors.Is(err, cloudsqlconn.ErrBadName) {
+				t.Errorf("%s: Dial of %q: %v", name, s, err)
+			}
+		}
+	}
+}
+
+type anyName struct{}
+
+func (anyName) Resolve(context.Context, string) (cloudsqlconn.Resolution, error) {
+	return cloudsqlconn.Resolution{}, nil
 }
 
 func FuzzParseName(f *testing.F) {

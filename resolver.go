@@ -109,6 +109,10 @@ type DNS interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
+// noDNSName is what no DNS name has in it, and what is meant for an instance
+// connection name may have.
+const noDNSName = ":/"
+
 // dnsResolver takes instance connection names and DNS names.
 type dnsResolver struct{ dns *resolve.Resolver }
 
@@ -127,7 +131,7 @@ func newDNSResolver(dns DNS, client *admin.Client, timeout time.Duration) dnsRes
 }
 
 func (r dnsResolver) resolve(ctx context.Context, name string) (Resolution, error) {
-	if strings.Contains(name, ":") {
+	if strings.ContainsAny(name, noDNSName) {
 		return nameResolver{}.resolve(ctx, name)
 	}
 	answer, err := r.dns.Resolve(ctx, name)

@@ -94,7 +94,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if cfg, err = parse(dsn); err != nil {
 		return nil, l, err
 	}
-	instance, err := instanceOf(cfg)
+	instance, err := instanceOf(d, cfg)
 	if err != nil {
 		return nil, l, err
 	}
@@ -132,20 +132,20 @@ func parse(dsn string) (cfg *mysql.Config, err error) {
 	return mysql.ParseDSN(dsn)
 }
 
-// instanceOf returns the instance that cfg names as its address.
-func instanceOf(cfg *mysql.Config) (string, error) {
+// instanceOf returns the instance that cfg names as its address, for d.
+func instanceOf(d *cloudsqlconn.Dialer, cfg *mysql.Config) (string, error) {
 	instance := cfg.Addr
 	if host, port, err := net.SplitHostPort(instance); err == nil && cfg.Net == "tcp" && !strings.Contains(port, "-") {
 		instance = host // go-sql-driver has added its default port
 	}
-	if cfg.Net == "unix" {
+	if cfg.Net == "unix" && !strings.HasPrefix(instance, "/cloudsql/") {
 		return "", fmt.Errorf("%w: the address is unix(%s); want cloudsql-mysql(project:region:instance)", cloudsqlconn.ErrBadName, instance)
 	}
-	return instance, checkAddress(instance)
+	return instance, checkAddress(d, instance)
 }
 
-func checkAddress(addr string) error {
-	if err := sqldriver.CheckInstance(addr); err != nil {
+func checkAddress(d *cloudsqlconn.Dialer, addr string) error {
+	if err := sqldriver.CheckInstance(d, addr); err != nil {
 		return fmt.Errorf("the address: %w; give it as cloudsql-mysql(project:region:instance)", err)
 	}
 	return nil

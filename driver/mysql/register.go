@@ -50,7 +50,7 @@ func RegisterDriver(name string, opts ...cloudsqlconn.Option) (cleanup func() er
 // greeting, which the driver would do next: a client certificate that is refused
 // is an error of the Dial then, after which database/sql connects again.
 func dialGreeted(ctx context.Context, d *cloudsqlconn.Dialer, addr string) (net.Conn, error) {
-	if err := checkAddress(addr); err != nil {
+	if err := checkAddress(d, addr); err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
 	c, err := sqldriver.Dial(ctx, d, addr, sqldriver.MySQL, nil)

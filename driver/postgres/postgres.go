@@ -172,7 +172,7 @@ func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn
 
 // configure is Configure.
 func configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts []cloudsqlconn.DialOption) (*pgtunnel.Tunnel, error) {
-	instances, err := pgconfig.TakeHosts(cfg)
+	instances, err := pgconfig.TakeHosts(d, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func configure(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOptio
 	if err != nil {
 		return c, err
 	}
-	instance, err := mssqlconfig.TakeInstance(&cfg)
+	instance, err := mssqlconfig.TakeInstance(d, &cfg)
 	if err != nil {
 		return c, err
 	}

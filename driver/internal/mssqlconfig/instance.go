@@ -11,18 +11,18 @@ import (
 )
 
 // TakeInstance takes the parameter cloudsql out of cfg. It is the name of an instance, or
-// can be one for a Resolver.
-func TakeInstance(cfg *msdsn.Config) (string, error) {
+// can be one for the Resolver of d.
+func TakeInstance(d *cloudsqlconn.Dialer, cfg *msdsn.Config) (string, error) {
 	instance := cfg.Parameters["cloudsql"]
 	delete(cfg.Parameters, "cloudsql")
-	return instance, checkInstance(instance)
+	return instance, checkInstance(d, instance)
 }
 
-func checkInstance(s string) error {
+func checkInstance(d *cloudsqlconn.Dialer, s string) error {
 	if s == "" {
 		return fmt.Errorf("%w: the data source name has no parameter cloudsql; want cloudsql=project:region:instance", cloudsqlconn.ErrBadName)
 	}
-	err := sqldriver.CheckInstance(s)
+	err := sqldriver.CheckInstance(d, s)
 	if err == nil && !IsDNSName(s) {
 		_, err = cloudsqlconn.ParseName(s)
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/driver/internal/sqldriver"
 )
 
-// TakeHosts checks the hosts of cfg, and leaves each once and without TLS:
+// TakeHosts checks the hosts of cfg, for d, and leaves each once and without TLS:
 // sslmode=prefer makes two of one.
-func TakeHosts(cfg *pgx.ConnConfig) (instances []string, err error) {
+func TakeHosts(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig) (instances []string, err error) {
 	for _, f := range append([]*pgconn.FallbackConfig{{Host: cfg.Host}}, cfg.Fallbacks...) {
-		if err := sqldriver.CheckInstance(f.Host); err != nil {
+		if err := sqldriver.CheckInstance(d, f.Host); err != nil {
 			if ofPgx := strings.HasPrefix(f.Host, "/") || f.Host == "localhost"; ofPgx && !names("host", cfg.ConnString()) {
 				return nil, fmt.Errorf("%w: no instance is named; give it as host=project:region:instance in the data source name, or in PGHOST", cloudsqlconn.ErrBadName)
 			}

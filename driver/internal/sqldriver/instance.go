@@ -10,11 +10,15 @@ import (
 )
 
 // CheckInstance refuses what is not the name of an instance, nor can be one for
-// a Resolver: what a direct connection has for a host, and half a name.
-func CheckInstance(name string) error {
+// the Resolver of d: what a direct connection has for a host, and half a name.
+func CheckInstance(d *cloudsqlconn.Dialer, name string) error {
 	address := strings.HasPrefix(name, "/") || name == "" || name == "localhost" || net.ParseIP(name) != nil
 	if !address && !strings.Contains(name, ":") {
-		return nil
+		err := d.CheckName(name)
+		if err != nil && strings.Contains(name, ".") {
+			err = fmt.Errorf("%w; a DNS name needs the option WithDNSResolver", err)
+		}
+		return err
 	}
 	_, err := cloudsqlconn.ParseName(name)
 	return err
