@@ -23,25 +23,32 @@ func Options(d *cloudsqlconn.Dialer, params map[string]string, opts []cloudsqlco
 	if list, ok := take(params, ipTypes); ok {
 		types, err := cloudsqlconn.ParseIPTypes(list)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", ipTypes, err)
+			return nil, paramError(fmt.Errorf("%s: %w", ipTypes, err),
+				"Write cloudsql_ip_types=PRIVATE for the address inside a VPC network, PUBLIC for the one on the internet, PSC for a Private Service Connect endpoint, or several in order of preference, such as PRIVATE,PUBLIC. Without it, WithIPTypes counts.")
 		}
 		opts = append(opts, cloudsqlconn.WithIPTypes(types...))
 	}
 	if s, ok := take(params, iamAuthN); ok {
 		on, err := strconv.ParseBool(s)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s is %.40q; want true or false", cloudsqlconn.ErrConfig, iamAuthN, s)
+			return nil, paramError(fmt.Errorf("%w: %s is %.40q; want true or false", cloudsqlconn.ErrConfig, iamAuthN, s),
+				"Write cloudsql_iam_authn=true to log in by IAM, or cloudsql_iam_authn=false to log in with a password. Without it, WithIAMAuthN counts.")
 		}
 		opts = append(opts, cloudsqlconn.WithIAMAuthN(on))
 	}
 	if s, ok := take(params, sqlData); ok {
 		mode, err := cloudsqlconn.ParseSQLDataMode(s)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", sqlData, err)
+			return nil, paramError(fmt.Errorf("%s: %w", sqlData, err),
+				"Write cloudsql_sql_data=prefer for SQL Data where it serves the instance, only to use nothing else, or never. Without it, WithSQLData counts.")
 		}
 		opts = append(opts, cloudsqlconn.WithSQLData(mode))
 	}
 	return opts, d.CheckDialOptions(opts...)
+}
+
+func paramError(err error, hint string) error {
+	return &cloudsqlconn.Error{Op: cloudsqlconn.OpConfig, Hint: hint, Err: err}
 }
 
 func take(params map[string]string, name string) (string, bool) {

@@ -33,8 +33,29 @@ func TestTheDataSourceNameChoosesSQLData(t *testing.T) {
 		t.Errorf("without the parameter: %v", err)
 	}
 	_, err = sqldriver.Options(d, map[string]string{"cloudsql_sql_data": "sometimes"}, nil)
-	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.HasPrefix(err.Error(), "cloudsql_sql_data: ") {
+	if !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "configure: cloudsql_sql_data: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The hint told how to write a data source name, which was right but for one word.
+func TestAWrongParameterHasAHintOfItsOwn(t *testing.T) {
+	t.Parallel()
+	d, err := cloudsqlconn.NewDialer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	for name, want := range map[string]string{
+		"cloudsql_ip_types":  "cloudsql_ip_types=PRIVATE for the address inside a VPC network",
+		"cloudsql_iam_authn": "cloudsql_iam_authn=true",
+		"cloudsql_sql_data":  "cloudsql_sql_data=prefer",
+	} {
+		_, err := sqldriver.Options(d, map[string]string{name: "INTERNAL"}, nil)
+		err = sqldriver.ConfigError(err, "generic")
+		if hint := cloudsqlconn.Hint(err); !errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), `"INTERNAL"`) || !strings.Contains(hint, want) {
+			t.Errorf("%s: got %v, hint %q", name, err, hint)
+		}
 	}
 }
 
