@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -90,5 +93,49 @@ func TestAPoolUsesNoConnectionThatHasEnded(t *testing.T) {
 		for heard.Look(c) == heard.Quiet { // the end has not come yet
 			runtime.Gosched()
 		}
+	}
+}
+
+// pgxpool returns the error of a context that ends while it connects, and nothing else.
+func TestAPoolTellsWhyItCannotConnectIfItKnowsBeforeTheQueryEnds(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		params string
+		opts   []cloudsqlconn.DialOption
+		told   bool
+	}{
+		"as it is":                   {"", nil, false},
+		"a connect_timeout":          {" connect_timeout=4", nil, true},
+		"a connect_timeout too long": {" connect_timeout=6", nil, false},
+		"a dial timeout":             {"", []cloudsqlconn.DialOption{cloudsqlconn.WithDialTimeout(4 * time.Second)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := cloudsqltest.NewMemoryServer()
+				defer s.Close()
+				p := s.AddInstance(instance, cloudsqltest.Instance{})
+				for _, addr := range p.Addrs() {
+					s.Swallow(addr)
+				}
+				d := newDialer(t, s.Options()...)
+				pool, err := postgres.NewPool(t.Context(), d, "user=app host="+instance+tt.params, tt.opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer pool.Close()
+				defer d.Close() // or the pool waits for what it does in the background
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				_, err = pool.Exec(ctx, "select 1")
+				if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() == nil != tt.told {
+					t.Fatalf("got %v, and the context's is %v", err, ctx.Err())
+				}
+				e, ok := errors.AsType[*cloudsqlconn.Error](err)
+				if hint := cloudsqlconn.Hint(err); ok != tt.told || ok && (e.Instance != instance || !strings.Contains(hint, "3307")) || !ok && (hint != "" || err != context.DeadlineExceeded) {
+					t.Errorf("got %v, hint %q", err, hint)
+				}
+			})
+		})
 	}
 }

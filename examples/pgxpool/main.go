@@ -1,10 +1,14 @@
 // Pgxpool is an HTTP service over a table in Cloud SQL for PostgreSQL, with a
 // pgx pool.
 //
-//	go run ./examples/pgxpool -dsn 'host=my-project:europe-west1:my-db user=app password=secret dbname=shop'
+//	go run ./examples/pgxpool -dsn 'host=my-project:europe-west1:my-db user=app password=secret dbname=shop connect_timeout=4'
 //	curl -d 'Book One' localhost:8080/books
 //	curl localhost:8080/books
 //	curl localhost:8080/healthz
+//
+// connect_timeout is shorter than the time that /healthz has: the log then says why the
+// service is not healthy, and what to do about it. With a longer one pgxpool would say no
+// more than that the time is over.
 //
 // At SIGTERM it finishes the requests in progress, closes the pool, and then
 // the Dialer.
@@ -127,9 +131,10 @@ func (s *service) add(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// healthz says whether the service can do its work, soon enough for a probe.
+// healthz says whether the service can do its work. It waits for longer than
+// connect_timeout, so that the log has the reason; let the probe wait for longer still.
 func (s *service) healthz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	if err := s.pool.Ping(ctx); err != nil {
 		unavailable(w, err)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testmain.Run(m)) }
 
-const dsn = "host=my-project:europe-west1:my-db user=app password=secret dbname=shop"
+const dsn = "host=my-project:europe-west1:my-db user=app password=secret dbname=shop connect_timeout=4"
 
 // running is the service in operation.
 type running struct {

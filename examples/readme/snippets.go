@@ -33,7 +33,7 @@ func postgresSQL(ctx context.Context) error {
 }
 
 func postgresPool(ctx context.Context, dialer *cloudsqlconn.Dialer) error {
-	pool, err := postgres.NewPool(ctx, dialer, "host=my-project:europe-west1:my-db user=me@example.com dbname=shop",
+	pool, err := postgres.NewPool(ctx, dialer, "host=my-project:europe-west1:my-db user=me@example.com dbname=shop connect_timeout=5",
 		cloudsqlconn.WithIAMAuthN(true))
 	if err != nil {
 		return err
