@@ -35,6 +35,7 @@ type engine struct {
 	register     func(string, ...cloudsqlconn.Option) (func() error, error)
 	dsn          func(instance string, who login, database string) string
 	loginRefused func(error) bool
+	noDatabase   func(error) bool
 
 	bind        func(query string) string // replaces each ? by a placeholder
 	blob        string                    // the type of a large value
@@ -102,10 +103,8 @@ func newPostgresEngine(name, version string, start func(context.Context, dbserve
 			}
 			return dsn
 		},
-		loginRefused: func(err error) bool {
-			var pgErr *pgconn.PgError
-			return errors.As(err, &pgErr) && pgErr.Code == "28P01" // invalid_password
-		},
+		loginRefused: func(err error) bool { return postgresError(err) == "28P01" }, // invalid_password
+		noDatabase:   func(err error) bool { return postgresError(err) == "3D000" }, // invalid_catalog_name
 
 		bind: func(query string) string {
 			for n := 1; strings.Contains(query, "?"); n++ {
@@ -162,6 +161,7 @@ func newMySQLEngine(name, version string, start func(context.Context, dbserver.O
 			return fmt.Sprintf("%s@cloudsql-mysql(%s)/%s", user, instance, database)
 		},
 		loginRefused: func(err error) bool { return mysqlError(err) == 1045 }, // ER_ACCESS_DENIED_ERROR
+		noDatabase:   func(err error) bool { return mysqlError(err) == 1049 }, // ER_BAD_DB_ERROR
 
 		bind:        func(query string) string { return query },
 		blob:        "longblob",
@@ -182,6 +182,14 @@ func withPerformanceSchema(e *engine) *engine {
 	e.sessions = strings.ReplaceAll(e.sessions, "information_schema", "performance_schema")
 	e.sleepers = strings.ReplaceAll(e.sleepers, "information_schema", "performance_schema")
 	return e
+}
+
+// postgresError returns the SQLSTATE of the server's error in err, or "".
+func postgresError(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
 }
 
 // mysqlError returns the number of the server's error in err, or 0.

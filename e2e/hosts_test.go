@@ -251,16 +251,27 @@ func TestAnInstrumentedDriverStaysInTheTunnel(t *testing.T) {
 	})
 }
 
-func TestPoolsOfPgxTellWhatARefusedIAMLoginNeeds(t *testing.T) {
+func TestPoolsOfPgxTellWhatARefusedLoginNeeds(t *testing.T) {
 	eachPostgres(t, func(t *testing.T, e *engine) {
 		i := e.newInstance(t)
-		err := i.openPool(t, login{user: "stranger"}, cloudsqlconn.WithIAMAuthN(true)).Ping(t.Context())
-		hinted, ok := errors.AsType[*cloudsqlconn.Error](err)
-		if !ok || hinted.Op != cloudsqlconn.OpLogin || hinted.Hint == "" {
-			t.Errorf("got %v", err)
-		}
-		if n := i.emulated.Accepted(); n != 1 {
-			t.Errorf("%d connections, want 1: there is nothing to cancel", n)
+		for _, tt := range []struct {
+			login
+			iam  bool
+			hint string
+		}{
+			{login{user: "stranger"}, true, "IAM login is on"},
+			{login{"app", "wr0ng"}, false, "`gcloud sql users set-password app "},
+			{login{user: "app"}, false, "No password was given"},
+		} {
+			before := i.emulated.Accepted()
+			err := i.openPool(t, tt.login, cloudsqlconn.WithIAMAuthN(tt.iam)).Ping(t.Context())
+			if postgresError(err) == "" {
+				t.Errorf("got %v, want the error of the server", err)
+			}
+			wantHint(t, err, tt.hint)
+			if n := i.emulated.Accepted() - before; n != 1 {
+				t.Errorf("%d connections, want 1: there is nothing to cancel", n)
+			}
 		}
 	})
 }

@@ -68,17 +68,20 @@ func TestServerRefusesTheseLogins(t *testing.T) {
 		for _, who := range []struct {
 			name string
 			login
+			hint string
 		}{
-			{"wrong password", login{"app", "wrong"}},
-			{"no password", login{user: "app"}},
-			{"IAM user without IAM login", login{user: i.iamUser}},
-			{"IAM user without IAM login but with a password", login{i.iamUser, "secret"}},
+			{"wrong password", login{"app", "wr0ng"}, "`gcloud sql users set-password app "},
+			{"no password", login{user: "app"}, "No password was given"},
+			{"IAM user without IAM login", login{user: i.iamUser}, "WithIAMAuthN"},
+			{"IAM user without IAM login but with a password", login{i.iamUser, "wr0ng"}, "WithIAMAuthN"},
+			{"no such user", login{"nobody", "wr0ng"}, "`gcloud sql users list --instance=my-db --project=my-project`"},
 		} {
 			t.Run(who.name, func(t *testing.T) {
 				err := i.open(t, who.login).PingContext(t.Context())
 				if !i.loginRefused(err) {
 					t.Errorf("got error %v, want that of the server", err)
 				}
+				wantHint(t, err, who.hint)
 			})
 		}
 	})
@@ -93,4 +96,50 @@ func TestARefusedIAMLoginHasAHint(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+func TestAMissingDatabaseHasAHint(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		for database, hint := range map[string]string{"e2e_missing": "`gcloud sql databases list --instance=my-db --project=my-project`", i.database: ""} {
+			for _, who := range []login{app, iam} {
+				c, err := i.connector(i.dialer, i.dsn(instanceName, who, database), cloudsqlconn.WithIAMAuthN(who == iam))
+				wantNil(t, err)
+				conn, err := c.Connect(t.Context())
+				if hint == "" {
+					wantNil(t, err)
+					wantNil(t, conn.Close())
+					continue
+				}
+				if !i.noDatabase(err) {
+					t.Errorf("got error %v, want that of the server", err)
+				}
+				wantHint(t, err, hint)
+			}
+		}
+	})
+}
+
+// MySQL does not tell whether there is a database that the user may not use.
+func TestADatabaseOfOthersHasAHint(t *testing.T) {
+	eachMySQL(t, func(t *testing.T, e *engine) {
+		i := e.newInstance(t)
+		c, err := i.connector(i.dialer, i.dsn(instanceName, app, "others"))
+		wantNil(t, err)
+		_, err = c.Connect(t.Context())
+		if mysqlError(err) != 1044 { // ER_DBACCESS_DENIED_ERROR
+			t.Errorf("got error %v, want that of the server", err)
+		}
+		wantHint(t, err, "whether the user may use it")
+	})
+}
+
+// wantHint checks that err is of the login to the instance, with a hint that has this
+// in it, and shows no password.
+func wantHint(t *testing.T, err error, hint string) {
+	t.Helper()
+	e, ok := errors.AsType[*cloudsqlconn.Error](err)
+	if !ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instanceName || !strings.Contains(e.Hint, hint) || strings.Contains(err.Error()+e.Hint, "wr0ng") {
+		t.Errorf("got %v of %#v, want the hint %q", err, e, hint)
+	}
 }

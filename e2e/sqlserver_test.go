@@ -77,11 +77,23 @@ func TestSQLServerAnswers(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 
-	err := openSQLServer(t, d, "sqlserver://app:wrong@localhost?cloudsql="+instanceName).PingContext(t.Context())
-	var e mssql.Error
-	if !errors.As(err, &e) || e.Number != 18456 {
-		t.Errorf("wrong password: got %v, want error 18456", err)
+}
+
+func TestSQLServerRefusesTheseLogins(t *testing.T) {
+	t.Parallel()
+	d, _, _ := newSQLServer(t, &tds.Server{Users: map[string]string{"app": "secret"}, Databases: []string{"shop"}})
+	for _, tt := range []struct{ user, database, hint string }{
+		{"app:wr0ng", "shop", "`gcloud sql users set-password app --instance=my-db --project=my-project --prompt-for-password`"},
+		{"app", "shop", "No password was given"},
+		{"app:secret", "missing", "`gcloud sql databases list --instance=my-db --project=my-project`"},
+	} {
+		err := openSQLServer(t, d, "sqlserver://"+tt.user+"@localhost?database="+tt.database+"&cloudsql="+instanceName).PingContext(t.Context())
+		if e, ok := errors.AsType[mssql.Error](err); !ok || e.Number != 18456 || (len(e.All) == 2) != (tt.database == "missing") {
+			t.Errorf("%s: got %v, want error 18456", tt.user, err)
+		}
+		wantHint(t, err, tt.hint)
 	}
+	wantNil(t, openSQLServer(t, d, "sqlserver://app:secret@localhost?database=shop&cloudsql="+instanceName).PingContext(t.Context()))
 }
 
 // go-mssqldb would have them fail once.

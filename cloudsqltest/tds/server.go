@@ -37,6 +37,9 @@ type Server struct {
 	// Users are the passwords by user. A nil map lets everybody in.
 	Users map[string]string
 
+	// Databases are those that there are, besides master. With nil there is every one.
+	Databases []string
+
 	// TLS is the configuration of TLS inside TDS, which is version 1.2 at most and
 	// asks for no client certificate. If it is nil, the server offers no TLS.
 	TLS *tls.Config

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -99,8 +100,11 @@ func (x *session) login() error {
 	x.note(func(r *Session) { r.Login = *l })
 	user, err := x.authenticate(l)
 	if err != nil {
-		failure := &Error{Number: 18456, State: 1, Class: 14, Message: fmt.Sprintf("Login failed for user '%s'.", l.User)}
-		return errors.Join(err, x.reply(appendDone(appendError(nil, failure), doneError, 0)))
+		return errors.Join(err, x.refuse(nil, l))
+	}
+	if d := x.server.Databases; d != nil && l.Database != "" && l.Database != "master" && !slices.Contains(d, l.Database) {
+		err := &Error{Number: 4060, State: 1, Class: 11, Message: fmt.Sprintf("Cannot open database \"%s\" requested by the login. The login failed.", l.Database)}
+		return errors.Join(err, x.refuse(appendError(nil, err), l))
 	}
 	x.note(func(r *Session) { r.User = user })
 	size := l.PacketSize
@@ -117,6 +121,12 @@ func (x *session) login() error {
 	err = x.reply(appendDone(b, 0, 0))
 	x.packetSize = size
 	return err
+}
+
+// refuse refuses a login, after what b says about it.
+func (x *session) refuse(b []byte, l *Login) error {
+	failure := &Error{Number: 18456, State: 1, Class: 14, Message: fmt.Sprintf("Login failed for user '%s'.", l.User)}
+	return x.reply(appendDone(appendError(b, failure), doneError, 0))
 }
 
 // authenticate returns who has logged in.

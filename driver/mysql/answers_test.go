@@ -55,22 +55,26 @@ func TestARefusalInPlaceOfAKeyIsTold(t *testing.T) {
 		if e, ok := errors.AsType[*cloudsqlconn.Error](err); !ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance {
 			t.Errorf("got %#v", err)
 		}
-		if hint := cloudsqlconn.Hint(err); strings.Contains(hint, "IAM") != iam {
+		want := "set-password app"
+		if iam {
+			want = "CLOUD_IAM"
+		}
+		if hint := cloudsqlconn.Hint(err); !strings.Contains(hint, want) {
 			t.Errorf("IAM login %t: the hint is %q", iam, hint)
 		}
 	}
 }
 
-// Nothing said that IAM login was off.
-func TestARefusedEMailAddressWithoutIAMLoginHasAHint(t *testing.T) {
+// Nothing said that IAM login was off, or what to do about a password.
+func TestARefusedPasswordHasAHint(t *testing.T) {
 	t.Parallel()
-	for user, want := range map[string]string{"me@example.com": "IAM login is off", "app": ""} {
+	for user, want := range map[string]string{"me@example.com": "IAM login is off", "app": `The password of "app" is wrong`} {
 		server := &mysqlserver.Server{Accounts: accounts}
 		err := connect(t, cloudsqltest.Instance{Handler: server.Serve}, user+":wrong@cloudsql-mysql("+instance+")/shop")
 		if refused, ok := errors.AsType[*gomysql.MySQLError](err); !ok || refused.Number != 1045 {
 			t.Fatalf("%s: got %v, want error 1045", user, err)
 		}
-		if hint := cloudsqlconn.Hint(err); !strings.HasPrefix(hint, want) || (hint == "") != (want == "") {
+		if hint := cloudsqlconn.Hint(err); !strings.HasPrefix(hint, want) || strings.Contains(hint, ":wrong") {
 			t.Errorf("%s: the hint is %q, want %q", user, hint, want)
 		}
 	}

@@ -95,11 +95,15 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 	if err != nil {
 		return nil, sqldriver.ConfigError(err, form)
 	}
-	return stdlib.GetConnector(*cfg,
+	c := stdlib.GetConnector(*cfg,
 		stdlib.OptionBeforeConnect(t.Prepare),
 		stdlib.OptionShouldPing(func(_ context.Context, p stdlib.ShouldPingParams) bool {
 			return p.IdleDuration > pingAfter || hasNews(p.Conn)
-		})), nil
+		}))
+	if len(t.Instances) > 1 {
+		return c, nil // its errors name the hosts that it has tried
+	}
+	return sqldriver.Of(t.Instances[0], c), nil
 }
 
 // NewPool returns a pool that connects through d; ctx is used as in
@@ -109,7 +113,9 @@ func newConnector(d *cloudsqlconn.Dialer, dsn string, opts []cloudsqlconn.DialOp
 // The pool connects in the background: an Acquire whose context ends returns that
 // context's error, while its attempt to connect continues, and occupies one of the
 // pool's places, until connect_timeout in dsn or the Dialer's timeout (30 s). Set
-// one of them close to the deadlines of your queries.
+// connect_timeout, in seconds, or [cloudsqlconn.WithDialTimeout] to less than the
+// deadlines of your queries: with more, a query that cannot be connected returns a bare
+// context.DeadlineExceeded, and the reason and the hint are lost.
 func NewPool(ctx context.Context, d *cloudsqlconn.Dialer, dsn string, opts ...cloudsqlconn.DialOption) (*pgxpool.Pool, error) {
 	cfg, err := pgconfig.Parse(pgxpool.ParseConfig, dsn)
 	if err != nil {
@@ -160,8 +166,8 @@ func ConfigurePool(d *cloudsqlconn.Dialer, cfg *pgxpool.Config, opts ...cloudsql
 // pgx gives each connection a copy of cfg of its own, which is bound to it. pgconn
 // makes no copy: pass its ConnectConfig a copy for each connection. Without one,
 // requests to cancel a query can go to another node of a read pool, an IAM login
-// needs a user (ErrConfig) and is not repeated for managed connection pooling, and one
-// that is refused has no hint.
+// needs a user (ErrConfig) and is not repeated for managed connection pooling, and a
+// login that is refused has no hint.
 func Configure(d *cloudsqlconn.Dialer, cfg *pgx.ConnConfig, opts ...cloudsqlconn.DialOption) error {
 	t, err := configure(d, cfg, opts)
 	if err == nil && t.Random {

@@ -123,7 +123,7 @@ func refuse(code string) func(net.Conn) {
 	}
 }
 
-func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
+func TestARefusedLoginHasItsHintWhicheverWay(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(*cloudsqlconn.Dialer, string, cloudsqlconn.DialOption) error{
 		"NewConnector": func(d *cloudsqlconn.Dialer, dsn string, o cloudsqlconn.DialOption) error {
@@ -190,7 +190,11 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 			{"28000", "Stranger@example.com", true, "CLOUD_IAM"},
 			{"53300", "Stranger@example.com", true, ""},
 			{"28P01", "Stranger@example.com", false, "IAM login is off"},
-			{"28P01", "stranger", false, ""},
+			{"28P01", "stranger", false, "No password was given"},
+			{"28P01", "stranger password=s3cret", false, "set-password stranger "},
+			{"28000", "stranger", false, ""},
+			{"3D000", "stranger", false, "gcloud sql databases list"},
+			{"3D000", "Stranger@example.com", true, "gcloud sql databases list"},
 			{"53300", "Stranger@example.com", false, ""},
 		} {
 			t.Run(name+" "+tt.code, func(t *testing.T) {
@@ -207,8 +211,11 @@ func TestARefusedIAMLoginHasItsHintWhicheverWay(t *testing.T) {
 				switch {
 				case tt.hint != "" && (!ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !strings.Contains(e.Hint, tt.hint)),
 					tt.hint == "" && cloudsqlconn.Hint(err) != "",
-					name == "NewConnector" && !ok: // all of its errors are
+					name == "NewConnector" && (!ok || e.Instance != instance): // all of its errors are
 					t.Errorf("got %#v", e)
+				}
+				if strings.Contains(err.Error()+cloudsqlconn.Hint(err), "s3cret") {
+					t.Errorf("the password is shown: %v, %s", err, cloudsqlconn.Hint(err))
 				}
 				s.Close() // waits for all that has come
 				if n := p.Accepted(); n != 1 {

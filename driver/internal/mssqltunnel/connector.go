@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	mssql "github.com/microsoft/go-mssqldb"
@@ -53,9 +54,29 @@ func (l *Login) Connect(ctx context.Context) (*mssql.Conn, *ctxconn.Conn, error)
 			Err:  fmt.Errorf("%w: TLS inside TDS: %w", cloudsqlconn.ErrUnverified, a.unverified),
 		}
 	case err != nil:
-		return nil, nil, sqldriver.ConnectError(l.Instance, err)
+		return nil, nil, l.refused(ctx, err)
 	}
 	return conn.(*mssql.Conn), a.conn, nil
+}
+
+// refused returns err, the error of a login, with a hint if the server has refused it.
+func (l *Login) refused(ctx context.Context, err error) error {
+	const loginFailed, noDatabase = 18456, 4060
+	said := func(number int32) bool {
+		answer, _ := errors.AsType[mssql.Error](err)
+		return answer.Number == number || slices.ContainsFunc(answer.All, func(e mssql.Error) bool { return e.Number == number })
+	}
+	as := sqldriver.Login{
+		Dialer: l.Dialer, Options: l.Options, Instance: l.Instance, Engine: sqldriver.SQLServer, User: l.Config.User,
+		NoPassword: l.Config.Password == "",
+	}
+	switch byPassword := l.Config.Parameters["authenticator"] == ""; {
+	case said(noDatabase): // which is followed by loginFailed
+		return as.NoDatabase(err)
+	case said(loginFailed) && byPassword:
+		return as.Refused(ctx, err)
+	}
+	return sqldriver.ConnectError(l.Instance, err)
 }
 
 // attempt is one Connect. It is go-mssqldb's dialer: a HostDialer, since for

@@ -70,16 +70,30 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 			err = fmt.Errorf("%w: %w", err, refused)
 		}
 	}
-	const accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
+	const (
+		accessDenied = 1045 // ER_ACCESS_DENIED_ERROR
+		noAccess     = 1044 // ER_DBACCESS_DENIED_ERROR, which hides whether there is the database
+		noDatabase   = 1049 // ER_BAD_DB_ERROR
+	)
 	switch {
-	case refused != nil && refused.Number == accessDenied && sqldriver.HasLoginHint(c.login.IAM, a.cfg.User):
-		return nil, sqldriver.LoginError(ctx, c.login.Dialer, c.login.Instance, sqldriver.MySQL, a.cfg.User, c.login.Options, err)
+	case refused != nil && refused.Number == accessDenied:
+		return nil, c.login.refused(a.cfg).Refused(ctx, err)
+	case refused != nil && (refused.Number == noDatabase || refused.Number == noAccess):
+		return nil, c.login.refused(a.cfg).NoDatabase(err)
 	case errors.Is(err, rsa.ErrMessageTooLong):
 		return nil, &cloudsqlconn.Error{Op: cloudsqlconn.OpLogin, Instance: c.login.Instance, Hint: longPasswordHint, Err: err}
 	case errors.Is(a.read, io.EOF) && len(a.said) == 0 && ctx.Err() == nil:
 		return nil, sqldriver.SilentError(c.login.Instance, err)
 	}
 	return nil, sqldriver.ConnectError(c.login.Instance, err)
+}
+
+// refused is the login with cfg, for its hint.
+func (l Login) refused(cfg *mysql.Config) sqldriver.Login {
+	return sqldriver.Login{
+		Dialer: l.Dialer, Options: l.Options, Instance: l.Instance, Engine: sqldriver.MySQL, User: cfg.User,
+		NoPassword: cfg.Passwd == "",
+	}
 }
 
 const longPasswordHint = "MySQL has asked for the password encrypted with its RSA key, which can take 213 bytes: put tls=preferred into the data source name, so that it goes as it is through TLS to the server, or choose one that is shorter."

@@ -11,8 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// ProtocolViolation is what poolers refuse logins with.
-const ProtocolViolation = "08P01"
+// What logins are refused with.
+const (
+	InvalidPassword      = "28P01"
+	InvalidAuthorization = "28000" // such as a user who does not exist, or whom IAM does not let in
+	NoDatabase           = "3D000"
+	ProtocolViolation    = "08P01" // by poolers
+)
 
 // NewReader returns a reader of what a server says, from its first byte. It calls
 // passed when the login has. If the server refuses it, the error that refused
@@ -90,12 +95,11 @@ func (l *reader) read(n int) bool {
 
 // judge looks at the answer to a login that has failed.
 func (l *reader) judge(body []byte) {
-	const invalidPassword, invalidAuthorization = "28P01", "28000"
 	var answer pgproto3.ErrorResponse
 	if l.refused == nil || answer.Decode(body) != nil {
 		return
 	}
-	if refused := pgconn.ErrorResponseToPgError(&answer); slices.Contains([]string{invalidPassword, invalidAuthorization, ProtocolViolation}, refused.Code) {
+	if refused := pgconn.ErrorResponseToPgError(&answer); slices.Contains([]string{InvalidPassword, InvalidAuthorization, NoDatabase, ProtocolViolation}, refused.Code) {
 		l.ahead, l.err = nil, l.refused(refused)
 	}
 }

@@ -113,13 +113,11 @@ func (t *Tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 
 // bind makes cfg the configuration of c: its requests to cancel a query go to
-// the host that c is on, and a refused login has a hint if it was, or should have been,
-// by IAM.
+// the host that c is on, and a refused login has a hint.
 func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
 	var (
 		instance, user = info.Instance.String(), cfg.User
 		loggedIn       atomic.Bool
-		refused        func(error) error
 	)
 	passed := func() { loggedIn.Store(true) }
 	if t.IAM {
@@ -128,14 +126,7 @@ func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.Options)
 		}
 	}
-	if sqldriver.HasLoginHint(t.IAM, user) {
-		refused = func(err error) error {
-			if answer, ok := errors.AsType[*pgconn.PgError](err); t.IAM && ok && answer.Code == pglogin.ProtocolViolation {
-				return sqldriver.PoolerError(instance, err)
-			}
-			return sqldriver.LoginError(ctx, t.Dialer, instance, sqldriver.Postgres, user, t.Options, err)
-		}
-	}
+	refused := t.refused(ctx, cfg, instance)
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}

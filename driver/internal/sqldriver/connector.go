@@ -27,6 +27,22 @@ func NewConnector(dsn string, open OpenFunc) (driver.Connector, error) {
 	return connector{c, &contextDriver{open}}, nil
 }
 
+// Of returns o, whose errors name this instance.
+func Of(instance string, o Opener) Opener { return ofInstance{o, instance} }
+
+type ofInstance struct {
+	Opener
+	instance string
+}
+
+func (o ofInstance) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := o.Opener.Connect(ctx)
+	if err != nil {
+		return nil, ConnectError(o.instance, err)
+	}
+	return conn, nil
+}
+
 type connector struct {
 	Opener
 	driver *contextDriver

@@ -44,7 +44,8 @@ func TestARefusedIAMLoginIsToldWithTheRightUser(t *testing.T) {
 			defer func() { _ = d.Close() }()
 			refused := errors.New("refused")
 			opts := append([]cloudsqlconn.DialOption{cloudsqlconn.WithIAMAuthN(true)}, tt.opts...)
-			err = sqldriver.LoginError(t.Context(), d, tt.instance, tt.engine, tt.user, opts, refused)
+			l := sqldriver.Login{Dialer: d, Options: opts, Instance: tt.instance, Engine: tt.engine, User: tt.user}
+			err = l.Refused(t.Context(), refused)
 			var e *cloudsqlconn.Error
 			if !errors.As(err, &e) || !errors.Is(err, refused) || err.Error() != "cloudsqlconn: login "+tt.instance+": refused" {
 				t.Fatalf("got %v", err)
@@ -55,5 +56,49 @@ func TestARefusedIAMLoginIsToldWithTheRightUser(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestARefusedPasswordIsToldWithACommand(t *testing.T) {
+	t.Parallel()
+	d, err := cloudsqlconn.NewDialer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	const (
+		instance = "my-project:europe-west1:my-db"
+		about    = " --instance=my-db --project=my-project"
+	)
+	for _, tt := range []struct {
+		engine, user string
+		none         bool
+		want         []string
+		iam          bool // is an idea
+	}{
+		{sqldriver.Postgres, "app", false, []string{`password of "app" is wrong`, "`gcloud sql users set-password app" + about + " --prompt-for-password`", "`gcloud sql users list" + about + "`"}, false},
+		{sqldriver.Postgres, "app", true, []string{`No password was given for "app"`, "set-password app"}, false},
+		{sqldriver.Postgres, "me@example.com", false, []string{"IAM login is off", "set-password me@example.com" + about}, true},
+		{sqldriver.Postgres, "me@example.com", true, []string{"IAM login is off", "none was given"}, true},
+		{sqldriver.MySQL, "app", false, []string{`password of "app" is wrong`, "set-password app --host=%" + about}, true},
+		{sqldriver.MySQL, "app", true, []string{"No password was given"}, true},
+		{sqldriver.SQLServer, "me@example.com", false, []string{`password of "me@example.com" is wrong`}, false},
+		{sqldriver.SQLServer, "a'; rm -r *", false, []string{"set-password USER" + about}, false},
+		{sqldriver.SQLServer, "-x", true, []string{"set-password USER" + about}, false},
+	} {
+		refused := errors.New("refused")
+		err := sqldriver.Login{Dialer: d, Instance: instance, Engine: tt.engine, User: tt.user, NoPassword: tt.none}.Refused(t.Context(), refused)
+		e, ok := errors.AsType[*cloudsqlconn.Error](err)
+		if !ok || e.Op != cloudsqlconn.OpLogin || e.Instance != instance || !errors.Is(err, refused) || strings.Contains(err.Error(), "no password was given") != tt.none {
+			t.Fatalf("%+v: got %v", tt, err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(e.Hint, want) {
+				t.Errorf("%+v: the hint is %q", tt, e.Hint)
+			}
+		}
+		if strings.Contains(e.Hint, "IAM") != tt.iam {
+			t.Errorf("%+v: the hint is %q", tt, e.Hint)
+		}
 	}
 }
