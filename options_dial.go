@@ -86,6 +86,20 @@ func (d *Dialer) CheckDialOptions(opts ...DialOption) error {
 
 // WithIAMAuthN says whether to log in to the database with the caller's IAM
 // identity. Default: false, the database asks for a password.
+//
+// The account needs the role Cloud SQL Instance User besides Cloud SQL Client, and a
+// database user of its own (`gcloud sql users create` with a type that begins with
+// cloud_iam); the instance needs a database flag, set to on:
+//
+//	engine      database user                                  flag
+//	PostgreSQL  the e-mail address, me@example.com; of         cloudsql.iam_authentication
+//	            service accounts app@my-project.iam, without
+//	            .gserviceaccount.com
+//	MySQL       what is before the @ of the address: me, app   cloudsql_iam_authentication
+//	SQL Server  none: a Dial fails with ErrConfig
+//
+// The packages under driver/ take the whole e-mail address for any engine, and with no
+// user the service account of the credentials; elsewhere [FormatIAMUser] makes the form.
 func WithIAMAuthN(on bool) DialOption {
 	return dialOption(func(d *dialConfig) { d.iam = on })
 }
