@@ -48,6 +48,9 @@ var configureFailures = []failure{
 	}},
 	{name: "a wrong option of a Dial", dial: dialOptions{cloudsqlconn.WithProxy("socks4://proxy.example.com")}},
 	{name: "a data source name without an instance", fail: connectSQL("user=app password=hunter2")},
+	{name: "a data source name with the path of a socket", fail: connectSQL("host=/cloudsql/" + testInstance + " user=app password=hunter2")},
+	{name: "a data source name with a DNS name, without WithDNSResolver", fail: connectSQL("host=db.example.com user=app password=hunter2")},
+	{name: "a data source name with an unknown type of address", fail: connectSQL("host=" + testInstance + " user=app password=hunter2 cloudsql_ip_types=INTERNAL")},
 }
 
 // named dials a name.
@@ -91,6 +94,9 @@ func withDNS(arrange func(dns *cloudsqltest.DNS)) func(w *world) {
 var resolveFailures = []failure{
 	{name: "a name that is not a connection name", fail: named("my-db")},
 	{name: "a DNS name without WithDNSResolver", fail: named("db.example.com")},
+	{name: "the path of a socket", fail: named("/cloudsql/" + testInstance)},
+	{name: "a name with slashes", fail: named("my-project/europe-west1/my-db")},
+	{name: "a name of the Admin API's", fail: named("projects/my-project/instances/my-db")},
 	{name: "a data source name with a password", fail: named("postgres://me:hunter2@my-db/app")},
 	{name: "a custom resolver that finds nothing", opts: options{cloudsqlconn.WithResolver(nobody{})}, fail: named("db.example.com")},
 	{name: "a custom resolver that finds a host with a port", opts: options{cloudsqlconn.WithResolver(withPort{})}, fail: named("db.example.com")},

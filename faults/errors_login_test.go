@@ -3,6 +3,7 @@ package faults_test
 import (
 	"context"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/test/authtest"
 )
 
-// refuseLogin is a PostgreSQL that refuses every login with a message about the user.
+// refuseLogin is a PostgreSQL that refuses every login with a message about the user, or
+// about the database that is named like the user.
 func refuseLogin(code, before string) func(net.Conn) {
 	return func(c net.Conn) {
 		defer c.Close()
@@ -22,7 +24,7 @@ func refuseLogin(code, before string) func(net.Conn) {
 			return
 		}
 		user := msg.(*pgproto3.StartupMessage).Parameters["user"]
-		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: before + ` "` + user + `"`})
+		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: strings.ReplaceAll(before, "USER", `"`+user+`"`)})
 		_ = backend.Flush()
 	}
 }
@@ -44,8 +46,9 @@ func loginFailures(s *authtest.Server) []failure {
 	const (
 		host       = "host=" + testInstance
 		iam        = host + " cloudsql_iam_authn=true"
-		byIAM      = "Cloud SQL IAM user authentication failed for user"
-		byPassword = "password authentication failed for user"
+		byIAM      = "Cloud SQL IAM user authentication failed for user USER"
+		byPassword = "password authentication failed for user USER"
+		noDatabase = "database USER does not exist"
 	)
 	known := func(dsn string) func(*world) error {
 		return func(w *world) error {
@@ -58,6 +61,9 @@ func loginFailures(s *authtest.Server) []failure {
 		return failure{name: name, cfg: cloudsqltest.Instance{Handler: refuseLogin(code, before)}, fail: fail}
 	}
 	return []failure{
+		failing("a wrong password, or no such user", "28P01", byPassword, connectSQL(host+" user=app password=hunter2")),
+		failing("no password", "28P01", byPassword, connectSQL(host+" user=app")),
+		failing("no such database", "3D000", noDatabase, connectSQL(host+" user=app password=hunter2")),
 		failing("an e-mail address, and IAM login is off", "28P01", byPassword, connectSQL(host+" user=me@example.com")),
 		failing("IAM login as somebody else than the credentials'", "28000", byIAM, known(iam+" user=me@example.com")),
 		failing("IAM login as the account, which the instance does not let in", "28000", byIAM, known(iam)),

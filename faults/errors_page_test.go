@@ -33,8 +33,9 @@ var pageParts = []struct{ hop, title, intro string }{
 	{"dial", "The network", "No TCP connection to the instance could be opened."},
 	{"handshake", "TLS", "The connection stands, but what answers has not proved to be the instance."},
 	{"read", "The first bytes", "The connection was made, and the server ended it before it said anything, or the Dialer did."},
-	{"login", "The login", "The packages under `driver/` say more where the database refuses a login that is by IAM, or should be. Other refusals are\nthe database's own, and are passed on as they are."},
+	{"login", "The login", "The packages under `driver/` say what to do where the database refuses the user, the password or the name of the database.\nThe examples are PostgreSQL's; MySQL's errors are 1045, 1044 and 1049, and those of SQL Server 18456 and 4060. `errors.As`\nfinds the driver's own error. Other refusals are the database's own, and are passed on without a hint."},
 	{"stream", "SQL Data", "With `WithSQLData`: the stream could not be opened, or was lost."},
+	{"", "`context deadline exceeded`, and nothing else", "A pool of pgx connects in the background. If the context of a query ends while it does, pgxpool returns that context's error:\nwithout a reason, without a hint, and not as an `*Error`. The connecting goes on, and what it ends with is lost.\n\nHave it end before the deadlines of queries: with `connect_timeout` in the data source name, in seconds, or with\n`WithDialTimeout`. The query then fails with the reason, and `cloudsqlconn.Hint` finds the hint. database/sql connects with\nthe context of the query, and needs neither."},
 }
 
 // makePage returns the page for a golden file.
