@@ -42,7 +42,7 @@ type domain struct {
 	timer *time.Timer       // of the next look-up; nil if there is none
 }
 
-// Conn is a connection that can be cut. It is comparable.
+// Conn is a connection that can be cut. It is comparable, and safe for concurrent use.
 type Conn interface {
 	// Cut ends the connection, and gives its owner a reason. It reports whether it has
 	// not been cut before. It waits for nothing.

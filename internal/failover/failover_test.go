@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ const (
 	period = 30 * time.Second
 )
 
-// dns says where the domain leads.
+// dns says where the domain leads; any other leads to a.
 type dns struct {
 	mu      sync.Mutex // guards everything below
 	name    string
@@ -27,7 +28,10 @@ type dns struct {
 	lookups int
 }
 
-func (d *dns) find(context.Context, string) (failover.Instance, error) {
+func (d *dns) find(_ context.Context, asked string) (failover.Instance, error) {
+	if asked != domain {
+		return failover.Instance{Domain: asked, Name: "a"}, nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lookups++
@@ -47,12 +51,16 @@ func (d *dns) asked() int {
 }
 
 // conn is a connection that can be cut.
-type conn struct{ reason error }
+type conn struct{ cut atomic.Pointer[error] }
 
-func (c *conn) Cut(reason error) bool {
-	first := c.reason == nil
-	c.reason = reason
-	return first
+func (c *conn) Cut(reason error) bool { return c.cut.CompareAndSwap(nil, &reason) }
+
+// reason is why it was cut; nil: it was not.
+func (c *conn) reason() error {
+	if reason := c.cut.Load(); reason != nil {
+		return *reason
+	}
+	return nil
 }
 
 // inWorld runs a test with a follower of a domain that leads to the instance a.
@@ -74,18 +82,18 @@ func TestConnectionsAreCutWhenTheirNameLeadsElsewhere(t *testing.T) {
 		f.Opened(&other, failover.Instance{Domain: "other.example.com", Name: "a"})
 		time.Sleep(period + 1)
 		synctest.Wait()
-		if old.reason != nil || d.asked() == 0 {
-			t.Fatalf("after %d look-ups that have changed nothing: %v", d.asked(), old.reason)
+		if old.reason() != nil || d.asked() == 0 {
+			t.Fatalf("after %d look-ups that have changed nothing: %v", d.asked(), old.reason())
 		}
 		f.Opened(&fresh, failover.Instance{Domain: domain, Name: "b"})
 		d.set("b", nil)
 		time.Sleep(period)
 		synctest.Wait()
-		if want := domain + " now leads to b, and this connection to a"; !errors.Is(old.reason, net.ErrClosed) || !strings.Contains(old.reason.Error(), want) {
-			t.Errorf("the old connection: %v, want %q", old.reason, want)
+		if want := domain + " now leads to b, and this connection to a"; !errors.Is(old.reason(), net.ErrClosed) || !strings.Contains(old.reason().Error(), want) {
+			t.Errorf("the old connection: %v, want %q", old.reason(), want)
 		}
-		if fresh.reason != nil || other.reason != nil {
-			t.Errorf("others: %v, %v", fresh.reason, other.reason)
+		if fresh.reason() != nil || other.reason() != nil {
+			t.Errorf("others: %v, %v", fresh.reason(), other.reason())
 		}
 	})
 }
@@ -97,8 +105,8 @@ func TestAFailedLookUpSaysNothing(t *testing.T) {
 		d.set("", errors.New("SERVFAIL"))
 		time.Sleep(10 * period)
 		synctest.Wait()
-		if c.reason != nil || d.asked() < 9 {
-			t.Errorf("%v, after %d look-ups", c.reason, d.asked())
+		if c.reason() != nil || d.asked() < 9 {
+			t.Errorf("%v, after %d look-ups", c.reason(), d.asked())
 		}
 	})
 }
