@@ -91,7 +91,7 @@ func (d *Dialer) path(name, shown string, dc *dialConfig) *doctor.Path {
 }
 
 // Report is what [Dialer.Check] found. It holds no secrets; of a path on this
-// machine, it prints only the last element.
+// machine, it prints only the last element, behind "...".
 type Report struct {
 	Time    time.Time // when the check began
 	Name    string    // what was checked, as far as it can be a name

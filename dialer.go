@@ -118,6 +118,7 @@ func NewDialer(ctx context.Context, opts ...Option) (*Dialer, error) {
 		API:          api,
 		Login:        login,
 		Principal:    creds.KnownEmail,
+		Emulated:     cfg.caller.Emulated(),
 		Hedged:       hedged,
 		Key:          makeKey,
 	})

@@ -3,14 +3,19 @@ package cloudsqlconn_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
@@ -117,6 +122,92 @@ func TestTheEmulatorGetsNoTokensOfARealMachine(t *testing.T) {
 	}
 }
 
+// An emulator that does not listen may be starting, but is not waited for as long as
+// a Dial has time.
+func TestAnEmulatorThatDoesNotListenIsWaitedForBriefly(t *testing.T) {
+	t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", "127.0.0.1:13307")
+	for name, tt := range map[string]struct {
+		starts time.Duration // after the Dial began
+		want   error
+		most   time.Duration // that it takes
+		advice string
+	}{
+		"it comes": {time.Second / 2, cloudsqlconn.ErrPermission, time.Second, "Cloud SQL Client"},
+		"it stays away": {time.Hour, syscall.ECONNREFUSED, 3 * time.Second,
+			"No emulator listens at 127.0.0.1:13307, where CLOUDSQLCONN_EMULATOR_HOST says"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				refused := 0
+				var mu sync.Mutex // guards refused
+				client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+					if time.Since(began) < tt.starts {
+						mu.Lock()
+						defer mu.Unlock()
+						refused++
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+					}
+					body := cloudsqltest.ErrorBody(http.StatusForbidden, "The client is not authorized to make this request.", "notAuthorized")
+					return &http.Response{StatusCode: http.StatusForbidden, Body: io.NopCloser(strings.NewReader(body))}, nil
+				})}
+				d, err := cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithHTTPClient(client))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				_, err = d.Dial(t.Context(), "my-project:europe-west1:my-db")
+				took := time.Since(began)
+				if !errors.Is(err, tt.want) || !strings.Contains(cloudsqlconn.Hint(err), tt.advice) || took > tt.most {
+					t.Errorf("after %v got %v, with the hint %q", took, err, cloudsqlconn.Hint(err))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if refused < 2 {
+					t.Errorf("%d calls were refused, want 2 or more", refused)
+				}
+			})
+		})
+	}
+}
+
+// roundTrip is a transport that is a function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestConfusedPortsOfTheEmulatorAreTold(t *testing.T) {
+	kit := cloudsqltest.NewServer()
+	defer kit.Close()
+	kit.AddInstance("my-project:europe-west1:my-db", cloudsqltest.Instance{Handler: cloudsqltest.Echo})
+	metadataServer(t, kit)
+	api, control := strings.TrimPrefix(kit.URL(), "http://"), os.Getenv("GCE_METADATA_HOST")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().String()
+	_ = l.Close()
+	for _, tt := range []struct{ api, control, advice string }{
+		{api, api, "set it to the emulator's control endpoint, such as 127.0.0.1:13308; the port in CLOUDSQLCONN_EMULATOR_HOST"},
+		{control, control, "is no Admin API: name the emulator's address for that, such as 127.0.0.1:13307"},
+		{closed, control, "No emulator listens at " + closed},
+		{api, closed, "Nothing answers where GCE_METADATA_HOST says that the emulator's control endpoint is"},
+	} {
+		t.Setenv("CLOUDSQLCONN_EMULATOR_HOST", tt.api)
+		t.Setenv("GCE_METADATA_HOST", tt.control)
+		d, err := cloudsqlconn.NewDialer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Dial(t.Context(), "my-project:europe-west1:my-db")
+		_ = d.Close()
+		if err == nil || !strings.Contains(cloudsqlconn.Hint(err), tt.advice) {
+			t.Errorf("got %v, with the hint %q, want %q", err, cloudsqlconn.Hint(err), tt.advice)
+		}
+	}
+}
+
 func TestEmulatorOfTheEnvironmentIsOnLoopback(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"127.0.0.1:13307": true, "localhost:13307": true, "[::1]:13307": true, "127.9.0.1:1": true,
@@ -128,7 +219,7 @@ func TestEmulatorOfTheEnvironmentIsOnLoopback(t *testing.T) {
 		if err == nil {
 			_ = d.Close()
 		}
-		if (err == nil) != ok || err != nil && (!errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "CLOUDSQLCONN_EMULATOR_HOST")) {
+		if (err == nil) != ok || err != nil && (!errors.Is(err, cloudsqlconn.ErrConfig) || !strings.Contains(err.Error(), "CLOUDSQLCONN_EMULATOR_HOST") || !strings.HasPrefix(cloudsqlconn.Hint(err), "Set CLOUDSQLCONN_EMULATOR_HOST to host and port")) {
 			t.Errorf("%s: got %v", host, err)
 		}
 		d, err = cloudsqlconn.NewDialer(t.Context(), cloudsqlconn.WithAdminAPIEndpoint("https://sqladmin.example.com"))

@@ -115,7 +115,7 @@ func (d *Dialer) newError(op, instance string, err error) *Error {
 
 // subject is what a hint about an instance may name.
 func (c *config) subject(instance string) hint.Subject {
-	s := hint.Subject{Project: "PROJECT", Instance: "INSTANCE", API: c.caller.APIAddr(), Stream: c.serviceEndpoint()}
+	s := hint.Subject{Project: "PROJECT", Instance: "INSTANCE", API: c.caller.APIAddr(), Stream: c.serviceEndpoint(), Emulated: c.caller.Emulated()}
 	if n, err := ParseName(instance); err == nil {
 		s.Project, s.Instance = n.project, n.instance
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/caller"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/race"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
@@ -158,7 +159,8 @@ func asConfigError(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return &Error{Op: OpConfig, Err: failure.Mark(ErrConfig, failure.Lines(errs))}
+	err := failure.Mark(ErrConfig, failure.Lines(errs))
+	return &Error{Op: OpConfig, Err: err, Hint: hint.Subject{}.Hint(OpConfig, err)}
 }
 
 // WithRefreshTimeout bounds one refresh of an instance's metadata and

@@ -137,7 +137,8 @@
 //   - answers of other shapes, fields that no client knows: [Instance].AlterSettings
 //   - any other server certificate: [Instance].ServerCert
 //   - deleted, and created again: [Server.DeleteInstance], [Server.AddInstance] (Refused; Status 404 in Requests)
-//   - the database down: nothing listens at [Instance].Backend (Unserved)
+//   - the database down: nothing listens at [Instance].Backend (Unserved); the client sees its connection end without a word, and
+//     no hint, as nothing tells it apart from a crash. With a Handler: one that returns at once, or Stop and SetState above
 //   - no sessions to resume: [Instance].NoSessionTickets (Resumed stays 0)
 //
 // With a stream of SQL Data, what [Server].OnStream returns goes wrong, or what

@@ -43,6 +43,10 @@ type Instance struct {
 	// may: see [Server.Principals]. Default: all of them.
 	IAMUsers []string
 
+	// AnyIAMUser lets an IAM login in as any user, whoever its principal is. By
+	// default IAMUsers and [Server.Principals] say who may log in, and as whom.
+	AnyIAMUser bool
+
 	// SQLData makes SQL Data serve the instance, as it does those of the edition
 	// DEVELOPER: see [Server.ServeSQLData]. Default: SQL Data refuses it.
 	SQLData bool

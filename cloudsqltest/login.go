@@ -14,10 +14,13 @@ import (
 var protocols = map[engine.Engine]login.Engine{engine.Postgres: login.PostgreSQL, engine.MySQL: login.MySQL}
 
 // checkLogin returns what looks at the login of a connection, or nil unless the
-// client's token has a principal, or the instance a pooler, and the engine has
-// IAM login.
+// client's token has a principal that counts, or the instance a pooler, and the
+// engine has IAM login.
 func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out io.Writer) *login.Check {
 	principal := p.server.Principals[token]
+	if p.cfg.AnyIAMUser {
+		principal = ""
+	}
 	e := engine.Of(p.cfg.DatabaseVersion)
 	pooler := p.cfg.Pooler
 	if e != engine.Postgres {
@@ -44,7 +47,7 @@ func (p *EmulatedInstance) checkLogin(l *link, token string, in io.Reader, out i
 	if strings.HasSuffix(principal, ".gserviceaccount.com") {
 		cfg.Kind = "service account"
 	}
-	if p.cfg.IAMUsers != nil && !slices.Contains(p.cfg.IAMUsers, principal) {
+	if !cfg.Anyone && p.cfg.IAMUsers != nil && !slices.Contains(p.cfg.IAMUsers, principal) {
 		cfg.User = ""
 	}
 	if pooler != nil {

@@ -81,6 +81,7 @@ func TestIAMLoginAsThePrincipalPasses(t *testing.T) {
 		{"PostgreSQL, a user", ann, cloudsqltest.Instance{}, "", startup(ann), startup(ann)},
 		{"PostgreSQL, a service account", service, cloudsqltest.Instance{}, "", startup("app@my-project.iam") + "more", startup("app@my-project.iam") + "more"},
 		{"PostgreSQL, a known user", ann, cloudsqltest.Instance{IAMUsers: []string{service, ann}}, "", startup(ann), startup(ann)},
+		{"PostgreSQL, whoever the user is", ann, cloudsqltest.Instance{AnyIAMUser: true, IAMUsers: []string{service}}, "", startup("bob"), startup("bob")},
 		{"PostgreSQL, after TLS and GSS are declined", ann, cloudsqltest.Instance{}, "", postgresMessage(postgresGSS, "") + postgresMessage(postgresTLS, "") + startup(ann), "NN" + startup(ann)},
 		{"PostgreSQL, a cancellation", ann, cloudsqltest.Instance{}, "", postgresMessage(postgresCancel, "12345678"), postgresMessage(postgresCancel, "12345678")},
 		{"PostgreSQL, behind a metadata exchange", ann, cloudsqltest.Instance{MetadataExchange: cloudsqltest.AcceptMetadata}, "", startup(ann), startup(ann)},

@@ -127,7 +127,7 @@ func TestCredentialsOfTheFlags(t *testing.T) {
 		t.Errorf("exit status %d\n%s", code, stdout)
 	}
 	code, stdout, _ = cli(t, s, "check", "-credentials", file+"x", instance)
-	if code != 1 || !strings.Contains(stdout, "open key.jsonx: ") || strings.Contains(stdout, filepath.Dir(file)) {
+	if code != 1 || !strings.Contains(stdout, "open .../key.jsonx: ") || strings.Contains(stdout, filepath.Dir(file)) {
 		t.Errorf("exit status %d\n%s", code, stdout)
 	}
 }

@@ -21,7 +21,9 @@
 //   - There is no = ANY($1), FOR UPDATE, interval, date_trunc, extract, to_char, array_agg, greatest, DISTINCT ON, ~, INSERT in
 //     WITH, nor ADD COLUMN IF NOT EXISTS. Errors about syntax and functions end with "this is SQLite behind PostgreSQL's
 //     protocol".
-//   - COPY, LISTEN, EXPLAIN, TRUNCATE, cursors, functions, roles and more fail with 0A000. There are no schemas but the
+//   - json and jsonb are the text that came, and are compared as that; SQLite has -> and ->> of their operators.
+//   - COPY, LISTEN, EXPLAIN, TRUNCATE, CREATE TYPE, cursors, functions, advisory locks, roles and more fail, with 0A000 for
+//     statements. There are no schemas but the
 //     name public, no catalogs, so that psql has no \d, no arrays, no literals such as E'...' and $$...$$, and no TLS: the
 //     tunnel in front of the engine provides it.
 package pgsqlite

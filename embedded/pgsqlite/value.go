@@ -3,6 +3,8 @@ package pgsqlite
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -53,7 +55,7 @@ func typeOID(declared string) uint32 {
 	}{
 		{"INT", pgtype.Int8OID}, {"BOOL", pgtype.BoolOID}, {"DOUB", pgtype.Float8OID}, {"REAL", pgtype.Float8OID},
 		{"FLOA", pgtype.Float8OID}, {"NUMERIC", pgtype.NumericOID}, {"DECIMAL", pgtype.NumericOID},
-		{"TIMESTAMP", pgtype.TimestamptzOID}, {"BYTEA", pgtype.ByteaOID}, {"BLOB", pgtype.ByteaOID},
+		{"JSONB", pgtype.JSONBOID}, {"JSON", pgtype.JSONOID}, {"TIMESTAMP", pgtype.TimestamptzOID}, {"BYTEA", pgtype.ByteaOID}, {"BLOB", pgtype.ByteaOID},
 	} {
 		if strings.Contains(strings.ToUpper(declared), t.part) {
 			return t.oid
@@ -86,8 +88,15 @@ func decode(m *pgtype.Map, oid uint32, format int16, src []byte) (any, error) {
 	case ok:
 		v, err = t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
 	}
-	if t, ok := v.(time.Time); ok {
+	switch t := v.(type) {
+	case time.Time:
 		v = t.UTC().Format(timeFormat)
+	case []byte:
+		if oid == pgtype.JSONOID || oid == pgtype.JSONBOID {
+			if v = string(t); !json.Valid(t) {
+				err = errors.New("invalid input syntax for type json")
+			}
+		}
 	}
 	if err != nil {
 		err = &sqlError{"22P02", err.Error()}

@@ -140,3 +140,39 @@ func TestInfersTypesOfParameters(t *testing.T) {
 		wantCode(t, err, "42P02")
 	}
 }
+
+// Maps and structs need no marshalling, as with PostgreSQL.
+func TestJSONTakesAndGivesValues(t *testing.T) {
+	t.Parallel()
+	type shape struct {
+		Sides int    `json:"sides"`
+		Name  string `json:"name"`
+	}
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			conn := connect(t, newEngine(t))
+			exec(t, conn, `CREATE TABLE things (id int, a jsonb, b json)`)
+			run := func(query string, args ...any) error {
+				_, err := conn.Exec(t.Context(), query, append([]any{mode}, args...)...)
+				return err
+			}
+			square := shape{4, "square"}
+			must(t, run(`INSERT INTO things VALUES ($1, $2, $3)`, 1, square, map[string]any{"x": 1.5}))
+			must(t, run(`INSERT INTO things (id, a, b) VALUES ($1, $2::jsonb, '{"x": 2.5}')`, 2, `{"sides": 3, "name": "triangle"}`))
+			must(t, run(`UPDATE things SET b = $1 WHERE id = $2`, nil, 2))
+			var got shape
+			var b map[string]any
+			must(t, conn.QueryRow(t.Context(), `SELECT a, b FROM things WHERE a->>'name' = $1`, mode, "square").Scan(&got, &b))
+			want(t, got, square)
+			want(t, b["x"], any(1.5))
+			must(t, conn.QueryRow(t.Context(), `SELECT a, b FROM things WHERE a->>'sides' = 3`, mode).Scan(&got, &b))
+			want(t, got, shape{3, "triangle"})
+			want(t, b == nil, true)
+			var text string
+			must(t, conn.QueryRow(t.Context(), `SELECT a FROM things WHERE id = $1`, mode, 2).Scan(&text))
+			want(t, text, `{"sides": 3, "name": "triangle"}`)
+			wantCode(t, run(`UPDATE things SET a = $1`, "no JSON"), "22P02")
+		})
+	}
+}

@@ -7,7 +7,7 @@ import (
 )
 
 // Keep the functions in use: they are there to be compiled.
-var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit, kitWithDatabase, cloudRun, lambda, job}
+var _ = []any{postgresSQL, postgresPool, mySQL, sqlServer, dnsName, anythingElse, kit, kitWithDatabase, kitWithPrincipal, cloudRun, lambda, job}
 
 func TestSnippetsAreCompiled(t *testing.T) {
 	t.Parallel()

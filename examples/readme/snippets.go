@@ -97,3 +97,7 @@ func kitWithDatabase(t *testing.T, server *cloudsqltest.Server) {
 	db := dbtest.New(t, dbtest.PostgreSQL, "CREATE ROLE app LOGIN PASSWORD 'secret'", "CREATE DATABASE shop OWNER app")
 	server.AddInstance("my-project:europe-west1:my-db", db.Instance())
 }
+
+func kitWithPrincipal(server *cloudsqltest.Server) {
+	server.Principals = map[string]string{server.LoginToken(): "me@example.com"}
+}

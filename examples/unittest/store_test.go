@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest"
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/dbtest"
@@ -86,6 +88,33 @@ func TestSurvivesAFailover(t *testing.T) {
 	wantTitles(t, s, "A")
 	if instance.Counts().Refused == 0 {
 		t.Error("nobody tried the old address")
+	}
+}
+
+// With Principals, the kit refuses IAM logins as anybody but the user of whom the
+// token is, as Cloud SQL does. Without, a mistake in the user's name passes.
+func TestLogsInAsTheIAMUserOfItsCredentials(t *testing.T) {
+	t.Parallel()
+	database := dbtest.New(t, dbtest.PostgreSQL, `CREATE ROLE "me@example.com" LOGIN`, `CREATE ROLE "you@example.com" LOGIN`, `CREATE DATABASE shop OWNER "me@example.com"`)
+	cloud := cloudsqltest.NewServer()
+	defer cloud.Close()
+	cloud.Principals = map[string]string{cloud.LoginToken(): "me@example.com"}
+	instance := cloud.AddInstance(instanceName, database.Instance())
+	opts := append(cloud.Options(), cloudsqlconn.DialOptions(cloudsqlconn.WithIAMAuthN(true)))
+
+	s, err := Open(t.Context(), "host="+instanceName+" user=me@example.com dbname=shop", opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	wantTitles(t, s)
+
+	_, err = Open(t.Context(), "host="+instanceName+" user=you@example.com dbname=shop", opts...)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "28000" {
+		t.Errorf("got %v, want 28000", err)
+	}
+	if instance.Counts().Denied == 0 {
+		t.Error("nobody was denied")
 	}
 }
 

@@ -58,6 +58,10 @@ type Config struct {
 	// never known.
 	Principal func() string
 
+	// Emulated says that Endpoint is an emulator's on this machine: if nothing
+	// listens there, waiting will hardly help, see [AbsentError].
+	Emulated bool
+
 	// Hedged is told of each call that is made a second time, since it has not
 	// been answered. Nil: nobody is.
 	Hedged func(call string)

@@ -74,6 +74,18 @@ type CallError struct {
 	err  error
 }
 
+// AbsentError says that no emulator listens, or that something else does, such as
+// its own control endpoint, and has done so for a moment in which one could have
+// started. Err is a [*CallError], or a [*TokenError] if it
+// was the emulator's metadata server that was asked.
+type AbsentError struct{ Err error }
+
+// Error is that of Err.
+func (e *AbsentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *AbsentError) Unwrap() error { return e.Err }
+
 // newCallError returns the error of a call. A server can echo what was sent to
 // it: secrets are taken out of the text.
 func newCallError(call string, err error, secrets ...string) error {

@@ -24,6 +24,10 @@ const (
 	// answered leaves time for another one.
 	tryTimeout = 20 * time.Second
 
+	// emulatorStart is how long an emulator that does not listen is waited for, give
+	// or take a try: it may be starting.
+	emulatorStart = 2 * time.Second
+
 	// quotaPause is how long a refused quota is left alone when the answer
 	// does not say.
 	quotaPause = 5 * time.Second
@@ -91,7 +95,7 @@ func interrupted(ctx context.Context, err error) error {
 
 // Terminal reports whether err will come again until a person changes
 // something: a refused call, a wrong configuration, a reply without sense, a
-// source of useless tokens.
+// source of useless tokens, an emulator that does not listen.
 // Transport errors, quota, faults of the server, answers of others in its place and
 // the state of an instance are not terminal.
 func Terminal(err error) bool {
@@ -102,8 +106,9 @@ func Terminal(err error) bool {
 		misfit    *auth.ConfigError
 		source    *auth.OwnError
 		noAccount metadata.NotDefinedError // the machine has no service account
+		absent    *AbsentError
 	)
-	if errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &source) || errors.As(err, &noAccount) {
+	if errors.As(err, &absent) || errors.As(err, &reply) || errors.As(err, &cfg) || errors.As(err, &none) || errors.As(err, &misfit) || errors.As(err, &source) || errors.As(err, &noAccount) {
 		return true
 	}
 	if Stranger(err) {

@@ -5,6 +5,7 @@ package caller
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
@@ -37,6 +39,15 @@ type Caller struct {
 
 // TwoSources is the option that sets API and Login.
 const TwoSources = "WithIAMAuthNTokenSources"
+
+// EmulatorHostError says that the variable of the environment that names an emulator
+// does not have the form of an address on this machine.
+type EmulatorHostError struct{ given string }
+
+// Error tells the variable, what it should be and what it is.
+func (e *EmulatorHostError) Error() string {
+	return fmt.Sprintf("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, failure.Quote(e.given))
+}
 
 // emulatorVariable names the address of an emulated Admin API.
 const emulatorVariable = "CLOUDSQLCONN_EMULATOR_HOST"
@@ -95,6 +106,9 @@ func (c *Caller) Tokens(hedged func(call string)) (api, login oauth2.TokenSource
 func (c *Caller) authorisesItself() bool {
 	return c.Target == "" && len(c.Sources) == 0 && c.HTTPClient != nil
 }
+
+// Emulated reports whether the API is that of the emulator that the environment names.
+func (c *Caller) Emulated() bool { return c.emulated }
 
 // APIAddr is where the Admin API is.
 func (c *Caller) APIAddr() sqldata.Endpoint {

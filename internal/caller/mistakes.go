@@ -72,7 +72,7 @@ func (c *Caller) Mistakes(iam, sqlData bool) (errs []error) {
 		errs = append(errs, errors.New("WithAdminAPIEndpoint: want a URL such as https://sqladmin.googleapis.com"))
 	}
 	if c.emulated && !isLoopback(strings.TrimPrefix(c.Endpoint, "http://")) {
-		mistake("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, failure.Quote(os.Getenv(emulatorVariable)))
+		errs = append(errs, &EmulatorHostError{os.Getenv(emulatorVariable)})
 	}
 	if strings.ContainsAny(c.QuotaProject, "\r\n") {
 		errs = append(errs, errors.New("WithQuotaProject, GOOGLE_CLOUD_QUOTA_PROJECT: want one line"))

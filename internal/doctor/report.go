@@ -95,15 +95,24 @@ func (s *Step) problem() string {
 		none *auth.NotFoundError
 	)
 	if errors.As(err, &file) {
-		text = strings.ReplaceAll(text, file.Path, filepath.Base(file.Path))
+		text = strings.ReplaceAll(text, file.Path, shortened(file.Path))
 	}
 	if errors.As(err, &none) && none.From != "" {
-		text = strings.ReplaceAll(text, none.From, filepath.Base(none.From))
+		text = strings.ReplaceAll(text, none.From, shortened(none.From))
 	}
 	if home, err := os.UserHomeDir(); err == nil && len(home) > 1 {
 		text = strings.ReplaceAll(text, home, "~")
 	}
 	return printable(text)
+}
+
+// shortened is the last element of a path, and shows that there were others.
+func shortened(path string) string {
+	base := filepath.Base(path)
+	if base == path {
+		return path
+	}
+	return ".../" + base
 }
 
 // printable is text in one line of a bounded length: some of what a report

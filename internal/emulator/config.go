@@ -39,6 +39,7 @@ type config struct {
 	LoginToken  string              `yaml:"loginToken"`
 	Principal   string              `yaml:"principal"`
 	Principals  []principal         `yaml:"principals"`
+	AnyIAMUser  bool                `yaml:"anyIAMUser"`
 	Quota       *int                `yaml:"quota"`
 	MaxRequests int                 `yaml:"maxRequests"`
 	AllowAnyKey bool                `yaml:"allowAnyKey"`
@@ -88,6 +89,32 @@ const (
 	echo     = "echo"     // sends back what it gets
 	embedded = "embedded" // a database in this process
 )
+
+// self is the principal whose credentials the emulator gives out: an account of the
+// first instance's project if nobody has said.
+func (c *config) self() string {
+	switch {
+	case c.Principal != "":
+		return c.Principal
+	case len(c.Principals) > 0:
+		return c.Principals[0].Email
+	}
+	first := slices.MinFunc(c.Instances, func(a, b *instance) int { return strings.Compare(a.Name, b.Name) })
+	if len(first.IAMUsers) > 0 {
+		return first.IAMUsers[0]
+	}
+	name, _ := cloudsqlconn.ParseName(first.Name) // complete has looked at it
+	project := name.Project()
+	return "app@" + project[strings.LastIndex(project, ":")+1:] + ".iam.gserviceaccount.com"
+}
+
+// anyIAMUser reports whether an instance lets IAM logins in as any user. Who has a
+// database of their own, and names no principal, has users that the emulator does
+// not know.
+func (c *config) anyIAMUser(i *instance) bool {
+	ours := i.Backend == auto || i.Backend == embedded
+	return c.AnyIAMUser || !ours && c.Principal == "" && len(c.Principals) == 0
+}
 
 // problem is something wrong with a configuration, and where.
 type problem struct {

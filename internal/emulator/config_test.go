@@ -27,12 +27,33 @@ func TestExampleIsGood(t *testing.T) {
 	}
 }
 
+// The credentials that the emulator gives out are those of somebody who could have them.
+func TestPrincipalIsTheFirstThatIsNamed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"instances:\n- {}\n": "app@my-project.iam.gserviceaccount.com",
+		"instances:\n- name: z:r:i\n- name: example.com:p:r:i\n":                                "app@p.iam.gserviceaccount.com",
+		"instances:\n- iamUsers: [ann@example.com]\n":                                           "ann@example.com",
+		"principals:\n- email: bob@example.com\ninstances:\n- iamUsers: [ann@example.com]\n":    "bob@example.com",
+		"principal: eve@example.com\nprincipals:\n- email: bob@example.com\ninstances:\n- {}\n": "eve@example.com",
+	} {
+		cfg := &config{}
+		wantNil(t, decode([]byte(text), cfg))
+		if problems := cfg.complete(); len(problems) > 0 {
+			t.Errorf("%q: %v", text, problems)
+		}
+		if got := cfg.self(); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 // The example names every key.
 func TestExampleIsComplete(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(exampleFile)
 	wantNil(t, err)
-	for _, key := range []string{"listen", "control", "allowRemote", "token", "loginToken", "principal", "principals", "email", "quota", "maxRequests", "allowAnyKey", "instances",
+	for _, key := range []string{"listen", "control", "allowRemote", "token", "loginToken", "principal", "principals", "email", "anyIAMUser", "quota", "maxRequests", "allowAnyKey", "instances",
 		"name", "engine", "version", "backend", "iamBackend", "addresses", "public", "private", "psc", "nodes", "sqlData", "sqlDataCA", "caMode", "dnsNames", "iamUsers", "certificateLife", "clockSkew",
 		"serverCertificate", "noSessionTickets", "metadataExchange", "behavior", "faults", "instance", "call", "probability", "times", "kind", "delay", "status", "body", "header"} {
 		if !strings.Contains(string(text), " "+key+":") && !strings.Contains(string(text), "\n"+key+":") {

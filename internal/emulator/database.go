@@ -50,12 +50,12 @@ const app = "app"
 
 // openDatabase starts a server if the backend is auto, and opens a database if
 // it is embedded.
-func (e *emulator) openDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (*database, error) {
+func (e *emulator) openDatabase(ctx context.Context, cfg *instance) (*database, error) {
 	switch cfg.Backend {
 	case auto:
-		return e.startDatabase(ctx, cfg, name)
+		return e.startDatabase(ctx, cfg)
 	case embedded:
-		return e.openEmbedded(cfg, name)
+		return e.openEmbedded(cfg)
 	case echo:
 		return &database{about: "none: what clients send comes back", version: versionOf(cfg), serve: cloudsqltest.Echo}, nil
 	}
@@ -117,7 +117,7 @@ func startPrivate(ctx context.Context, products []product) (*dbserver.Server, pr
 }
 
 // startDatabase starts a private server, with the user app and the IAM users.
-func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name cloudsqlconn.Name) (_ *database, err error) {
+func (e *emulator) startDatabase(ctx context.Context, cfg *instance) (_ *database, err error) {
 	d := &database{version: versionOf(cfg), user: app, password: app, name: app}
 	server, product, err := startPrivate(ctx, privateServers[cfg.Engine])
 	if errors.Is(err, dbserver.ErrNotInstalled) {
@@ -140,14 +140,13 @@ func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name clouds
 	d.about = product.name + " " + server.Version() + ", private to this emulator, gone when it ends"
 	d.backend, d.iamBackend = server.TCPAddr(), server.SocketAddr()
 
-	principals := e.principals(cfg, name)
-	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, principals[0])
+	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, e.cfg.self())
 	statements := postgresUsers
 	if cfg.Engine == "mysql" {
 		statements = mysqlUsers
 	}
 	var users []string
-	for _, p := range principals {
+	for _, p := range e.principals(cfg) {
 		if user := cloudsqlconn.FormatIAMUser(d.version, p); user != app && !slices.Contains(users, user) {
 			users = append(users, user)
 		}
@@ -158,20 +157,14 @@ func (e *emulator) startDatabase(ctx context.Context, cfg *instance, name clouds
 	return d, nil
 }
 
-// principals are those who may want to log in: one of the instance's project if
-// nobody has said.
-func (e *emulator) principals(cfg *instance, name cloudsqlconn.Name) (list []string) {
-	if e.cfg.Principal != "" {
-		list = append(list, e.cfg.Principal)
-	}
+// principals are those who may want to log in to an instance: first the one whose
+// credentials the emulator gives out.
+func (e *emulator) principals(cfg *instance) []string {
+	list := []string{e.cfg.self()}
 	for _, p := range e.cfg.Principals {
 		list = append(list, p.Email)
 	}
-	if list = append(list, cfg.IAMUsers...); len(list) == 0 {
-		project := name.Project()
-		list = append(list, "app@"+project[strings.LastIndex(project, ":")+1:]+".iam.gserviceaccount.com")
-	}
-	return list
+	return append(list, cfg.IAMUsers...)
 }
 
 func postgresUsers(iam []string) []string {

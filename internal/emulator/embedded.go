@@ -33,7 +33,7 @@ type Database struct {
 const howEmbedded = "in a clone of https://github.com/cloudsqlconn/cloudsqlconn, `go run ./embedded/cmd/cloudsql-emulator` has one"
 
 // openEmbedded opens a database for an instance.
-func (e *emulator) openEmbedded(cfg *instance, name cloudsqlconn.Name) (*database, error) {
+func (e *emulator) openEmbedded(cfg *instance) (*database, error) {
 	open := e.embedded[cfg.Engine]
 	switch {
 	case e.embedded == nil:
@@ -59,6 +59,6 @@ func (e *emulator) openEmbedded(cfg *instance, name cloudsqlconn.Name) (*databas
 	if cfg.Version != "" {
 		d.version = cfg.Version
 	}
-	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, e.principals(cfg, name)[0])
+	d.iamUser = cloudsqlconn.FormatIAMUser(d.version, e.cfg.self())
 	return d, nil
 }

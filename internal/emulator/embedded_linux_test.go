@@ -36,7 +36,7 @@ func (f *fakes) embedded() Embedded {
 func TestEmbeddedDatabaseServesByTheKindOfLogin(t *testing.T) {
 	t.Parallel()
 	f := &fakes{}
-	p := startProgramWith(t, f.embedded(), "-engine", "mysql", "-backend", "embedded")
+	p := startProgramWith(t, f.embedded(), "-engine", "mysql", "-backend", "embedded", "-any-iam-user")
 	d := p.dialer()
 	for iam, want := range map[bool]string{false: "pappappapp", true: "iappappapp"} {
 		conn, err := d.Dial(t.Context(), defaultInstance, cloudsqlconn.WithIAMAuthN(iam))

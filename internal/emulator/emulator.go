@@ -59,10 +59,7 @@ func start(ctx context.Context, cfg *config, log *slog.Logger, dbs Embedded) (_ 
 	}()
 	e.api.Logger, e.api.Quota, e.api.MaxRequests, e.api.AllowAnyKey = log, *cfg.Quota, cfg.MaxRequests, cfg.AllowAnyKey
 	e.api.SetTokens(cfg.Token, cfg.LoginToken)
-	e.api.Principals = map[string]string{}
-	if cfg.Principal != "" {
-		e.api.Principals[e.api.Token()], e.api.Principals[e.api.LoginToken()] = cfg.Principal, cfg.Principal
-	}
+	e.api.Principals = map[string]string{e.api.Token(): cfg.self(), e.api.LoginToken(): cfg.self()}
 	for i, p := range cfg.Principals {
 		if p.Token == "" {
 			p.Token = randomToken()
@@ -166,12 +163,12 @@ func (e *emulator) add(ctx context.Context, cfg *instance) (*running, error) {
 		defer e.mu.Unlock()
 		delete(e.pending, key)
 	}()
-	db, err := e.openDatabase(ctx, cfg, name)
+	db, err := e.openDatabase(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	i := &running{cfg: cfg, db: db, on: switches{serverCert: cfg.ServerCertificate, certTTL: cfg.CertificateLife}}
-	err = asError(func() { i.EmulatedInstance = e.api.AddInstance(cfg.Name, emulated(cfg, db)) })
+	err = asError(func() { i.EmulatedInstance = e.api.AddInstance(cfg.Name, e.emulated(cfg, db)) })
 	if err == nil {
 		err = i.move(cfg.Addresses)
 		if err != nil {
@@ -215,13 +212,13 @@ func (e *emulator) checkAddresses(a *addresses) error {
 }
 
 // emulated is what the kit makes of an instance.
-func emulated(cfg *instance, db *database) cloudsqltest.Instance {
+func (e *emulator) emulated(cfg *instance, db *database) cloudsqltest.Instance {
 	alter, _ := alteration(cfg.ServerCertificate)
 	exchange, _ := parseExchange(cfg.MetadataExchange)
 	return cloudsqltest.Instance{
 		DatabaseVersion: db.version, Backend: db.backend, IAMBackend: db.iamBackend, Handler: db.serve, ListenOn3307: true,
 		CAMode: cloudsqltest.CAMode(cfg.CAMode), DNSNames: cfg.DNSNames, Nodes: make([]cloudsqltest.Node, cfg.Nodes),
-		CertTTL: cfg.CertificateLife, ClockSkew: cfg.ClockSkew, AlterServerCert: alter, IAMUsers: cfg.IAMUsers,
+		CertTTL: cfg.CertificateLife, ClockSkew: cfg.ClockSkew, AlterServerCert: alter, IAMUsers: cfg.IAMUsers, AnyIAMUser: e.cfg.anyIAMUser(cfg),
 		NoSessionTickets: cfg.NoSessionTickets, MetadataExchange: exchange, SQLData: *cfg.SQLData,
 	}
 }

@@ -187,7 +187,7 @@ func ping(t *testing.T, db *sql.DB, query string) (got string, err error) {
 func TestPrivatePostgresServesPasswordAndIAMLogins(t *testing.T) {
 	t.Parallel()
 	needsDatabase(t, dbserver.StartPostgres)
-	p := startProgram(t, "-engine", "postgres", "-principal", "app@my-project.iam.gserviceaccount.com")
+	p := startProgram(t, "-engine", "postgres")
 	d := p.dialer()
 	login := func(dsn string, opts ...cloudsqlconn.DialOption) (string, error) {
 		connector, err := postgres.NewConnector(d, "host="+defaultInstance+" dbname=app "+dsn, opts...)
@@ -204,6 +204,22 @@ func TestPrivatePostgresServesPasswordAndIAMLogins(t *testing.T) {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || refused.Code != "28000" {
 		t.Errorf("got %v, want 28000", err)
+	}
+}
+
+// Without a principal, who has users of their own is not told who they are.
+func TestIAMUsersOfOneselfAreNotChecked(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t, "-backend", "echo")
+	wantEcho(t, p.dialer(), defaultInstance, cloudsqlconn.WithIAMAuthN(true))
+	p = startProgram(t, "-backend", "echo", "-principal", "ann@example.com")
+	conn, err := p.dialer().Dial(t.Context(), defaultInstance, cloudsqlconn.WithIAMAuthN(true))
+	wantNil(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "\x00\x00\x00\x12\x00\x03\x00\x00user\x00bob\x00\x00")
+	wantNil(t, err)
+	if got, err := io.ReadAll(conn); err != nil || !strings.Contains(string(got), "C28000\x00") {
+		t.Errorf("got %q, %v, want 28000", got, err)
 	}
 }
 

@@ -36,7 +36,8 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 	set.BoolVar(&given.AllowRemote, "allow-remote", false, "allow addresses other than loopback: anybody who can reach them is let in")
 	set.StringVar(&given.Token, "token", "", "the `token` that the Admin API accepts (default random)")
 	set.StringVar(&given.LoginToken, "login-token", "", "the `token` for IAM login (default random)")
-	set.StringVar(&given.Principal, "principal", "", "`e-mail` address of the IAM principal of both tokens: IAM logins as another user are refused (default: none, and no login is refused)")
+	set.StringVar(&given.Principal, "principal", "", "`e-mail` address of the IAM principal of both tokens: IAM logins as another user are refused (default app@PROJECT.iam.gserviceaccount.com, which counts for the backends auto and embedded only)")
+	set.BoolVar(&given.AnyIAMUser, "any-iam-user", false, "let IAM logins in as any user")
 	quota := set.Int("quota", 0, "Admin API `requests` a minute that a user has; 0: any number (default 180)")
 	set.Func("fault", "what goes wrong, as `key=value,...`: "+faultUsage+"; can be repeated", func(text string) error {
 		r, err := cloudsqltest.ParseRule(text)
@@ -84,6 +85,8 @@ func parseFlags(args []string, stderr io.Writer) (cfg *config, verbose bool, err
 			cfg.LoginToken = given.LoginToken
 		case "principal":
 			cfg.Principal = given.Principal
+		case "any-iam-user":
+			cfg.AnyIAMUser = given.AnyIAMUser
 		case "quota":
 			cfg.Quota = quota
 		}

@@ -40,7 +40,7 @@ type machine struct {
 // newMachine returns the machine that belongs to an instance.
 func (e *emulator) newMachine(i *running) *machine {
 	name, _ := cloudsqlconn.ParseName(i.Name()) // was added
-	return &machine{email: e.principals(i.cfg, name)[0], project: name.Project(), region: name.Region(), token: e.api.Token(), login: e.api.LoginToken(), key: machineKey}
+	return &machine{email: e.cfg.self(), project: name.Project(), region: name.Region(), token: e.api.Token(), login: e.api.LoginToken(), key: machineKey}
 }
 
 // machineKey is one for the whole process: making one takes a while.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -60,6 +61,9 @@ func (s Subject) namesHint() string {
 
 // impostorHint is for answers that the API cannot have given.
 func (s Subject) impostorHint() string {
+	if s.Emulated {
+		return "What answers at " + net.JoinHostPort(s.API.Host, s.API.Port) + ", where CLOUDSQLCONN_EMULATOR_HOST says that the emulator is, is no Admin API: name the emulator's address for that, such as 127.0.0.1:13307, and not its control endpoint."
+	}
 	return fmt.Sprintf("Something else has most likely answered in place of the Admin API: look for a proxy, a filter or a sign-in page between this machine and %s, and at WithAdminAPIEndpoint.", s.API.Host)
 }
 

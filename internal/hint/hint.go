@@ -11,10 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/caller"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/mdx"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/netdial"
@@ -42,10 +44,18 @@ func (s Subject) Hint(op string, err error) string {
 		refused *reach.RefusedError
 		said    *mdx.Error
 		way     Hinter
+		host    *caller.EmulatorHostError
+		absent  *admin.AbsentError
 	)
 	switch {
 	case errors.As(err, &token):
-		return tokenHint(err)
+		return s.tokenHint(err)
+	case errors.As(err, &host):
+		return "Set CLOUDSQLCONN_EMULATOR_HOST to host and port of the emulator's Admin API and nothing else, such as 127.0.0.1:13307, as it prints at its start; or unset it to connect to Cloud SQL."
+	case errors.As(err, &absent) && admin.Stranger(err):
+		return s.impostorHint()
+	case errors.As(err, &absent):
+		return "No emulator listens at " + net.JoinHostPort(s.API.Host, s.API.Port) + ", where CLOUDSQLCONN_EMULATOR_HOST says that its Admin API is: start it, or correct the variable, or unset it to connect to Cloud SQL."
 	case errors.As(err, &call):
 		return s.callHint(call, err)
 	case errors.As(err, &reply):
@@ -103,6 +113,7 @@ type Hinter interface {
 type Subject struct {
 	Project, Instance string
 	API, Stream       sqldata.Endpoint
+	Emulated          bool // API is an emulator that the environment names
 }
 
 // at tells where a service is.

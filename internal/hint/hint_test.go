@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/caller"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/hint"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/reach"
@@ -103,6 +104,8 @@ var failures = []struct {
 	{"SQL Data is busy for a while", failure.OpStream, streamed(codes.ResourceExhausted, "", "busy", 1500*time.Millisecond)},
 	{"SQL Data is lost", failure.OpStream, streamed(codes.Unavailable, "", "EOF", 0)},
 	{"what inspects TLS", failure.OpStream, streamed(codes.Unavailable, "", "missing selected ALPN property", 0)},
+	{"no emulator", failure.OpRefresh, &admin.AbsentError{Err: &admin.CallError{}}},
+	{"no host of an emulator", failure.OpConfig, failure.Mark(failure.ErrConfig, &caller.EmulatorHostError{})},
 	{"SQL Data does not exist", failure.OpStream, streamed(codes.Unimplemented, "", "unknown service", 0)},
 }
 

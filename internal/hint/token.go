@@ -12,7 +12,7 @@ import (
 )
 
 // tokenHint is for an access token that could not be had.
-func tokenHint(err error) string {
+func (s Subject) tokenHint(err error) string {
 	var (
 		refused   *auth.RefusedError
 		none      *auth.NotFoundError
@@ -32,10 +32,14 @@ func tokenHint(err error) string {
 		return refusedHint(refused)
 	case errors.As(err, &refused):
 		return "The server that issues access tokens is overloaded or unavailable: try again later."
+	case errors.As(err, &noAccount) && s.Emulated:
+		return "GCE_METADATA_HOST leads to no metadata server with an account: set it to the emulator's control endpoint, such as 127.0.0.1:13308; the port in CLOUDSQLCONN_EMULATOR_HOST is that of the Admin API."
 	case errors.As(err, &noAccount):
 		return "This machine has no service account: attach one (`gcloud compute instances set-service-account VM --service-account=EMAIL --scopes=cloud-platform`), or pass other credentials with WithCredentialsFile."
 	case expired(err):
 		return "According to this machine's clock, the certificate of the server that issues access tokens is not valid: set the clock."
+	case errors.As(err, &host) && s.Emulated:
+		return "Nothing answers where GCE_METADATA_HOST says that the emulator's control endpoint is: start the emulator, or correct the variable."
 	case errors.As(err, &host):
 		return "Nothing answers where GCE_METADATA_HOST says that the metadata server is: start it there, if it is the control endpoint of the emulator; otherwise correct the variable, or unset it to use the credentials of this machine."
 	case !admin.Terminal(err):

@@ -105,7 +105,7 @@ func start(t *testing.T, args ...string) *cloudsqlconn.Dialer {
 
 func TestPostgresServesPasswordAndIAMLogins(t *testing.T) {
 	t.Parallel()
-	d := start(t, "-engine", "postgres", "-principal", "ann@example.com")
+	d := start(t, "-engine", "postgres")
 	login := func(dsn string, opts ...cloudsqlconn.DialOption) (user string, err error) {
 		connector, err := postgres.NewConnector(d, "host="+instance+" dbname=app "+dsn, opts...)
 		wantNil(t, err)
@@ -118,15 +118,21 @@ func TestPostgresServesPasswordAndIAMLogins(t *testing.T) {
 	if got, err := login("user=app password=app"); err != nil || got != "app" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err := login("user=ann@example.com", iam); err != nil || got != "ann@example.com" {
+	if got, err := login("user=app@my-project.iam", iam); err != nil || got != "app@my-project.iam" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	var refused *pgconn.PgError
 	if _, err := login("user=app password=wrong"); !errors.As(err, &refused) || refused.Code != "28P01" {
 		t.Errorf("wrong password: got %v, want 28P01", err)
 	}
-	if _, err := login("user=app", iam); !errors.As(err, &refused) || refused.Code != "28000" {
-		t.Errorf("another principal's user: got %v, want 28000", err)
+	for _, other := range []string{"app", "other@example.com"} {
+		if _, err := login("user="+other, iam); !errors.As(err, &refused) || refused.Code != "28000" {
+			t.Errorf("%s, which is not the principal's user: got %v, want 28000", other, err)
+		}
+	}
+	d = start(t, "-engine", "postgres", "-any-iam-user")
+	if got, err := login("user=other@example.com", iam); err != nil || got != "other@example.com" {
+		t.Errorf("anybody: got %q, %v", got, err)
 	}
 }
 
