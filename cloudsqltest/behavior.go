@@ -1,7 +1,8 @@
 package cloudsqltest
 
-// link.go does what a Behavior says, for a connection to an instance, and sqldata.go for
-// one to the service; rule.go has a kind of rule for each.
+// link.go does what a Behavior says, for a connection to an instance (node.go for
+// Unreachable, which lets none through), and sqldata.go for one to the service; rule.go
+// has a kind of rule for each.
 
 // Behavior is what an instance does with a new connection.
 type Behavior int

@@ -33,6 +33,10 @@ type Rule struct {
 	Header      string        // a line, "Name: value"; with any kind for requests that sends an answer
 }
 
+// A new fault begins with what it happens to: Fault (apifault.go), Behavior
+// (behavior.go), StreamFault (streamfault.go), DNSFault (dns.go). Here the first three
+// have names.
+
 // ruleKind is a kind of fault, of requests or of connections.
 type ruleKind struct {
 	name     string

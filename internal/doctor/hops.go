@@ -30,7 +30,7 @@ const (
 	HopDatabase    = "database"
 )
 
-// ops are the steps of a Dial that the hops belong to.
+// ops are the steps that the errors of hops name.
 var ops = map[string]string{
 	HopName: failure.OpResolve, HopDNS: failure.OpResolve,
 	HopCredentials: failure.OpRefresh, HopToken: failure.OpRefresh, HopMetadata: failure.OpRefresh, HopClock: failure.OpRefresh,

@@ -35,7 +35,8 @@ type Verdict struct {
 }
 
 // The times are for metadata with its certificate, and for what the Admin API has said of
-// DNS names, which internal/resolve gives a life of an hour.
+// DNS names, which internal/resolve gives a life of an hour. A certificate for IAM login
+// ends with its token, which internal/auth uses again while loginReserve is left of it.
 const (
 	defaultTimeout = time.Minute
 

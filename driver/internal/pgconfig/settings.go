@@ -45,7 +45,7 @@ var ofLibpq = []string{
 }
 
 // TakeSettings removes what is for direct connections only: see the table in the
-// package's documentation.
+// documentation of driver/postgres.
 func TakeSettings(cfg *pgx.ConnConfig, iam bool) error {
 	for _, name := range ofLibpq {
 		delete(cfg.RuntimeParams, name)

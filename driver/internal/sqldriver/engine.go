@@ -20,10 +20,10 @@ const (
 // packages are the driver packages.
 var packages = map[string]string{Postgres: "driver/postgres", MySQL: "driver/mysql", SQLServer: "driver/sqlserver"}
 
-// Dial connects to an instance that runs engine. Another engine is an error
+// Dial connects to an instance that runs the engine want. Another engine is an error
 // before anything is sent to it; one that the Admin API does not name may be
 // the right one.
-func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, opts []cloudsqlconn.DialOption) (net.Conn, error) {
+func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, want string, opts []cloudsqlconn.DialOption) (net.Conn, error) {
 	conn, err := d.Dial(ctx, instance, opts...)
 	if err != nil {
 		return nil, err
@@ -31,13 +31,13 @@ func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, engine string, 
 	info, _ := cloudsqlconn.InfoOf(conn)
 	version := info.EngineVersion
 	for other, pkg := range packages {
-		if other != engine && strings.HasPrefix(version, other) {
+		if other != want && strings.HasPrefix(version, other) {
 			_ = conn.Close()
 			return nil, &cloudsqlconn.Error{
 				Op:       cloudsqlconn.OpDial,
 				Instance: instance,
 				Hint:     "Connect to this instance with the package " + pkg + ".",
-				Err:      fmt.Errorf("%w: the instance runs %s, and the package %s speaks the protocol of another engine", cloudsqlconn.ErrConfig, version, packages[engine]),
+				Err:      fmt.Errorf("%w: the instance runs %s, and the package %s speaks the protocol of another engine", cloudsqlconn.ErrConfig, version, packages[want]),
 			}
 		}
 	}
