@@ -10,6 +10,8 @@ import (
 	"github.com/cloudsqlconn/cloudsqlconn/cloudsqltest/internal/sockets"
 )
 
+// One that users of the emulator may ask for has a name in rule.go; doc.go lists all.
+
 // Fault is what goes wrong with an Admin API request. [Server.Hits] returns how
 // often it did. Delay comes first, then Hang; ResetAt or CutAt break off the
 // answer that the other fields describe. A Fault must not be changed once

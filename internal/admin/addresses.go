@@ -15,7 +15,8 @@ const (
 	PSC     = "PSC"
 )
 
-// AddressTypes are all of them, in the order in which they are tried by default.
+// AddressTypes are all of them, in the order in which they are tried by default. The
+// kit has them in cloudsqltest/settings.go and network.go.
 var AddressTypes = []string{Public, Private, PSC}
 
 // Addrs are IP addresses, or for PSC DNS names without a trailing dot, by

@@ -16,7 +16,8 @@ const (
 	SQLServer Engine = "SQLSERVER"
 )
 
-// All are all of them. What differs by engine has a test over these.
+// All are all of them. What differs by engine has a test over these; what one alone
+// has, such as MySQL's metadata exchange, compares with that one.
 var All = []Engine{Postgres, MySQL, SQLServer}
 
 // Of returns the engine of a version, such as POSTGRES_16; "" if it is none of these.

@@ -1,9 +1,10 @@
 // Package hint says what to do about failures: pure functions, from a typed error to
 // a sentence or two. What a server or a file has said goes into a command only in the
 // form that it must have. Hints about data source names, other engines and logins to a
-// database are the drivers', those about a hop that no Dial takes are doctor's, that
-// about a database that says nothing is refusal.SilentHint, and an [admin.ConfigError]
-// brings its own. It knows no option but by its name, and does nothing.
+// database are the drivers', those that only a Check gives are doctor's (hops.go,
+// firstbyte.go), that about a database that says nothing is refusal.SilentHint, and an
+// [admin.ConfigError] brings its own. It knows no option but by its name, and does
+// nothing.
 package hint
 
 import (
