@@ -66,7 +66,7 @@ func newConn(made known.Conn, c *connector, at *location, dc *dialConfig) net.Co
 	}
 	conn.track(c, cutConn{conn}, at.domain)
 	if made.TLS.HasSocket() {
-		return &socketConn{conn}
+		return socketConn{conn}
 	}
 	return conn
 }
