@@ -19,15 +19,25 @@ type again struct{ *secondway.Conn }
 // socketAgain is an again over sockets.
 type socketAgain struct{ again }
 
-func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) net.Conn {
+// connectAgain dials, and makes an again of the connection. Both Dials have the values of
+// ctx.
+func connectAgain(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	first, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values := context.WithoutCancel(ctx)
 	c := again{secondway.New(first, secondway.Way{
 		Refused: func(err error) bool { return errors.Is(err, driver.ErrBadConn) },
-		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
+		Open: func(closed context.Context, written []byte) (net.Conn, error) {
+			ctx, cancel := context.WithCancel(values)
+			defer cancel()
+			defer context.AfterFunc(closed, cancel)()
 			second, err := dial(ctx)
 			if err != nil {
 				return nil, err
 			}
-			defer context.AfterFunc(ctx, func() { _ = second.Close() })()
+			defer context.AfterFunc(closed, func() { _ = second.Close() })()
 			if _, err := second.Write(written); err != nil {
 				_ = second.Close()
 				return nil, err
@@ -40,9 +50,9 @@ func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) 
 		},
 	})}
 	if _, ok := first.(syscall.Conn); ok {
-		return socketAgain{c}
+		return socketAgain{c}, nil
 	}
-	return c
+	return c, nil
 }
 
 // NetConn returns the connection that is in use.

@@ -68,18 +68,13 @@ func (t *Tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if !ok {
 		instance = t.Instances[0] // a request to cancel, from a connection without a copy of cfg
 	}
-	dial := func(ctx context.Context) (net.Conn, error) {
+	return connectAgain(ctx, func(ctx context.Context) (net.Conn, error) {
 		c, err := sqldriver.Dial(ctx, t.Dialer, instance, sqldriver.Postgres, t.Options)
 		if err != nil {
 			return nil, told{err}
 		}
 		return c, nil
-	}
-	first, err := dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return connectAgain(first, dial), nil
+	})
 }
 
 // connected prepares the login of a connection that stands. cfg is the
@@ -137,6 +132,8 @@ func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 		if !loggedIn.Load() {
 			return nil, errNotLoggedIn
 		}
-		return t.Dialer.Dial(ctx, instance, append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))...)
+		return connectAgain(ctx, func(ctx context.Context) (net.Conn, error) {
+			return t.Dialer.Dial(ctx, instance, append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))...)
+		})
 	}
 }
