@@ -170,3 +170,31 @@ func TestTheDialAfterARefusalHasTheValuesOfTheContext(t *testing.T) {
 		t.Errorf("%d of %d Dials had the values, want both of two", found, dials)
 	}
 }
+
+// pgx closes the connection to one host while it connects to the next, with the same
+// configuration.
+func TestTheNextHostIsTriedWhileTheConnectionToTheLastIsClosed(t *testing.T) {
+	t.Parallel()
+	const second = "my-project:europe-west1:second"
+	for name, first := range map[string]cloudsqltest.Instance{
+		"a refused certificate": {Handler: answerSelects, ClockSkew: 2 * time.Hour},
+		"a refused user":        {Handler: refuse("28000")},
+		"the end":               {Handler: func(net.Conn) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, p := kit(t, first)
+			next := s.AddInstance(second, cloudsqltest.Instance{Handler: answerSelects})
+			pool := poolOf(t, newDialer(t, s.Options()...), "user=app host="+instance+","+second, func(*pgxpool.Config) {})
+			for range 5 {
+				if err := pool.Ping(t.Context()); err != nil {
+					t.Error(err)
+				}
+				pool.Reset()
+			}
+			if p.Accepted() < 5 || next.Accepted() < 5 {
+				t.Errorf("%d and %d connections to the hosts, want 5 and 5 at least", p.Accepted(), next.Accepted())
+			}
+		})
+	}
+}

@@ -14,14 +14,17 @@ import (
 // certificate, which it does only when the first message would be answered: the
 // message goes over the second one then. database/sql does that for its drivers; pgx,
 // and pools over it, do not.
-type again struct{ *secondway.Conn }
+type again struct {
+	*secondway.Conn
+	by *session // whose configuration has dialled; nil: of none
+}
 
 // socketAgain is an again over sockets.
 type socketAgain struct{ again }
 
 // connectAgain dials, and makes an again of the connection. Both Dials have the values of
 // ctx.
-func connectAgain(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+func connectAgain(ctx context.Context, by *session, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
 	first, err := dial(ctx)
 	if err != nil {
 		return nil, err
@@ -48,12 +51,15 @@ func connectAgain(ctx context.Context, dial func(context.Context) (net.Conn, err
 			go f() // it ends soon after the connection is closed
 			return nil
 		},
-	})}
+	}), by}
 	if _, ok := first.(syscall.Conn); ok {
 		return socketAgain{c}, nil
 	}
 	return c, nil
 }
+
+// session returns by.
+func (c again) session() *session { return c.by }
 
 // NetConn returns the connection that is in use.
 func (c again) NetConn() net.Conn { return c.Current() }
