@@ -132,7 +132,8 @@ func TestAnEmulatorThatDoesNotListenIsWaitedForBriefly(t *testing.T) {
 		most   time.Duration // that it takes
 		advice string
 	}{
-		"it comes": {time.Second / 2, cloudsqlconn.ErrPermission, 2 * time.Second, "Cloud SQL Client"},
+		"it comes":      {time.Second / 2, cloudsqlconn.ErrPermission, 2 * time.Second, "Cloud SQL Client"},
+		"it comes late": {1950 * time.Millisecond, cloudsqlconn.ErrPermission, 3 * time.Second, "Cloud SQL Client"},
 		"it stays away": {time.Hour, syscall.ECONNREFUSED, 3 * time.Second,
 			"No emulator listens at 127.0.0.1:13307, where CLOUDSQLCONN_EMULATOR_HOST says"},
 	} {

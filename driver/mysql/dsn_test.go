@@ -70,6 +70,7 @@ func TestTheAddressIsPassedOnAsItIs(t *testing.T) {
 		"u:p@tcp(db.example.com)/db":                                     "db.example.com",
 		"u:p@tcp(my-project:europe-west1:my-db)/db":                      "my-project:europe-west1:my-db",
 		"u:p@cloudsql-mysql(example.com:my-project:europe-west1:my-db)/": "example.com:my-project:europe-west1:my-db",
+		"u:p@cloudsql-mysql(orders:primary)/db":                          "orders:primary",
 	} {
 		var got string
 		d := newDialer(t, cloudsqlconn.WithResolver(resolver(func(name string) { got = name })))

@@ -59,8 +59,10 @@ package mysql
 
 import (
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -122,14 +124,22 @@ func takeTLS(cfg *mysql.Config, instance string) error {
 	return nil
 }
 
-// parse is mysql.ParseDSN, which panics at a parameter that it no longer knows.
+// piece is how errors of go-sql-driver show a piece of a data source name.
+var piece = regexp.MustCompile(`(?s)'.*'|".*"`)
+
+// parse is mysql.ParseDSN, which panics at a parameter that it no longer knows. Its
+// errors show no network and no database: without the @ or the last slash, the password
+// counts as one.
 func parse(dsn string) (cfg *mysql.Config, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			cfg, err = nil, fmt.Errorf("%w: %v", cloudsqlconn.ErrConfig, r)
 		}
 	}()
-	return mysql.ParseDSN(dsn)
+	if cfg, err = mysql.ParseDSN(dsn); err != nil {
+		return nil, errors.New(piece.ReplaceAllLiteralString(err.Error(), `"..."`))
+	}
+	return cfg, nil
 }
 
 // instanceOf returns the instance that cfg names as its address, for d.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
@@ -18,32 +17,13 @@ import (
 // token if the token was refused. Its errors name the call, and tell neither
 // the secrets in it nor the token that authorises it.
 func do[T any](ctx context.Context, c *Client, name string, call googleapi.Call, secrets ...string) (*T, error) {
-	began := time.Now()
-	reply, err := retry(ctx, func(ctx context.Context) (*T, error) {
+	return retry(ctx, c, func(ctx context.Context) (*T, error) {
 		reply, token, err := hedged[T](ctx, c, name, call, secrets)
 		if code, _ := refusal(err); code == http.StatusUnauthorized && token != "" && c.api.replace(token) {
 			reply, _, err = hedged[T](ctx, c, name, call, secrets)
 		}
-		if time.Since(began) >= emulatorStart {
-			err = c.absent(err)
-		}
 		return reply, err
 	})
-	if ctx.Err() == nil {
-		err = c.absent(err)
-	}
-	return reply, err
-}
-
-// absent makes an [*AbsentError] of a refused connection to an emulator, and of a
-// 404 that is none of the API's.
-func (c *Client) absent(err error) error {
-	_, already := errors.AsType[*AbsentError](err)
-	code, _ := refusal(err)
-	if c.cfg.Emulated && !already && (errors.Is(err, syscall.ECONNREFUSED) || code == http.StatusNotFound && Stranger(err)) {
-		return &AbsentError{err}
-	}
-	return err
 }
 
 // hedged makes a call, and makes it again beside itself if it is not answered.

@@ -313,7 +313,7 @@ func (c *Client) certificate(ctx context.Context, inst Instance, iam bool, known
 
 // loginToken returns the token to be embedded in a certificate.
 func (c *Client) loginToken(ctx context.Context) (*oauth2.Token, error) {
-	return retry(ctx, c.login.token)
+	return retry(ctx, c, c.login.token)
 }
 
 // publicPEM encodes the public half of key as the API wants it: PKIX, in PEM.

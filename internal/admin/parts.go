@@ -33,7 +33,7 @@ func (c *Client) Token(ctx context.Context) (*oauth2.Token, error) {
 	if c.api == nil {
 		return nil, nil
 	}
-	return retry(ctx, c.api.token)
+	return retry(ctx, c, c.api.token)
 }
 
 // Replace is told that a token of Token was refused, and reports whether the next

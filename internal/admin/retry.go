@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"syscall"
 	"time"
 
 	"cloud.google.com/go/compute/metadata"
@@ -34,15 +35,21 @@ const (
 )
 
 // retry calls f until it succeeds, fails in a way that a moment's patience
-// does not mend, as that an instance is not ready, or has been tried four times. It does not sleep after the
-// last try. The context of a try ends after tryTimeout.
-func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
-	pause := firstPause
+// does not mend, as that an instance is not ready, or has been tried four times. An
+// emulator that does not listen is tried until emulatorStart is over, and then its error is
+// an [*AbsentError]. It does not sleep after the last try. The context of a try ends after
+// tryTimeout.
+func retry[T any](ctx context.Context, c *Client, f func(context.Context) (T, error)) (T, error) {
+	began, pause := time.Now(), firstPause
 	var before error // of the try before
 	for try := 1; ; try++ {
 		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
 		v, err := f(tryCtx)
 		cancel()
+		absent := c.isAbsent(err)
+		if absent && time.Since(began) >= emulatorStart {
+			return v, &AbsentError{err}
+		}
 		switch {
 		case err == nil, Terminal(err), NotReady(err), RetryAfter(err, time.Now()) > 0:
 			return v, err
@@ -50,8 +57,10 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 			return v, interrupted(ctx, before) // this try tells no more than that ctx has ended
 		case ctx.Err() != nil:
 			return v, interrupted(ctx, err)
-		case try == maxTries:
+		case try >= maxTries && !absent:
 			return v, err
+		case try >= maxTries:
+			pause = firstPause
 		}
 		traceOf(ctx).failed(err)
 		before = err
@@ -64,6 +73,13 @@ func retry[T any](ctx context.Context, f func(context.Context) (T, error)) (T, e
 		}
 		pause *= 2
 	}
+}
+
+// isAbsent reports whether err is a refused connection to an emulator, or a 404 that is
+// none of the API's.
+func (c *Client) isAbsent(err error) bool {
+	code, _ := refusal(err)
+	return c.cfg.Emulated && (errors.Is(err, syscall.ECONNREFUSED) || code == http.StatusNotFound && Stranger(err))
 }
 
 // sensible calls f, and once more if the reply made no sense: it may have been

@@ -56,7 +56,8 @@ type Conn struct {
 	close context.CancelFunc
 	turn  chan struct{} // is empty during a Write
 
-	done atomic.Bool // conn stays as it is, and nothing below is of use any more
+	// conn stays as it is, and nothing below is of use any more for
+	readsDone, writesDone atomic.Bool
 
 	mu          sync.Mutex // guards everything below; held over no call that can wait
 	conn        net.Conn   // the one in use
@@ -98,7 +99,7 @@ func (c *Conn) Current() net.Conn {
 // Read reads from the connection in use. The first error of the first one can be
 // that of the second, which could not be opened, or a [*TooMuchError].
 func (c *Conn) Read(b []byte) (int, error) {
-	if c.done.Load() {
+	if c.readsDone.Load() {
 		return c.conn.Read(b)
 	}
 	for {
@@ -123,7 +124,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Write writes to the connection in use, and if that is refused all of b to the
 // second.
 func (c *Conn) Write(b []byte) (n int, err error) {
-	if c.done.Load() {
+	if c.writesDone.Load() {
 		return c.conn.Write(b)
 	}
 	if err := c.wait(&c.write, c.turn); err != nil {
@@ -137,6 +138,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		}
 		if st == settled {
 			m, err := conn.Write(b[n:])
+			c.writesDone.Store(true) // not before: the rest of b belongs to what the first has taken
 			return n + m, err
 		}
 		if !c.begin(conn) {

@@ -27,6 +27,7 @@ var (
 type refusable struct {
 	*memnet.Conn
 	refused atomic.Bool
+	takes   int // of a Write before it is refused; 0: all, and it is not
 }
 
 func (c *refusable) Read(b []byte) (int, error) {
@@ -35,6 +36,10 @@ func (c *refusable) Read(b []byte) (int, error) {
 }
 
 func (c *refusable) Write(b []byte) (int, error) {
+	if c.takes > 0 {
+		n, _ := c.Conn.Write(b[:c.takes])
+		return n, errRefused
+	}
 	n, err := c.Conn.Write(b)
 	return n, c.why(err)
 }
@@ -55,8 +60,9 @@ type world struct {
 	second *memnet.Conn // the peer of the second
 	client *memnet.Conn // the second
 	opened atomic.Int64
-	fail   error // of opening
-	late   error // of Go
+	fail   error  // of opening
+	late   error  // of Go
+	after  func() // the switch; nil: nothing
 	wg     sync.WaitGroup
 }
 
@@ -75,7 +81,12 @@ func inWorld(t *testing.T, test func(w *world)) {
 			Open:    w.open,
 			Go: func(f func()) error {
 				if w.late == nil {
-					w.wg.Go(f)
+					w.wg.Go(func() {
+						f()
+						if w.after != nil {
+							w.after()
+						}
+					})
 				}
 				return w.late
 			},
@@ -369,5 +380,15 @@ func TestAWriteGoesOnAfterTheSwitch(t *testing.T) {
 		_, _ = w.second.Write([]byte("y"))
 		w.wantError(<-done, nil)
 		w.wantRead(w.second, make([]byte, 1200))
+	})
+}
+
+// A Write of which the first connection has taken a part ends before another begins.
+func TestWritesDoNotMixAfterTheSwitch(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.first.takes = len("one ")
+		w.after = func() { _, _ = w.conn.Write([]byte(" two two")) }
+		w.write([]byte("one one"))
+		w.wantRead(w.second, []byte("one one two two"))
 	})
 }

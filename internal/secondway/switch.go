@@ -11,7 +11,7 @@ func (c *Conn) settle(conn net.Conn) {
 	defer c.mu.Unlock()
 	if c.state == asking && c.conn == conn {
 		c.state, c.kept = settled, nil
-		c.done.Store(true)
+		c.readsDone.Store(true)
 	}
 }
 
@@ -81,7 +81,7 @@ func (c *Conn) changed(second net.Conn, ended bool, err error) bool {
 		_ = second.SetReadDeadline(c.read.deadline)
 		_ = second.SetWriteDeadline(c.write.deadline)
 		c.conn = second
-		c.done.Store(true)
+		c.readsDone.Store(true)
 	}
 	c.state, c.kept = settled, nil
 	close(c.switched)

@@ -4,6 +4,7 @@ package heard_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -215,3 +216,15 @@ func waitReadable(t *testing.T, c net.Conn) {
 		t.Fatal(err)
 	}
 }
+
+// A driver's connection has been made again, over what is no socket.
+func TestAConnectionThatHasLostItsSocketCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	if got := heard.Look(noSocket{}); got != heard.Unknown {
+		t.Errorf("got %v", got)
+	}
+}
+
+type noSocket struct{ net.Conn }
+
+func (noSocket) SyscallConn() (syscall.RawConn, error) { return nil, errors.ErrUnsupported }

@@ -18,7 +18,10 @@ func Look(c net.Conn) State {
 		return Unknown
 	}
 	raw, err := socket.SyscallConn()
-	if err != nil {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // one around it has a socket, and it has none
+		return Unknown
+	case err != nil:
 		return Something
 	}
 	for range looks {

@@ -14,20 +14,33 @@ import (
 // certificate, which it does only when the first message would be answered: the
 // message goes over the second one then. database/sql does that for its drivers; pgx,
 // and pools over it, do not.
-type again struct{ *secondway.Conn }
+type again struct {
+	*secondway.Conn
+	by *session // whose configuration has dialled; nil: of none
+}
 
 // socketAgain is an again over sockets.
 type socketAgain struct{ again }
 
-func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) net.Conn {
+// connectAgain dials, and makes an again of the connection. Both Dials have the values of
+// ctx.
+func connectAgain(ctx context.Context, by *session, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	first, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values := context.WithoutCancel(ctx)
 	c := again{secondway.New(first, secondway.Way{
 		Refused: func(err error) bool { return errors.Is(err, driver.ErrBadConn) },
-		Open: func(ctx context.Context, written []byte) (net.Conn, error) {
+		Open: func(closed context.Context, written []byte) (net.Conn, error) {
+			ctx, cancel := context.WithCancel(values)
+			defer cancel()
+			defer context.AfterFunc(closed, cancel)()
 			second, err := dial(ctx)
 			if err != nil {
 				return nil, err
 			}
-			defer context.AfterFunc(ctx, func() { _ = second.Close() })()
+			defer context.AfterFunc(closed, func() { _ = second.Close() })()
 			if _, err := second.Write(written); err != nil {
 				_ = second.Close()
 				return nil, err
@@ -38,12 +51,15 @@ func connectAgain(first net.Conn, dial func(context.Context) (net.Conn, error)) 
 			go f() // it ends soon after the connection is closed
 			return nil
 		},
-	})}
+	}), by}
 	if _, ok := first.(syscall.Conn); ok {
-		return socketAgain{c}
+		return socketAgain{c}, nil
 	}
-	return c
+	return c, nil
 }
+
+// session returns by.
+func (c again) session() *session { return c.by }
 
 // NetConn returns the connection that is in use.
 func (c again) NetConn() net.Conn { return c.Current() }

@@ -64,22 +64,22 @@ func (t *Tunnel) Prepare(ctx context.Context, cfg *pgx.ConnConfig) error {
 
 // dial connects for pgx.
 func (t *Tunnel) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	return t.dialBy(ctx, addr, nil)
+}
+
+// dialBy connects for pgx, with the configuration of by.
+func (t *Tunnel) dialBy(ctx context.Context, addr string, by *session) (net.Conn, error) {
 	instance, ok := t.instance(addr)
 	if !ok {
 		instance = t.Instances[0] // a request to cancel, from a connection without a copy of cfg
 	}
-	dial := func(ctx context.Context) (net.Conn, error) {
+	return connectAgain(ctx, by, func(ctx context.Context) (net.Conn, error) {
 		c, err := sqldriver.Dial(ctx, t.Dialer, instance, sqldriver.Postgres, t.Options)
 		if err != nil {
 			return nil, told{err}
 		}
 		return c, nil
-	}
-	first, err := dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return connectAgain(first, dial), nil
+	})
 }
 
 // connected prepares the login of a connection that stands. cfg is the
@@ -112,17 +112,36 @@ func (t *Tunnel) connected(ctx context.Context, cfg *pgconn.Config, conn net.Con
 
 var errNotLoggedIn = errors.New("there is no session to cancel a query of")
 
+// session is what the configuration of one connection is bound to. pgx tries one host
+// after the other with it, and while it tries one it may still be closing the connection
+// to another.
+type session struct {
+	cfg *pgconn.Config
+	at  atomic.Pointer[login] // nil: none has passed yet
+}
+
+// login is one that has passed.
+type login struct {
+	conn     net.Conn
+	instance string
+}
+
 // bind makes cfg the configuration of c: its requests to cancel a query go to
 // the host that c is on, and a refused login has a hint.
 func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info cloudsqlconn.ConnInfo) {
-	var (
-		instance, user = info.Instance.String(), cfg.User
-		loggedIn       atomic.Bool
-	)
-	passed := func() { loggedIn.Store(true) }
-	if t.IAM {
-		passed = func() {
-			loggedIn.Store(true)
+	var s *session
+	if made, ok := c.(interface{ session() *session }); ok {
+		s = made.session()
+	}
+	if s == nil || s.cfg != cfg { // of another connection, whose configuration this is a copy of
+		s = &session{cfg: cfg}
+		cfg.DialFunc = t.dialOf(s) // once: the connection to another host may be asking for it
+	}
+	s.at.Store(nil)
+	instance, user := info.Instance.String(), cfg.User
+	passed := func() {
+		s.at.Store(&login{c, instance})
+		if t.IAM {
 			pglogin.Repeat(c, user, cmp.Or(cfg.Database, user), t.Options)
 		}
 	}
@@ -130,13 +149,20 @@ func (t *Tunnel) bind(ctx context.Context, cfg *pgconn.Config, c net.Conn, info 
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return t.buildFrontend(pglogin.NewReader(r, passed, refused), w)
 	}
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+}
+
+// dialOf returns what connects with the configuration of s.
+func (t *Tunnel) dialOf(s *session) pgconn.DialFunc {
+	return func(ctx context.Context, _, addr string) (net.Conn, error) {
 		if _, ok := t.instance(addr); ok {
-			return t.dial(ctx, network, addr) // the next host, or another connection with a copy of cfg
+			return t.dialBy(ctx, addr, s) // the next host, or another connection with a copy of the configuration
 		}
-		if !loggedIn.Load() {
+		to := s.at.Load()
+		if to == nil {
 			return nil, errNotLoggedIn
 		}
-		return t.Dialer.Dial(ctx, instance, append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(c))...)
+		return connectAgain(ctx, nil, func(ctx context.Context) (net.Conn, error) {
+			return t.Dialer.Dial(ctx, to.instance, append(slices.Clip(t.Options), cloudsqlconn.WithSameHost(to.conn))...)
+		})
 	}
 }

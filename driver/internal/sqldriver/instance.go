@@ -13,14 +13,14 @@ import (
 // the Resolver of d: what a direct connection has for a host, and half a name.
 func CheckInstance(d *cloudsqlconn.Dialer, name string) error {
 	address := strings.HasPrefix(name, "/") || name == "" || name == "localhost" || net.ParseIP(name) != nil
-	if !address && !strings.Contains(name, ":") {
-		err := d.CheckName(name)
-		if err != nil && strings.Contains(name, ".") {
-			err = fmt.Errorf("%w; a DNS name needs the option WithDNSResolver", err)
-		}
+	if address {
+		_, err := cloudsqlconn.ParseName(name)
 		return err
 	}
-	_, err := cloudsqlconn.ParseName(name)
+	err := d.CheckName(name)
+	if err != nil && strings.Contains(name, ".") && !strings.ContainsAny(name, ":/") {
+		err = fmt.Errorf("%w; a DNS name needs the option WithDNSResolver", err)
+	}
 	return err
 }
 
