@@ -188,9 +188,9 @@ func TestAnInstanceThatMovesAfterOtherSilencesIsFoundSoon(t *testing.T) {
 	inWorld(t, cloudsqltest.Instance{Addrs: publicOnly}, func(t *testing.T, w *world) {
 		const patience = 300 * time.Millisecond
 		w.wantDial()
-		for range 8 {
+		for range 9 {
 			w.Swallow(publicHost)
-			for range 10 {
+			for range 7 {
 				w.wantError(context.DeadlineExceeded, patience)
 			}
 			if w.Restore(publicHost) == 0 {
@@ -208,7 +208,7 @@ func TestAnInstanceThatMovesAfterOtherSilencesIsFoundSoon(t *testing.T) {
 		if d > 5*time.Second {
 			t.Errorf("it was found after %v", d)
 		}
-		if n := w.calls(); n > 2+2*2*9 { // two looks a silence
+		if n := w.calls(); n > 2+2*2*10 { // two looks a silence
 			t.Errorf("%d API calls in a minute", n)
 		}
 	})

@@ -12,9 +12,10 @@ const (
 	slowRest = 10 * time.Second
 
 	// inARow is how many Dials in a row without an answer are a silence, which is
-	// worth a look soon: from soonest after the last one, doubling up to latest,
-	// and beginning anew after a minute without, and with a silence that is longer
-	// than those that answers have ended of late.
+	// worth a look soon: from soonest after the last one, doubling up to latest, and
+	// beginning anew after a minute without. The first look at a silence comes soon in
+	// any case, if that is twice as long as those that answers have ended of late: why
+	// the instance was silent then says nothing of why it is now.
 	inARow   = 3
 	soonest  = time.Second
 	latest   = 30 * time.Second
@@ -34,10 +35,10 @@ type Looks struct {
 
 	mu      sync.Mutex    // guards everything below
 	last    time.Time     // of all looks; zero: there was none, or it was not in vain
-	urgent  int           // looks for inARow Dials, since they began anew
+	urgent  int           // looks for inARow Dials, since the last minute without
 	weak    int           // looks for fewer, in a row
 	began   time.Time     // the first of the Dials that silent counts
-	news    bool          // their silence is longer than those of late
+	looked  bool          // at their silence
 	ended   time.Time     // the silence before
 	longest time.Duration // of the silences of late
 }
@@ -76,7 +77,7 @@ func (l *Looks) Unanswered() bool {
 	defer l.mu.Unlock()
 	row := l.silent.Add(1)
 	if row == 1 {
-		l.began, l.news = time.Now(), false
+		l.began, l.looked = time.Now(), false
 		if time.Since(l.ended) > ofLate {
 			l.longest = 0
 		}
@@ -87,16 +88,17 @@ func (l *Looks) Unanswered() bool {
 	case since > newStory:
 		l.urgent = 0
 	}
-	if row >= inARow && !l.news && time.Since(l.began) > l.longest {
-		l.news, l.urgent = true, 0
-	}
 	n, rest := &l.weak, doubled(slowRest, longestRest, l.weak)
 	if row >= inARow {
 		n, rest = &l.urgent, doubled(soonest, latest, l.urgent)
+		if !l.looked && time.Since(l.began) > 2*l.longest {
+			rest = soonest
+		}
 	}
 	if !l.lookLocked(rest) {
 		return false
 	}
+	l.looked = row >= inARow
 	*n++
 	return true
 }

@@ -66,7 +66,7 @@ func TestALookThatWasNotInVainBeginsAnew(t *testing.T) {
 }
 
 // Why an instance was silent says nothing of why it is again, once it has answered.
-func TestASilenceAfterAnswersBeginsAnew(t *testing.T) {
+func TestASilenceAfterAnswersIsLookedAtSoon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l dialing.Looks
@@ -85,7 +85,7 @@ func TestASilenceAfterAnswersBeginsAnew(t *testing.T) {
 }
 
 // An instance that is too slow for most of its callers answers now and then.
-func TestFewAnswersDoNotBeginAnew(t *testing.T) {
+func TestFewAnswersAreWorthNoMoreLooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var l dialing.Looks
@@ -98,4 +98,43 @@ func TestFewAnswersDoNotBeginAnew(t *testing.T) {
 			t.Errorf("%d looks in ten minutes", looks)
 		}
 	})
+}
+
+// An instance that is silent again and again costs the API little more than one that
+// is silent all the time.
+func TestSilencesThatComeAgainDoNotHammerTheAPI(t *testing.T) {
+	t.Parallel()
+	const every = 100 * time.Millisecond
+	for name, tt := range map[string]struct{ silence, longer, answers time.Duration }{
+		"all alike, seldom":      {4 * time.Second, 0, 11 * time.Second},
+		"all alike, often":       {time.Second, 0, time.Second},
+		"short, seldom":          {300 * time.Millisecond, 0, 11 * time.Second},
+		"each a little longer":   {time.Second, every, 300 * time.Millisecond},
+		"each longer, and rarer": {time.Second, time.Second, 11 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var l dialing.Looks
+				var looks []time.Time
+				for began := time.Now(); time.Since(began) < time.Hour; tt.silence += tt.longer {
+					from := time.Now()
+					for _, at := range looked(&l, every, tt.silence, false) {
+						looks = append(looks, from.Add(at))
+					}
+					for from := time.Now(); time.Since(from) < tt.answers; time.Sleep(every) {
+						l.Answered()
+					}
+				}
+				for i := range looks {
+					if i >= 10 && looks[i].Sub(looks[i-10]) < time.Minute {
+						t.Fatalf("11 looks from %v to %v", looks[i-10], looks[i])
+					}
+				}
+				if len(looks) < 60 {
+					t.Errorf("%d looks in an hour", len(looks))
+				}
+			})
+		})
+	}
 }
