@@ -121,7 +121,7 @@ func TestReportOfSQLServer(t *testing.T) {
 	if code != 0 || !strings.Contains(text, "\nSQL Server, login with a password\n") || !strings.Contains(text, "| 16.0.4135.4 |") || !strings.HasSuffix(text, "\nEverything works.\n") {
 		t.Errorf("exit status %d\n%s", code, text)
 	}
-	versions, given := 0, 0
+	versions, given := 0, false
 	for _, s := range db.Sessions() {
 		if s.User == "" {
 			continue // Dialer.Check does not log in
@@ -133,11 +133,13 @@ func TestReportOfSQLServer(t *testing.T) {
 			if strings.HasPrefix(q.Text, "SELECT CAST") {
 				versions++
 			}
+			// On a busy machine go-mssqldb gives up others as well: their rows are
+			// closed before it has read the end.
+			given = given || strings.HasPrefix(q.Text, "WAITFOR") && s.Attentions > 0
 		}
-		given += s.Attentions
 	}
-	if versions != 6 || given != 1 {
-		t.Errorf("%d queries for the version and %d given up, want 6 and 1", versions, given)
+	if versions != 6 || !given {
+		t.Errorf("%d queries for the version, want 6; one was given up: %v", versions, given)
 	}
 	wantFails(t, kit, "wrong", args, "18456", "'USER'", nobody)
 
