@@ -84,6 +84,10 @@ class Client:
         }
         self.instance = r["instance"]
         self.login = {"user": r["user"], "password": r["password"], "db": r["database"]}
+        if self.driver == "pytds":
+            # Its first try gets 8 % of this, and a second one finds the connector's
+            # socket closed.
+            self.login["login_timeout"] = 120
         if self.driver != "asyncpg":
             self.connector = Connector(**options)
             work = self.with_engine if pooled else self.plain
