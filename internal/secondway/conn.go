@@ -51,7 +51,6 @@ func (e *TooMuchError) Unwrap() error { return e.Err }
 // and Close, and while they do not wait it is opened all the same. Its methods
 // may be called at the same time.
 type Conn struct {
-	way   Way
 	ctx   context.Context // ends at Close
 	close context.CancelFunc
 	turn  chan struct{} // is empty during a Write
@@ -61,6 +60,7 @@ type Conn struct {
 
 	mu          sync.Mutex // guards everything below; held over no call that can wait
 	conn        net.Conn   // the one in use
+	way         Way        // zero once settled
 	state       state
 	read, write side
 	kept        []byte // what the first has taken

@@ -10,7 +10,7 @@ func (c *Conn) settle(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == asking && c.conn == conn {
-		c.state, c.kept = settled, nil
+		c.state, c.kept, c.way = settled, nil, Way{} // which may hold on to much
 		c.readsDone.Store(true)
 	}
 }
@@ -83,7 +83,7 @@ func (c *Conn) changed(second net.Conn, ended bool, err error) bool {
 		c.conn = second
 		c.readsDone.Store(true)
 	}
-	c.state, c.kept = settled, nil
+	c.state, c.kept, c.way = settled, nil, Way{}
 	close(c.switched)
 	return true
 }

@@ -2,12 +2,15 @@ package secondway_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"weak"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/secondway"
 )
@@ -131,4 +134,29 @@ func TestTheFirstCloseAfterAFailedSwitchSucceeds(t *testing.T) {
 		}
 		w.wantError(w.conn.Close(), net.ErrClosed)
 	})
+}
+
+// The second way has what the program's first call had, for the life of a connection.
+func TestAConnectionThatIsUsedHoldsOnToNoSecondWay(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe()
+	defer server.Close()
+	large := new([1 << 20]byte)
+	held := weak.Make(large)
+	c := secondway.New(client, secondway.Way{
+		Refused: func(error) bool { return large[0] == 1 },
+		Open:    func(context.Context, []byte) (net.Conn, error) { return nil, errNoWay },
+		Go:      func(f func()) error { go f(); return nil },
+	})
+	defer c.Close()
+	if runtime.GC(); held.Value() == nil {
+		t.Fatal("nothing is held on to before the first Read")
+	}
+	go func() { _, _ = server.Write([]byte("hello")) }()
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GC(); held.Value() != nil {
+		t.Error("the second way is still there")
+	}
 }
