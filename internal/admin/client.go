@@ -86,7 +86,7 @@ type Client struct {
 	hedger     hedge.Hedger    // of all calls of the API
 	slots      chan struct{}   // holds one element for each refresh under way
 	offset     atomic.Int64    // how far this machine's clock is ahead of the API's, in nanoseconds
-	closeIdle  []func()        // for each transport of its own
+	closeAll   []func()        // for each transport of its own
 }
 
 // NewClient returns a client. It opens no connection.
@@ -108,9 +108,9 @@ func NewClient(cfg Config) (*Client, error) {
 		if client == nil {
 			// HTTP/2 has one connection for all calls: when that is dead, a hedge
 			// gets through only on another.
-			rt, closeIdle := newTransport()
+			rt, closeAll := newTransport()
 			client = &http.Client{Transport: rt}
-			c.closeIdle = append(c.closeIdle, closeIdle)
+			c.closeAll = append(c.closeAll, closeAll)
 		}
 		c.clients[i] = bounded(client, &c.offset)
 	}
@@ -124,12 +124,12 @@ func rootURL(u *url.URL) string {
 	return root.String()
 }
 
-// Close closes idle connections to the API, unless the HTTP client is the
+// Close closes the connections to the API, unless the HTTP client is the
 // caller's. No Fetch may be running.
 func (c *Client) Close() {
 	c.hedger.Wait()
-	for _, closeIdle := range c.closeIdle {
-		closeIdle()
+	for _, closeAll := range c.closeAll {
+		closeAll()
 	}
 }
 

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -34,8 +36,8 @@ const (
 )
 
 // newTransport returns a transport like the default one, and what closes its
-// idle connections.
-func newTransport() (rt http.RoundTripper, closeIdle func()) {
+// connections.
+func newTransport() (rt http.RoundTripper, closeAll func()) {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		return http.DefaultTransport, func() {} // the program's own: with tracing, for example
@@ -46,7 +48,39 @@ func newTransport() (rt http.RoundTripper, closeIdle func()) {
 		t.HTTP2 = new(http.HTTP2Config)
 	}
 	t.HTTP2.SendPingTimeout, t.HTTP2.PingTimeout = pingAfter, pingTimeout
-	return t, t.CloseIdleConnections
+	if t.DialContext == nil { // the program's own: HTTP/2 may depend on that
+		return t, t.CloseIdleConnections
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.DialContext = closedWith(ctx, t.DialContext)
+	return t, func() {
+		t.CloseIdleConnections() // which tells the server
+		cancel()
+	}
+}
+
+// closedWith is dial for connections that are closed at the latest when ctx ends.
+// CloseIdleConnections would miss some: of two calls that dial at the same time, over
+// HTTP/2 both take the first connection, and the other may stand only later.
+func closedWith(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(dialCtx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(dialCtx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &closedConn{conn, context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil
+	}
+}
+
+type closedConn struct {
+	net.Conn
+	stop func() bool // of what would close it
+}
+
+// Close closes the connection.
+func (c *closedConn) Close() error {
+	c.stop()
+	return c.Conn.Close()
 }
 
 // boundedTransport keeps a server from sending bodies without end: reading on

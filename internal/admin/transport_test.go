@@ -299,13 +299,13 @@ func TestConnectionThatDiedInSilenceCostsLittle(t *testing.T) {
 		fetch(1500 * time.Millisecond) // the hedges have a connection of their own
 		time.Sleep(15 * time.Second)   // the dead one has been given up
 		fetch(0)
+		c.Close()
+		synctest.Wait() // for a Dial that comes late, too
 		mu.Lock()
 		defer mu.Unlock()
 		if slices.Sort(hedges); !slices.Equal(hedges, []string{connectSettings, ephemeralCert}) {
 			t.Errorf("hedges of %v", hedges)
 		}
-		c.Close()
-		synctest.Wait()
 		for i, conn := range conns {
 			if !conn.closed.Load() {
 				t.Errorf("connection %d of %d is open after Close", i+1, len(conns))
