@@ -168,7 +168,10 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 			defer g.End()
 			conn, err := c.fallBack(g, t, &by, *refusal.Load())
 			if err == nil {
-				err = c.send(g.Context, conn, written)
+				err = secondway.Send(g.Context, conn, written)
+			}
+			if _, told := errors.AsType[*Error](err); err != nil && !told {
+				err = c.newError(OpDial, err)
 			}
 			if err != nil {
 				return nil, c.dialer.reason(c.String(), err)
@@ -177,19 +180,6 @@ func (c *connector) newEitherConn(stream *streamConn, t target, dc *dialConfig) 
 		},
 		Go: c.dialer.spawn,
 	})}
-}
-
-// send writes b, or closes conn.
-func (c *connector) send(ctx context.Context, conn net.Conn, b []byte) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	_, err := conn.Write(b)
-	switch {
-	case !stop():
-		err = c.newError(OpDial, context.Cause(ctx))
-	case err != nil:
-		_ = conn.Close()
-	}
-	return err
 }
 
 // spawn runs f in a goroutine that Close waits for, unless that has begun.

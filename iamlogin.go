@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
@@ -33,23 +32,6 @@ func (d *Dialer) IAMPrincipal(ctx context.Context) (string, error) {
 		return "", d.reason("", d.newError(OpRefresh, "", &admin.TokenError{Err: err}))
 	}
 	return email, nil
-}
-
-// CheckName returns the ErrBadName of a Dial of name that is known without asking
-// anybody: with neither [WithResolver] nor [WithDNSResolver], name must be one for
-// [ParseName]. Driver packages call it, so that their constructors fail, and not the
-// first query.
-func (d *Dialer) CheckName(name string) error {
-	switch d.resolver.(type) {
-	case customResolver:
-		return nil
-	case dnsResolver:
-		if !strings.ContainsAny(name, noDNSName) {
-			return nil
-		}
-	}
-	_, err := ParseName(name)
-	return err
 }
 
 // IAMAuthN reports whether a Dial with opts logs in with the caller's IAM

@@ -117,8 +117,8 @@ func WithImpersonation(target string, delegates ...string) Option {
 // those of the metadata server that GCE_METADATA_HOST names, on loopback too, never
 // those of a file or of a real machine: no real credentials get to an emulator.
 // Options that set credentials apply as always. If nothing listens there, a Dial
-// fails after some 2 s, in which an emulator may start; after 5 s if nothing
-// listens at GCE_METADATA_HOST.
+// fails after some 2 s, in which an emulator may start, and a little later if nothing
+// listens at GCE_METADATA_HOST either.
 func WithAdminAPIEndpoint(url string) Option {
 	return option(func(c *config) {
 		c.caller.Endpoint = url

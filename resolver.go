@@ -146,3 +146,20 @@ func (r dnsResolver) resolve(ctx context.Context, name string) (Resolution, erro
 }
 
 func (r dnsResolver) close() { r.dns.Close() }
+
+// CheckName returns the ErrBadName of a Dial of name that is known without asking
+// anybody: with neither [WithResolver] nor [WithDNSResolver], name must be one for
+// [ParseName]. Driver packages call it, so that their constructors fail, and not the
+// first query.
+func (d *Dialer) CheckName(name string) error {
+	switch d.resolver.(type) {
+	case customResolver:
+		return nil
+	case dnsResolver:
+		if !strings.ContainsAny(name, noDNSName) {
+			return nil
+		}
+	}
+	_, err := ParseName(name)
+	return err
+}

@@ -136,7 +136,7 @@ func (s *served) dial(ctx context.Context, same net.Conn) (net.Conn, error) {
 // login has a client's login repeated. Should it not go well, its first repetition will
 // not either, and the login is forgotten then.
 func (s *served) login(conn net.Conn, user, database string) {
-	if c, ok := unwrap(conn); ok && pgstartup.ByIAM(user) {
+	if c, ok := unwrap(conn); ok && engine.ByIAM(user) {
 		as, again := pgstartup.Again(user, database)
 		c.repeatLogin(as, s.opts, again)
 	}

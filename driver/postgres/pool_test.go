@@ -115,9 +115,7 @@ func TestAPoolTellsWhyItCannotConnectIfItKnowsBeforeTheQueryEnds(t *testing.T) {
 				s := cloudsqltest.NewMemoryServer()
 				defer s.Close()
 				p := s.AddInstance(instance, cloudsqltest.Instance{})
-				for _, addr := range p.Addrs() {
-					s.Swallow(addr)
-				}
+				p.SetBehavior(cloudsqltest.Unreachable)
 				d := newDialer(t, s.Options()...)
 				pool, err := postgres.NewPool(t.Context(), d, "user=app host="+instance+tt.params, tt.opts...)
 				if err != nil {
@@ -134,6 +132,9 @@ func TestAPoolTellsWhyItCannotConnectIfItKnowsBeforeTheQueryEnds(t *testing.T) {
 				e, ok := errors.AsType[*cloudsqlconn.Error](err)
 				if hint := cloudsqlconn.Hint(err); ok != tt.told || ok && (e.Instance != instance || !strings.Contains(hint, "3307")) || !ok && (hint != "" || err != context.DeadlineExceeded) {
 					t.Errorf("got %v, hint %q", err, hint)
+				}
+				if p.Counts().Swallowed == 0 {
+					t.Error("the fault did not happen")
 				}
 			})
 		})

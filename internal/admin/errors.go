@@ -76,8 +76,8 @@ type CallError struct {
 
 // AbsentError says that no emulator listens, or that something else does, such as
 // its own control endpoint, and has done so for a moment in which one could have
-// started. Err is a [*CallError], or a [*TokenError] if it
-// was the emulator's metadata server that was asked.
+// started. Err is a [*CallError], or a [*TokenError] if it was the emulator's metadata
+// server that was asked.
 type AbsentError struct{ Err error }
 
 // Error is that of Err.

@@ -2,13 +2,11 @@ package admin_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/admin"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/googleapi"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/tlsverify"
 )
 
@@ -376,80 +373,5 @@ func TestServerIsVerified(t *testing.T) {
 		if err != nil && (!errors.As(err, &unverified) || unverified.CAMode != "GOOGLE_MANAGED_CAS_CA") {
 			t.Errorf("%s: error is %#v", tt.name, err)
 		}
-	}
-}
-
-func TestErrorTexts(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("the cause")
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{&admin.ReplyError{Field: "connectSettings.region", Problem: "is empty"}, "the Admin API's reply is unusable: connectSettings.region is empty"},
-		{&admin.ReplyError{Field: "connectSettings.region", Problem: "is odd", Err: cause}, "the Admin API's reply is unusable: connectSettings.region is odd: the cause"},
-		{&admin.ConfigError{Problem: "no client key"}, "no client key"},
-		{&admin.ConfigError{Problem: "no client key", Err: cause}, "no client key: the cause"},
-		{&admin.TokenError{Err: cause}, "access token: the cause"},
-		{&admin.TokenError{Err: errors.New("a\r\n\tpage \x00\x1b[1mof text\xff\n")}, "access token: a page [1mof text"},
-	} {
-		if got := tt.err.Error(); got != tt.want {
-			t.Errorf("%#v: text is %q, want %q", tt.err, got, tt.want)
-		}
-		if strings.Contains(tt.want, "the cause") != errors.Is(tt.err, cause) {
-			t.Errorf("%#v does not unwrap to its cause", tt.err)
-		}
-	}
-	long := (&admin.TokenError{Err: errors.New(strings.Repeat("ä", 10_000))}).Error()
-	if len(long) > 1100 || !strings.HasSuffix(long, "ä…") {
-		t.Errorf("a long text has %d bytes and ends in %q", len(long), long[len(long)-10:])
-	}
-}
-
-func TestErrorsOfCallsTellNoSecrets(t *testing.T) {
-	t.Parallel()
-	// A debugging proxy shows what it has received.
-	echo := func(text func(received string) string) answer {
-		return func(r *http.Request) (*http.Response, error) {
-			received := "Authorization: " + r.Header.Get("Authorization") + "\r\n\r\n"
-			if r.Body != nil {
-				b, _ := io.ReadAll(r.Body)
-				received += string(b)
-			}
-			return status(400, text(received))(r)
-		}
-	}
-	for name, proxy := range map[string]answer{
-		"page":               echo(func(s string) string { return "<html><title>" + s + "</title></html>" }),
-		"text":               echo(func(s string) string { return s }),
-		"JSON":               echo(func(s string) string { return errorJSON(400, s) }),
-		"cut off in a token": echo(func(s string) string { return strings.Repeat("x", 900) + s }),
-		"longer than read":   echo(func(s string) string { return strings.Repeat("x", 64<<10-50) + s }),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			eachHalf(t, func(t *testing.T, h half) {
-				err := fetchError(t.Context(), t, newClient(t, h.api(proxy)), true)
-				var api *googleapi.Error
-				if !errors.As(err, &api) || api.Code != 400 {
-					t.Errorf("error is %v", err)
-				}
-				wantText(t, err, string(h)+": ")
-				wantText(t, err, "400")
-				if strings.Contains(err.Error(), "ya29") {
-					t.Errorf("error tells a part of a token: %v", err)
-				}
-			})
-		})
-	}
-}
-
-func TestContextErrorOfFetchIsTheCallers(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := fetchError(ctx, t, newClient(t, &api{settings: hangs, cert: hangs}), true)
-	if !errors.Is(err, context.Canceled) || admin.Terminal(err) {
-		t.Errorf("error is %v", err)
 	}
 }

@@ -5,7 +5,6 @@ package caller
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/cloudsqlconn/cloudsqlconn/internal/auth"
-	"github.com/cloudsqlconn/cloudsqlconn/internal/failure"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/sqldata"
 )
 
@@ -39,15 +37,6 @@ type Caller struct {
 
 // TwoSources is the option that sets API and Login.
 const TwoSources = "WithIAMAuthNTokenSources"
-
-// EmulatorHostError says that the variable of the environment that names an emulator
-// does not have the form of an address on this machine.
-type EmulatorHostError struct{ given string }
-
-// Error tells the variable, what it should be and what it is.
-func (e *EmulatorHostError) Error() string {
-	return fmt.Sprintf("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, failure.Quote(e.given))
-}
 
 // emulatorVariable names the address of an emulated Admin API.
 const emulatorVariable = "CLOUDSQLCONN_EMULATOR_HOST"

@@ -88,3 +88,12 @@ func isLoopback(addr string) bool {
 	}
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
+
+// EmulatorHostError says that the variable of the environment that names an emulator
+// does not have the form of an address on this machine.
+type EmulatorHostError struct{ given string }
+
+// Error tells the variable, what it should be and what it is.
+func (e *EmulatorHostError) Error() string {
+	return fmt.Sprintf("%s: want the address of an emulator on this machine, such as 127.0.0.1:13307, got %s; for others there is WithAdminAPIEndpoint", emulatorVariable, failure.Quote(e.given))
+}

@@ -33,6 +33,10 @@ func Of(version string) Engine {
 // HasIAM reports whether the engine has IAM login.
 func (e Engine) HasIAM() bool { return e == Postgres || e == MySQL }
 
+// ByIAM reports whether a database user may be one of IAM's, as written by people: an
+// e-mail address.
+func ByIAM(user string) bool { return strings.Contains(user, "@") }
+
 // IAMUser returns the database user of an account, given as an e-mail address. What
 // is no address is returned as it is, and so is any for an engine without IAM login.
 // Sources: the README of Google's Python connector; Cloud SQL's documentation of IAM

@@ -38,9 +38,6 @@ func (r *Refusal) Error() string {
 // ErrPassword says that the server wants a password: this is no IAM login.
 var ErrPassword = errors.New("the database asks for a password")
 
-// ByIAM reports whether user may be one of IAM's: they are e-mail addresses.
-func ByIAM(user string) bool { return strings.Contains(user, "@") }
-
 // Again returns what logs in as user to database once more, and the name of that. It
 // reports whether there is a point in doing it again.
 func Again(user, database string) (name string, login func(net.Conn) (again bool, err error)) {

@@ -1,6 +1,7 @@
 package secondway
 
 import (
+	"context"
 	"fmt"
 	"net"
 )
@@ -63,6 +64,20 @@ func (c *Conn) second(refusal error) (net.Conn, error) {
 		return nil, &TooMuchError{Written: c.written, Err: refusal}
 	}
 	return c.way.Open(c.ctx, c.kept)
+}
+
+// Send is for [Way.Open]: it writes what the first connection has taken to the second,
+// or closes that. It ends with ctx, whose cause is its error then.
+func Send(ctx context.Context, second net.Conn, written []byte) error {
+	stop := context.AfterFunc(ctx, func() { _ = second.Close() })
+	_, err := second.Write(written)
+	switch {
+	case !stop():
+		return context.Cause(ctx)
+	case err != nil:
+		_ = second.Close()
+	}
+	return err
 }
 
 // changed ends the switch to the second connection, which has been told the end

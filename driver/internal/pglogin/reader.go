@@ -20,21 +20,20 @@ const (
 )
 
 // NewReader returns a reader of what a server says, from its first byte. It calls
-// passed when the login has. If the server refuses it, the error that refused
-// makes of that [*pgconn.PgError] comes in place of the answer, unless refused is
-// nil.
-func NewReader(r io.Reader, passed func(), refused func(error) error) io.Reader {
+// passed when the login has. If the server refuses it, the error that refused makes of
+// that comes in place of the answer, unless refused is nil.
+func NewReader(r io.Reader, passed func(), refused func(*pgconn.PgError) error) io.Reader {
 	return &reader{r: r, passed: passed, refused: refused}
 }
 
 // reader is what NewReader returns.
 type reader struct {
 	r       io.Reader
-	refused func(error) error // nil: the answer is passed on
-	passed  func()            // is called when the login has passed
-	ahead   []byte            // has been read, and not yet passed on
-	over    bool              // the login
-	err     error             // comes after ahead
+	refused func(*pgconn.PgError) error // nil: the answer is passed on
+	passed  func()                      // is called when the login has passed
+	ahead   []byte                      // has been read, and not yet passed on
+	over    bool                        // the login
+	err     error                       // comes after ahead
 }
 
 func (l *reader) Read(b []byte) (int, error) {

@@ -40,12 +40,7 @@ func connectAgain(ctx context.Context, by *session, dial func(context.Context) (
 			if err != nil {
 				return nil, err
 			}
-			defer context.AfterFunc(closed, func() { _ = second.Close() })()
-			if _, err := second.Write(written); err != nil {
-				_ = second.Close()
-				return nil, err
-			}
-			return second, nil
+			return second, secondway.Send(ctx, second, written)
 		},
 		Go: func(f func()) error {
 			go f() // it ends soon after the connection is closed

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
@@ -30,16 +29,15 @@ func Dial(ctx context.Context, d *cloudsqlconn.Dialer, instance, want string, op
 	}
 	info, _ := cloudsqlconn.InfoOf(conn)
 	version := info.EngineVersion
-	for other, pkg := range packages {
-		if other != want && strings.HasPrefix(version, other) {
-			_ = conn.Close()
-			return nil, &cloudsqlconn.Error{
-				Op:       cloudsqlconn.OpDial,
-				Instance: instance,
-				Hint:     "Connect to this instance with the package " + pkg + ".",
-				Err:      fmt.Errorf("%w: the instance runs %s, and the package %s speaks the protocol of another engine", cloudsqlconn.ErrConfig, version, packages[want]),
-			}
-		}
+	runs := string(engine.Of(version))
+	if runs == "" || runs == want {
+		return conn, nil
 	}
-	return conn, nil
+	_ = conn.Close()
+	return nil, &cloudsqlconn.Error{
+		Op:       cloudsqlconn.OpDial,
+		Instance: instance,
+		Hint:     "Connect to this instance with the package " + packages[runs] + ".",
+		Err:      fmt.Errorf("%w: the instance runs %s, and the package %s speaks the protocol of another engine", cloudsqlconn.ErrConfig, version, packages[want]),
+	}
 }

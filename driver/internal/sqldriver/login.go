@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudsqlconn/cloudsqlconn"
+	"github.com/cloudsqlconn/cloudsqlconn/internal/engine"
 	"github.com/cloudsqlconn/cloudsqlconn/internal/refusal"
 )
 
@@ -22,9 +23,6 @@ type Login struct {
 	User       string
 	NoPassword bool // was given
 }
-
-// LooksLikeIAM reports whether a user has an e-mail address for a name: those are IAM's.
-func LooksLikeIAM(user string) bool { return strings.Contains(user, "@") }
 
 // Refused returns err, with which the database has refused the user or the password, as
 // a [*cloudsqlconn.Error] with a hint. With IAM login, users with a password can log
@@ -61,7 +59,7 @@ func (l Login) error(hint string, err error) error {
 func (l Login) passwordHint() string {
 	const turnOn = "with WithIAMAuthN or with cloudsql_iam_authn=true in the data source name"
 	set := l.setPassword()
-	byIAM := LooksLikeIAM(l.User) && l.Engine != SQLServer
+	byIAM := engine.ByIAM(l.User) && l.Engine != SQLServer
 	switch {
 	case byIAM && l.NoPassword:
 		return fmt.Sprintf("IAM login is off, and %q looks like a user of it: turn it on, %s. If the user has a password, put it into the data source name: none was given.", l.User, turnOn)
@@ -114,7 +112,7 @@ func (l Login) iamHint(ctx context.Context) string {
 	switch right := cloudsqlconn.FormatIAMUser(l.Engine, principal); {
 	case principal != "" && right != l.User:
 		return fmt.Sprintf("IAM login is on, and the credentials are those of %s, who is the database user %q: log in as that, or leave the user out. If %q is a built-in user, its password was wrong.", principal, right, l.User)
-	case l.Engine == Postgres && !LooksLikeIAM(l.User):
+	case l.Engine == Postgres && !engine.ByIAM(l.User):
 		return fmt.Sprintf("IAM login is on, and for it a PostgreSQL user is an e-mail address, of service accounts without .gserviceaccount.com; %q is none. If it is a built-in user, its password was wrong.", l.User)
 	}
 	flag := "cloudsql.iam_authentication"
